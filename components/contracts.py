@@ -1,0 +1,378 @@
+"""Every value and every Protocol of the product on one page.
+
+Values travel one way: a *source* yields batches of records, the *store* keeps them, an *embedder* turns prepared
+texts into vectors, a *projector* gives vectors a place, the *publisher* writes snapshots. Nothing here opens
+anything or knows how the others work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+type_names = ("system", "user", "assistant", "reasoning", "tool_call", "tool_result", "error", "summary", "span")
+"""The usual values of `Record.type`; a log's own word is kept where none of these fits."""
+
+Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
+Places = NDArray[np.float32]  # (n, 2)
+T = TypeVar("T")
+Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None
+
+
+# --- records ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One readable item of a log, as a format sees it: a record that does not know its source yet.
+
+    `run` parts the runs of one file ("" where a file holds one run). `timestamp` may be naive; the source gives it
+    the dataset's zone. `text` is never empty.
+    """
+
+    iteration: int
+    idx_in_iteration: int
+    type: str
+    text: str
+    timestamp: datetime | None = None
+    run: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None."""
+
+    id: str
+    timestamp: datetime | None
+    filename: str
+    text: str
+    iteration: int
+    idx_in_iteration: int
+    type: str
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """A line or item that could not become a record. `offset` is in bytes (lines) or an item's index (documents)."""
+
+    offset: int
+    reason: str
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An item that a format leaves out on purpose, with the name of the rule that says so."""
+
+    rule: str
+
+
+def record_id(
+    *, filename: str, iteration: int, idx_in_iteration: int, type: str, text: str, occurrence: int = 0
+) -> str:
+    """32 hex digits that depend on the record's content alone.
+
+    SHA-256, cut to 16 bytes, over length-prefixed fields, so that no two different records spell the same bytes.
+    `occurrence` counts records of one source that are equal in everything else.
+
+    >>> record_id(filename="a.jsonl", iteration=0, idx_in_iteration=0, type="user", text="hi")
+    '2e14d9bc210d7347b9a7eda0d9a093d0'
+    """
+    digest = hashlib.sha256()
+    for part in ("v1", filename, str(iteration), str(idx_in_iteration), type, text, str(occurrence)):
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(raw))
+        digest.update(raw)
+    return digest.hexdigest()[:32]
+
+
+def with_occurrence(record: Record, occurrence: int) -> Record:
+    """The same record as its source's `occurrence`-th equal one (0 is the first)."""
+    return replace(
+        record,
+        id=record_id(
+            filename=record.filename,
+            iteration=record.iteration,
+            idx_in_iteration=record.idx_in_iteration,
+            type=record.type,
+            text=record.text,
+            occurrence=occurrence,
+        ),
+    )
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locator:
+    """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
+
+    For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
+    """
+
+    location: str
+    key: str
+    root: str = ""
+    kind: Literal["file", "table"] = "file"
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far one source was read, and what it looked like then; the ledger keeps it as JSON.
+
+    `offset` is the first byte not yet read (lines), `state` the format's own memory (open iteration, seen messages,
+    finished archive members). The digests are hex SHA-256: `head` of the first `head_bytes` bytes, `tail` of the last
+    bytes before `offset`, `content` of everything before `offset`.
+    """
+
+    format: str
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+    offset: int = 0
+    head: str = ""
+    head_bytes: int = 0
+    tail: str = ""
+    content: str = ""
+    state: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One row of the ledger: what is known of a source. `status` is how the last load left it."""
+
+    source_id: int
+    key: str
+    location: str
+    status: Literal["loaded", "not_ready", "failed", "gone"]
+    generation: int
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    reason: str = ""
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do about a source: `skip`, `resume` at the cursor, `read` from the start, or `wait`.
+
+    `renamed_from` is the ledger entry of a vanished source with the same content, whose place this one takes.
+    """
+
+    action: Literal["skip", "resume", "read", "wait"]
+    reason: str
+    renamed_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A bounded stretch of one source: its records and defects, and the cursor that stands after them."""
+
+    records: Sequence[Record]
+    defects: Sequence[Defect]
+    cursor: Cursor
+    size_bytes: int  # bytes of the source that this batch covers
+    skipped: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
+
+
+class DataSource(Protocol):
+    """Where records come from. Hides discovery, completeness and formats."""
+
+    def discover(self, specs: Sequence[str]) -> Discovered:
+        """Everything that `specs` name, sorted, no duplicates; reads no content."""
+        ...
+
+    def decide(self, locator: Locator, entry: LedgerEntry | None, *, verify: bool = False) -> Decision:
+        """What the ledger's entry says about this source; `verify` compares whole content instead of its ends."""
+        ...
+
+    def read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:
+        """Batches from `cursor` on (None: from the start), in bounded memory.
+
+        Raises `NotReady` when the source is still being written, `UnknownFormat` when nothing recognises it,
+        `Unreadable` when it can't be opened; all before the first batch or between two whole batches.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovered:
+    """`locators` in order of their keys, and what was named but is not there."""
+
+    locators: Sequence[Locator]
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something a person should know about one source: unreadable, unknown, waiting."""
+
+    source: str
+    reason: str
+
+
+# --- vectors and places ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Vectors in the order of the texts, (n, dim) float32 of unit length, and what it took."""
+
+    vectors: Vectors
+    n_tokens: int = 0
+    n_shortened: int = 0  # texts longer than the model's window
+
+
+class Embedder(Protocol):
+    """Texts to vectors. `identity` spells out all that decides a vector: it is part of the vector's key."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """n texts in, n vectors out, order kept. Raises `TransientError` where another try may help."""
+        ...
+
+
+class Layout(Protocol):
+    """A fitted map. Only `fit` and `refit` make one, so nothing can be placed before something was fitted."""
+
+    @property
+    def n_fitted(self) -> int: ...
+
+    @property
+    def radius(self) -> float:
+        """Root mean square distance of the fitted places from their mean, in map units."""
+        ...
+
+    def transform(self, vectors: Vectors) -> Placed:
+        """Places for new vectors; each depends on its own vector alone, never on the others in the call."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the fitted vectors, as plain arrays (npz without pickles); `places` (n_fitted, 2) among them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Places in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
+
+    places: Places
+    off_map: NDArray[np.bool_]  # (n,)
+
+
+class Projector(Protocol):
+    """Fits maps. All vectors given are distinct and of unit length."""
+
+    def fit(self, vectors: Vectors) -> Layout:
+        """A new map; any n >= 0 gives a valid, finite one. Above the landmark limit a sample is fitted."""
+        ...
+
+    def refit(self, vectors: Vectors, places: Places) -> Layout:
+        """A map that lies over the old one: `places` (n, 2) are the old places, NaN where a vector had none."""
+        ...
+
+    def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> Layout:
+        """The layout whose `arrays()` these are; `fitted` are the vectors it was fitted on, in their order."""
+        ...
+
+
+# --- reports: literal shapes of SPEC section 8 -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceCounts:
+    discovered: int = 0
+    loaded: int = 0
+    resumed: int = 0
+    skipped: int = 0
+    not_ready: int = 0
+    failed: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordCounts:
+    new: int = 0
+    existing: int = 0
+    superseded: int = 0
+    unindexed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What a load found and took."""
+
+    dataset: str
+    sources: SourceCounts
+    records: RecordCounts
+    defects: int
+    bytes: int
+    seconds: float
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSeconds:
+    fetch: float = 0.0
+    embed: float = 0.0
+    project: float = 0.0
+    publish: float = 0.0
+    total: float = 0.0
+
+
+Step = Literal["fit", "transform", "refit", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """What an index did. `records` were waiting, `embedded` texts were new to the model, `reused` had a vector."""
+
+    dataset: str
+    records: int
+    embedded: int
+    reused: int
+    failed: int
+    step: Step
+    layout: int | None
+    drift: float | None
+    snapshot: int | None
+    rows: int
+    seconds: IndexSeconds
+    shortened: int = 0
+    refit_displacement: float | None = None
+
+
+class Progress(Protocol):
+    """Told how far a step is; `done` and `total` in records. Must be cheap and must not raise."""
+
+    def __call__(self, step: str, done: int, total: int) -> None: ...
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

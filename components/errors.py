@@ -1,0 +1,104 @@
+"""The tree of errors, and which of them are worth another try.
+
+RunAtlasError
+├── TransientError              another try may help
+│   ├── ServiceUnavailable      an embedding service or model is down, slow or rate limited
+│   ├── StoreBusy               the database is locked or was restarted
+│   └── LeaseHeld               somebody else indexes this dataset now
+└── TerminalError               it can't
+    ├── BadSetting              a setting, argument or parameter is wrong
+    ├── SourceError             one source can't be read; the others go on
+    │   ├── NotReady            it is still being written
+    │   ├── UnknownFormat       no format recognises it
+    │   └── Unreadable          it can't be opened or is damaged
+    ├── EmbeddingFailed         a model or service gave something that is no vector
+    ├── DimensionMismatch       vectors of another dimension than the map's
+    ├── ModelChanged            another model than the map's, and no recompute asked for
+    ├── LeaseLost               another index took over; nothing of ours was written
+    ├── SchemaTooNew            the database was written by a newer runatlas
+    ├── NotFound                no such dataset, record, snapshot or run
+    └── Cancelled               the run was asked to stop
+"""
+
+from __future__ import annotations
+
+
+class RunAtlasError(Exception):
+    """Base of all errors that runatlas raises on purpose; the text is meant for a person."""
+
+
+class TransientError(RunAtlasError):
+    """Another try may help. `retry_after_s` is what a service asked for, if it did."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ServiceUnavailable(TransientError):
+    """An embedding service or model is down, slow or rate limited."""
+
+
+class StoreBusy(TransientError):
+    """The database is locked or was restarted."""
+
+
+class LeaseHeld(TransientError):
+    """Somebody else indexes this dataset now."""
+
+
+class TerminalError(RunAtlasError):
+    """Another try can't help."""
+
+
+class BadSetting(TerminalError):
+    """A setting, argument or parameter is wrong."""
+
+
+class SourceError(TerminalError):
+    """One source can't be read; the others go on."""
+
+
+class NotReady(SourceError):
+    """The source is still being written."""
+
+
+class UnknownFormat(SourceError):
+    """No format recognises the source."""
+
+
+class Unreadable(SourceError):
+    """The source can't be opened or is damaged."""
+
+
+class EmbeddingFailed(TerminalError):
+    """A model or service gave something that is no vector for these texts."""
+
+
+class DimensionMismatch(TerminalError):
+    """Vectors of another dimension than the map's."""
+
+
+class ModelChanged(TerminalError):
+    """Another model than the map's, and no recompute asked for."""
+
+
+class LeaseLost(TerminalError):
+    """Another index took over this dataset; nothing of ours was written since."""
+
+
+class SchemaTooNew(TerminalError):
+    """The database was written by a newer runatlas."""
+
+
+class NotFound(TerminalError):
+    """No such dataset, record, snapshot or run."""
+
+
+class Cancelled(TerminalError):
+    """The run was asked to stop, and did so between two batches."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Is another try worth it?"""
+    return isinstance(error, TransientError)

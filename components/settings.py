@@ -1,0 +1,177 @@
+"""Settings: defaults, then `runatlas.toml`, then `RUNATLAS_*` from the environment (nested names joined by `__`).
+
+This is the one room that reads the environment. Everything has a default: with no settings at all, runatlas works
+offline on one machine. Doors call `load_settings()` once and hand the value, or a section of it, down.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from components.errors import BadSetting
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TextSettings(Section):
+    """How a record becomes the prepared text that is embedded."""
+
+    fields: tuple[str, ...] = ("text",)  # record fields or keys of `extra`, in order; missing ones are left out
+    prefix: str = ""  # before the whole text
+    suffix: str = ""  # after the whole text
+    field_prefixes: dict[str, str] = {}  # field -> what stands before its value
+    delimiter: str = "\n"  # between fields
+    lowercase: bool = False
+    truncate: int | None = Field(None, ge=1)  # characters
+
+
+class LoadSettings(Section):
+    quiet_s: float = Field(2.0, ge=0)  # a document without end mark is taken after this long unchanged, seconds; 0: at once
+    batch_records: int = Field(5_000, ge=1)  # records a transaction
+    batch_bytes: int = Field(32 << 20, ge=1)  # source bytes a transaction, at most
+    max_line_bytes: int = Field(64 << 20, ge=1)  # longer lines become a defect
+    max_document_bytes: int = Field(512 << 20, ge=1)  # whole-document formats, unpacked
+    max_text_chars: int = Field(1_000_000, ge=1)  # longer texts are cut, with a mark
+    poll_s: int = Field(300, ge=10)  # interval of the polling schedule, seconds
+
+
+class EmbedSettings(Section):
+    batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU
+    task_texts: int = Field(2_048, ge=1)  # texts a task: what a crash may cost
+    threads: int = Field(0, ge=0)  # 0: one a core
+    long_text: Literal["truncate", "mean"] = "truncate"  # texts beyond the model's window
+    retries: int = Field(4, ge=0)  # further tries of a task on transient errors
+    backoff_s: float = Field(1.0, gt=0)  # first wait; doubles, with jitter
+    timeout_s: float = Field(60.0, gt=0)  # one request to an embedding service
+    connections: int = Field(8, ge=1)  # parallel requests to an embedding service
+    api_keys: tuple[str, ...] = Field((), repr=False)  # for the service, in turn
+
+
+class ProjectSettings(Section):
+    neighbors: int = Field(15, ge=2)
+    min_dist: float = Field(0.1, ge=0, lt=1)
+    seed: int = 42
+    landmarks: int = Field(100_000, ge=100)  # at most so many distinct vectors are fitted; the rest is placed
+    young: int = Field(10_000, ge=0)  # a map fitted on fewer refits itself when its data has doubled
+    drift_warn: float = Field(0.25, gt=0, le=1)  # share of newly placed records off the map that is worth telling
+
+
+class PublishSettings(Section):
+    keep_snapshots: int = Field(3, ge=1)
+    keep_s: float = Field(3_600.0, ge=0)  # old snapshots stay at least so long, seconds
+    part_rows: int = Field(250_000, ge=1)  # rows a part, at most
+
+
+class LeaseSettings(Section):
+    ttl_s: float = Field(60.0, gt=0)  # an index that is silent for so long has lost its lease
+
+
+class ApiSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8_000, ge=0, le=65_535)
+
+
+class PrefectSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(4_200, ge=0, le=65_535)
+    work_pool: str = "runatlas"
+    api_url: str | None = None  # an existing server; None: the one that `runatlas up` starts
+
+
+class WatchSettings(Section):
+    enabled: bool = True  # `runatlas up` watches the datasets' folders
+    debounce_s: float = Field(2.0, gt=0)  # quiet time after the last change before a load
+
+
+class DatasetSettings(Section):
+    sources: tuple[str, ...] = ()  # files, folders, globs, database URLs; more are remembered when given to `load`
+    model: str | None = None  # None: the default model
+    format: str | None = None  # None: recognised by content
+    text: TextSettings = TextSettings()
+    timezone: str = "UTC"  # of naive times in its logs
+    on_rewrite: Literal["keep", "replace"] = "keep"  # what to do with records that a rewritten source holds no more
+    history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
+    columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
+    extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
+    index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. `home` holds `runatlas.db`, `output/`, `cache/` and logs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNATLAS_", env_nested_delimiter="__", frozen=True, extra="forbid", toml_file="runatlas.toml"
+    )
+
+    home: Path = Path("data")
+    database_url: str | None = Field(None, repr=False)  # None: SQLite in `home`
+    model: str = "all-MiniLM-L6-v2"
+    api_token: str | None = Field(None, repr=False)
+    load: LoadSettings = LoadSettings()
+    embed: EmbedSettings = EmbedSettings()
+    project: ProjectSettings = ProjectSettings()
+    publish: PublishSettings = PublishSettings()
+    lease: LeaseSettings = LeaseSettings()
+    api: ApiSettings = ApiSettings()
+    prefect: PrefectSettings = PrefectSettings()
+    watch: WatchSettings = WatchSettings()
+    datasets: dict[str, DatasetSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    def dataset(self, name: str) -> DatasetSettings:
+        """The settings of one dataset; defaults for one that no file names. Raises `BadSetting` on an unusable name."""
+        if not name or len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            raise BadSetting(
+                f"Dataset name {name!r} can't be used: letters, digits, '-', '_' and '.', not starting with '.', "
+                "at most 100 characters."
+            )
+        return self.datasets.get(name, DatasetSettings())
+
+    def model_of(self, dataset: str) -> str:
+        """The model URI of a dataset."""
+        return self.dataset(dataset).model or self.model
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the state."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'runatlas.db'}"
+
+    @property
+    def output(self) -> Path:
+        """The folder of all published datasets."""
+        return self.home.absolute() / "output"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: model graphs, compiled kernels, memory-mapped layouts."""
+        return self.home.absolute() / "cache"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings as they stand now. Raises `BadSetting` naming the setting, its value and where it came from."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadSetting(
+            f"Setting {name!r} can't be used: {first['msg']} (got {first.get('input')!r}). "
+            f"It comes from runatlas.toml in {os.getcwd()} or from RUNATLAS_{name.upper().replace('.', '__')}."
+        ) from error

@@ -1,0 +1,138 @@
+"""What a format is: one pure file that knows one family of logs, and one row in the table of formats.
+
+A format never opens anything. It is shown the `Head` of a source and answers with a `Verdict`; then it is fed the
+source's items and gives events, defects (items that can't become a record) and skips (items left out by a named rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from components.contracts import Defect, Event, Json, Skipped
+
+Shape = Literal["lines", "document", "archive", "text"]
+Read = Event | Defect | Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What recognition may look at. Only what applies is filled in.
+
+    `lines`: the first <= 60 lines that parse as JSON (whole lines only). `document`: the whole file when it is one
+    JSON value. `members`: names inside a zip. `text`: the first 64 KiB as text. `name` is the file's name, a hint only.
+    """
+
+    name: str
+    shape: Shape
+    lines: Sequence[Json] = ()
+    document: Json = None
+    members: Sequence[str] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Does the format take this source, and why (or why not), in words for a person."""
+
+    accepted: bool
+    reason: str
+
+
+def accept(reason: str) -> Verdict:
+    return Verdict(accepted=True, reason=reason)
+
+
+def decline(reason: str) -> Verdict:
+    return Verdict(accepted=False, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a dataset's settings say to formats."""
+
+    history: Literal["new", "all"] = "new"
+    columns: Mapping[str, str] = field(default_factory=dict)  # record field -> column of the source
+
+
+class LineReader(Protocol):
+    """Reads a growing JSONL log item by item; its `state()` (plain JSON, small) lets another one read on later."""
+
+    def read(self, item: Json) -> Iterable[Read]: ...
+
+    def state(self) -> Json: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Has the log come to its end? `mark` says that the format's own end mark is there."""
+
+    mark: bool
+    reason: str
+
+
+def _no_end(_: Json) -> End:
+    return End(mark=False, reason="this format has no end mark")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One row of the table of formats: a name, a shape, and the pure functions for that shape.
+
+    A family that comes in several shapes has a row a shape under the same `name`.
+
+    - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file.
+    - `document`: `read(document, options)` gives all items; `end(document)` tells whether the end mark is there.
+    - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
+      members that hold runs; `end(document)` is asked of the member named `end_member`.
+    """
+
+    name: str
+    shape: Shape
+    recognises: Callable[[Head], Verdict]
+    reader: Callable[[Json, Options], LineReader] | None = None
+    read: Callable[[Json, Options], Iterable[Read]] | None = None
+    takes: Callable[[str], bool] | None = None
+    read_member: Callable[[str, Json, Options], Iterable[Read]] | None = None
+    end: Callable[[Json], End] = _no_end
+    end_member: str | None = None
+
+
+@dataclass(slots=True)
+class Turns:
+    """Numbers the items of one run: iteration 0 until the first model response, +1 at each response, idx from 0.
+
+    >>> turns = Turns()
+    >>> turns.event("user", "hello").idx_in_iteration
+    0
+    >>> turns.respond()
+    >>> turns.event("assistant", "hi").iteration
+    1
+    """
+
+    run: str = ""
+    iteration: int = 0
+    idx: int = 0
+
+    def respond(self) -> None:
+        """A new model response begins."""
+        self.iteration += 1
+        self.idx = 0
+
+    def event(
+        self, type: str, text: str, timestamp: datetime | None = None, extra: Mapping[str, Any] | None = None
+    ) -> Event:
+        """The next event of the run; `text` must not be empty."""
+        event = Event(
+            iteration=self.iteration,
+            idx_in_iteration=self.idx,
+            type=type,
+            text=text,
+            timestamp=timestamp,
+            run=self.run,
+            extra=extra or {},
+        )
+        self.idx += 1
+        return event
