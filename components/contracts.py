@@ -167,14 +167,10 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do about a source: `skip`, `resume` at the cursor, `read` from the start, or `wait`.
+    """What to do about a source: `skip`, `resume` at the cursor, or `read` from the start as a new generation."""
 
-    `renamed_from` is the ledger entry of a vanished source with the same content, whose place this one takes.
-    """
-
-    action: Literal["skip", "resume", "read", "wait"]
+    action: Literal["skip", "resume", "read"]
     reason: str
-    renamed_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +192,10 @@ class DataSource(Protocol):
         ...
 
     def decide(self, locator: Locator, entry: LedgerEntry | None, *, verify: bool = False) -> Decision:
-        """What the ledger's entry says about this source; `verify` compares whole content instead of its ends."""
+        """What the ledger's entry says about this source; `verify` compares whole content instead of its ends.
+
+        Asked with the entry of a vanished source, `skip` and `resume` mean: the same content under a new name.
+        """
         ...
 
     def read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:
