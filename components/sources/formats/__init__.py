@@ -1,0 +1,11 @@
+"""The table of formats, in order of recognition: the first one that accepts a source reads it.
+
+A new format is one pure file with a tuple `ROWS`, one import and one line here. What is most decisive stands first;
+`generic` and `plain_text`, which take what nobody else knows, stand last.
+"""
+
+from __future__ import annotations
+
+from components.sources.formats.contract import Format
+
+FORMATS: tuple[Format, ...] = ()
