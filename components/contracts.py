@@ -151,17 +151,23 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One row of the ledger: what is known of a source. `status` is how the last load left it."""
+    """One row of the ledger: what is known of a source. `status` is how the last load left it.
+
+    `version` grows with every write, so that two loads of one source can't both take the same stretch. `options` tells
+    the settings that the source was last read with.
+    """
 
     source_id: int
     key: str
     location: str
-    status: Literal["loaded", "not_ready", "failed", "gone"]
+    status: Literal["reading", "loaded", "not_ready", "failed", "gone"]
     generation: int
+    version: int
     size_bytes: int
     mtime_ns: int
     inode: int
     reason: str = ""
+    options: str = ""
     cursor: Cursor | None = None
 
 

@@ -33,7 +33,9 @@ class TextSettings(Section):
 
 
 class LoadSettings(Section):
-    quiet_s: float = Field(2.0, ge=0)  # a document without end mark is taken after this long unchanged, seconds; 0: at once
+    quiet_s: float = Field(
+        2.0, ge=0
+    )  # a document without end mark is taken after this long unchanged, seconds; 0: at once
     batch_records: int = Field(5_000, ge=1)  # records a transaction
     batch_bytes: int = Field(32 << 20, ge=1)  # source bytes a transaction, at most
     max_line_bytes: int = Field(64 << 20, ge=1)  # longer lines become a defect

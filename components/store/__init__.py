@@ -1,0 +1,79 @@
+"""The store: everything runatlas knows, in one database (SQLite or PostgreSQL)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from components.store.engine import Database
+from components.store.layouts import Layouts
+from components.store.lease import Holder, Leases
+from components.store.ledger import Ledger
+from components.store.migrate import upgrade
+from components.store.publications import Publications
+from components.store.records import Records
+from components.store.runs import Runs
+from components.store.tables import RecordState
+from components.store.vectors import VectorStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetStatus:
+    """Where a dataset stands. `drift` is the share of newly placed records off the map."""
+
+    records: int
+    unindexed: int
+    failed: int
+    defects: int
+    model: str | None
+    layout: int | None
+    drift: float | None
+    snapshot: int | None
+    rows: int
+    indexing: Holder
+
+
+class Store:
+    """The rooms of one database, its schema brought up to date."""
+
+    def __init__(self, url: str, *, lease_ttl_s: float = 60.0) -> None:
+        self.db = Database(url)
+        upgrade(self.db)
+        self.ledger = Ledger(self.db)
+        self.records = Records(self.db)
+        self.vectors = VectorStore(self.db)
+        self.layouts = Layouts(self.db)
+        self.publications = Publications(self.db)
+        self.leases = Leases(self.db, lease_ttl_s)
+        self.runs = Runs(self.db)
+
+    def status(self) -> dict[str, DatasetStatus]:
+        """Name -> where the dataset stands."""
+        return {name: self._status(name, number) for name, number in self.ledger.datasets().items()}
+
+    def _status(self, name: str, dataset_id: int) -> DatasetStatus:
+        counts = self.records.counts(dataset_id)
+        layout = self.layouts.current(dataset_id)
+        snapshot = self.publications.newest(dataset_id)
+        return DatasetStatus(
+            records=sum(counts.values()) - counts[RecordState.SUPERSEDED],
+            unindexed=counts[RecordState.WAITING],
+            failed=counts[RecordState.FAILED],
+            defects=self.ledger.defect_count(dataset_id),
+            model=self.vectors.model(layout.model_id)[0] if layout else None,
+            layout=layout.version if layout else None,
+            drift=layout.drift if layout else None,
+            snapshot=snapshot.no if snapshot else None,
+            rows=snapshot.rows if snapshot else 0,
+            indexing=self.leases.holder(lease_name(name)),
+        )
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def lease_name(dataset: str) -> str:
+    """The lease that guards a dataset's index."""
+    return f"index:{dataset}"
+
+
+__all__ = ["DatasetStatus", "Store", "lease_name"]

@@ -1,0 +1,209 @@
+"""Layouts, and where each record lies in them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from components.contracts import Places
+from components.store.engine import Database
+from components.store.lease import Fence
+from components.store.ledger import record_t
+from components.store.tables import LayoutRow, Position, RecordState
+
+layout_t = LayoutRow.__table__  # type: ignore[attr-defined]
+position_t = Position.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutInfo:
+    """What is known of a layout without opening it."""
+
+    id: int
+    version: int
+    model_id: int
+    text_hash: str
+    status: str
+    n_fitted: int
+    n_placed: int
+    n_off_map: int
+    displacement: float | None
+
+    @property
+    def drift(self) -> float | None:
+        """Share of the records placed since the fit that lie off the map; None before the first one."""
+        return self.n_off_map / self.n_placed if self.n_placed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """Rows of the table: parallel arrays."""
+
+    seqs: NDArray[np.int64]  # (n,)
+    vector_ids: NDArray[np.int64]  # (n,)
+    places: Places  # (n, 2)
+
+
+class Layouts:
+    """One current layout a dataset; one that is being built beside it; the retired ones until they are dropped."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def current(self, dataset_id: int) -> LayoutInfo | None:
+        """The layout of the published map, or None before the first index."""
+        query = select(*_info_columns()).where(layout_t.c.dataset_id == dataset_id, layout_t.c.status == "current")
+        with self.db.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return LayoutInfo(**row) if row else None
+
+    def arrays(self, layout_id: int) -> dict[str, NDArray[Any]]:
+        """What `add` was given."""
+        with self.db.read() as connection:
+            raw = connection.execute(select(layout_t.c.arrays).where(layout_t.c.id == layout_id)).scalar_one()
+        with np.load(io.BytesIO(raw), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    def add(
+        self,
+        fence: Fence,
+        dataset_id: int,
+        *,
+        model_id: int,
+        text_hash: str,
+        arrays: Mapping[str, NDArray[Any]],
+        n_fitted: int,
+        displacement: float | None,
+    ) -> LayoutInfo:
+        """A new layout that is being built; it takes over when a snapshot of it is committed."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        newest = select(func.coalesce(func.max(layout_t.c.version), 0)).where(layout_t.c.dataset_id == dataset_id)
+        with fence.write() as connection:
+            version = connection.execute(newest).scalar_one() + 1
+            connection.execute(
+                insert(layout_t).values(
+                    dataset_id=dataset_id,
+                    version=version,
+                    model_id=model_id,
+                    text_hash=text_hash,
+                    status="building",
+                    n_fitted=n_fitted,
+                    n_placed=0,
+                    n_off_map=0,
+                    displacement=displacement,
+                    arrays=buffer.getvalue(),
+                    created_at=datetime.now(UTC),
+                )
+            )
+            query = select(*_info_columns()).where(layout_t.c.dataset_id == dataset_id, layout_t.c.version == version)
+            return LayoutInfo(**connection.execute(query).mappings().one())
+
+    def drop_unfinished(self, fence: Fence, dataset_id: int) -> None:
+        """Remove what an interrupted fit left behind."""
+        self._drop(fence, dataset_id, "building", keep_newest=0)
+
+    def drop_retired(self, fence: Fence, dataset_id: int) -> None:
+        """Remove old layouts and their positions, but for the one before the current."""
+        self._drop(fence, dataset_id, "retired", keep_newest=1)
+
+    def _drop(self, fence: Fence, dataset_id: int, status: str, *, keep_newest: int) -> None:
+        query = (
+            select(layout_t.c.id)
+            .where(layout_t.c.dataset_id == dataset_id, layout_t.c.status == status)
+            .order_by(layout_t.c.version.desc())
+            .offset(keep_newest)
+        )
+        with self.db.read() as connection:
+            ids = list(connection.execute(query).scalars())
+        for layout_id in ids:
+            with fence.write() as connection:
+                connection.execute(delete(position_t).where(position_t.c.layout_id == layout_id))
+                if status == "building":  # a retired one stays as the history that old snapshots name
+                    connection.execute(delete(layout_t).where(layout_t.c.id == layout_id))
+                else:
+                    emptied = update(layout_t).where(layout_t.c.id == layout_id)
+                    connection.execute(emptied.values(status="dropped", arrays=b""))
+
+    # --- positions
+
+    def put(self, fence: Fence, layout_id: int, positions: Positions, *, n_off_map: int, is_new: bool) -> None:
+        """Keep these positions; `is_new` counts them as placed since the fit."""
+        rows = [
+            {"layout_id": layout_id, "seq": seq, "vector_id": vector_id, "x": x, "y": y}
+            for seq, vector_id, (x, y) in zip(
+                positions.seqs.tolist(), positions.vector_ids.tolist(), positions.places.tolist(), strict=True
+            )
+        ]
+        with fence.write() as connection:
+            added = self.db.insert_new(connection, position_t, rows)
+            if is_new and added:
+                grown = update(layout_t).where(layout_t.c.id == layout_id)
+                connection.execute(
+                    grown.values(n_placed=layout_t.c.n_placed + added, n_off_map=layout_t.c.n_off_map + n_off_map)
+                )
+
+    def placed(self, layout_id: int, first_seq: int, last_seq: int) -> Positions:
+        """The positions of the records in a stretch of the order of arrival."""
+        query = (
+            select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
+            .where(position_t.c.layout_id == layout_id, position_t.c.seq.between(first_seq, last_seq))
+            .order_by(position_t.c.seq)
+        )
+        with self.db.read() as connection:
+            return _positions(connection.execute(query).all())
+
+    def seqs(self, layout_id: int, first_seq: int, last_seq: int) -> set[int]:
+        """Which records in a stretch of the order of arrival have a position."""
+        query = select(position_t.c.seq).where(
+            position_t.c.layout_id == layout_id, position_t.c.seq.between(first_seq, last_seq)
+        )
+        with self.db.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Places]:
+        """The distinct vectors on the map, ordered by id, and where each lies: (n,), (n, 2)."""
+        query = (
+            select(
+                position_t.c.vector_id, func.min(position_t.c.x), func.min(position_t.c.y)
+            )  # equal vectors share one place
+            .join(record_t, record_t.c.seq == position_t.c.seq)
+            .where(
+                position_t.c.layout_id == layout_id,
+                record_t.c.dataset_id == dataset_id,
+                record_t.c.state != RecordState.SUPERSEDED,
+            )
+            .group_by(position_t.c.vector_id)
+            .order_by(position_t.c.vector_id)
+        )
+        with self.db.read() as connection:
+            rows = connection.execute(query).all()
+        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        return ids, np.array([(row[1], row[2]) for row in rows], np.float32).reshape(len(rows), 2)
+
+    def make_current(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
+        """Let a layout take over, within the transaction that commits its first snapshot."""
+        mine = update(layout_t).where(layout_t.c.dataset_id == dataset_id)
+        connection.execute(
+            mine.where(layout_t.c.status == "current", layout_t.c.id != layout_id).values(status="retired")
+        )
+        connection.execute(mine.where(layout_t.c.id == layout_id).values(status="current"))
+
+
+def _info_columns() -> Sequence[Any]:
+    return [layout_t.c[name] for name in LayoutInfo.__dataclass_fields__]
+
+
+def _positions(rows: Sequence[Any]) -> Positions:
+    return Positions(
+        seqs=np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+        vector_ids=np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+        places=np.array([(row[2], row[3]) for row in rows], np.float32).reshape(len(rows), 2),
+    )

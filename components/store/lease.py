@@ -1,0 +1,144 @@
+"""Who may index a dataset now: a lease with a fencing token, by the database's clock.
+
+The token grows with each holder, and every writing transaction of an index checks it first. So a holder that was
+asleep while another took over can't write any more, whatever it believes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+import orjson
+from sqlalchemy import Connection, select, update
+
+from components.errors import LeaseHeld, LeaseLost, RunAtlasError
+from components.store.engine import Database
+from components.store.tables import Lease
+
+lease_t = Lease.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The right to write: `write()` is a transaction that ends in `LeaseLost` if somebody else took over."""
+
+    db: Database
+    name: str
+    token: int
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self.db.write() as connection:
+            query = select(lease_t.c.token).where(lease_t.c.name == self.name)
+            if self.db.dialect != "sqlite":
+                query = query.with_for_update()
+            if connection.execute(query).scalar() != self.token:
+                raise LeaseLost(
+                    f"Another index took over {self.name} because this one was silent for too long. "
+                    "What was committed stays; the other one goes on from there."
+                )
+            yield connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """What the lease table says of one dataset: is somebody indexing, how far, and was a holder left behind?"""
+
+    is_held: bool
+    is_stale: bool  # expired, yet never given back: that index crashed
+    owner: str
+    step: str = ""
+    done: int = 0
+    total: int = 0
+
+
+class Leases:
+    """One lease a dataset, named `index:<dataset>`."""
+
+    def __init__(self, db: Database, ttl_s: float) -> None:
+        self.db = db
+        self.ttl_s = ttl_s
+
+    def acquire(self, name: str, owner: str) -> Fence:
+        """The fence of a new holder. Raises `LeaseHeld` while another one holds it."""
+        with self.db.write() as connection:
+            self.db.insert_new(
+                connection,
+                lease_t,
+                [{"name": name, "owner": "", "token": 0, "expires_at": 0.0, "heartbeat_at": 0.0, "progress": ""}],
+            )
+            now = self.db.now(connection)
+            taken = connection.execute(
+                update(lease_t)
+                .where(lease_t.c.name == name, lease_t.c.expires_at < now)
+                .values(owner=owner, token=lease_t.c.token + 1, expires_at=now + self.ttl_s, heartbeat_at=now)
+                .returning(lease_t.c.token)
+            ).first()
+            if taken is None:
+                holder = connection.execute(select(lease_t.c.owner).where(lease_t.c.name == name)).scalar()
+                raise LeaseHeld(f"{name} is held by {holder}; it goes on until nothing is left to index.")
+        return Fence(db=self.db, name=name, token=taken[0])
+
+    def renew(self, fence: Fence, progress: str) -> bool:
+        """Hold on for another `ttl_s`; False if the lease was lost."""
+        with self.db.write() as connection:
+            now = self.db.now(connection)
+            mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
+            held = update(lease_t).where(mine, lease_t.c.expires_at >= now)
+            values = {"expires_at": now + self.ttl_s, "heartbeat_at": now, "progress": progress}
+            return bool(connection.execute(held.values(values)).rowcount == 1)
+
+    def release(self, fence: Fence) -> None:
+        """Give it back; nothing happens if it was lost."""
+        with self.db.write() as connection:
+            mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
+            connection.execute(update(lease_t).where(mine).values(expires_at=0.0, owner="", progress=""))
+
+    def holder(self, name: str) -> Holder:
+        """What a person would see of it now."""
+        with self.db.read() as connection:
+            now = self.db.now(connection)
+            row = connection.execute(select(lease_t).where(lease_t.c.name == name)).mappings().first()
+        if row is None:
+            return Holder(is_held=False, is_stale=False, owner="")
+        is_held = row["expires_at"] >= now
+        progress = orjson.loads(row["progress"]) if row["progress"] else {}
+        return Holder(is_held=is_held, is_stale=bool(row["owner"]) and not is_held, owner=row["owner"], **progress)
+
+
+class Heartbeat:
+    """Renews a lease from a thread of its own while work goes on; told of progress, it passes it on."""
+
+    def __init__(self, leases: Leases, fence: Fence) -> None:
+        self._leases = leases
+        self._fence = fence
+        self._progress = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
+        self.is_lost = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        with suppress(RunAtlasError):
+            self._leases.release(self._fence)
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        """How far the work is; written with the next beat."""
+        self._progress = orjson.dumps({"step": step, "done": done, "total": total}).decode()
+
+    def _beat(self) -> None:
+        interval_s = min(2.0, self._leases.ttl_s / 3)
+        while not self._stop.wait(interval_s):
+            with suppress(RunAtlasError):  # a busy database: the next beat comes before the lease ends
+                if not self._leases.renew(self._fence, self._progress):
+                    self.is_lost = True
+                    return

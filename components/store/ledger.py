@@ -1,0 +1,399 @@
+"""The ledger of sources, and the one transaction that makes loading exactly-once: rows and cursor together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import Connection, RowMapping, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from components.contracts import (
+    Batch,
+    Cursor,
+    Defect,
+    LedgerEntry,
+    Locator,
+    Problem,
+    Record,
+    in_batches,
+    with_occurrence,
+)
+from components.errors import TransientError
+from components.store.engine import Database, in_clause
+from components.store.tables import Dataset, DefectRow, RecordRow, RecordState, Source
+
+dataset_t = Dataset.__table__  # type: ignore[attr-defined]
+source_t = Source.__table__  # type: ignore[attr-defined]
+record_t = RecordRow.__table__  # type: ignore[attr-defined]
+defect_t = DefectRow.__table__  # type: ignore[attr-defined]
+
+max_inode = 2**63 - 1  # some file systems count to 2**64; the database to 2**63
+
+
+class SourceMoved(TransientError):
+    """Another load wrote this source in the meantime; decide again from the ledger as it is now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persisted:
+    """How many records of a batch were new and how many were there, and the source's version now."""
+
+    new: int
+    existing: int
+    version: int
+
+
+class Ledger:
+    """What has been read of each source of each dataset."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    # --- datasets
+
+    def dataset_id(self, name: str, *, create: bool = False) -> int | None:
+        """The number of a dataset, or None; with `create` a new one where there is none."""
+        query = select(dataset_t.c.id).where(dataset_t.c.name == name)
+        with self.db.read() as connection:
+            found = connection.execute(query).scalar()
+        if found is not None or not create:
+            return cast("int | None", found)
+        with self.db.write() as connection:
+            self.db.insert_new(
+                connection, dataset_t, [{"name": name, "sources": "[]", "created_at": datetime.now(UTC)}]
+            )
+            return int(connection.execute(query).scalar_one())
+
+    def datasets(self) -> dict[str, int]:
+        """Name -> number, sorted by name."""
+        with self.db.read() as connection:
+            rows = connection.execute(select(dataset_t.c.name, dataset_t.c.id).order_by(dataset_t.c.name))
+            return dict(rows.tuples().all())
+
+    def remembered(self, dataset_id: int) -> tuple[str, ...]:
+        """The sources that were given to loads by hand, in the order they came."""
+        with self.db.read() as connection:
+            raw = connection.execute(select(dataset_t.c.sources).where(dataset_t.c.id == dataset_id)).scalar_one()
+        return tuple(orjson.loads(raw))
+
+    def remember(self, dataset_id: int, specs: Iterable[str]) -> None:
+        """Add sources to those that later loads look at."""
+        with self.db.write() as connection:
+            query = select(dataset_t.c.sources).where(dataset_t.c.id == dataset_id)
+            if self.db.dialect != "sqlite":
+                query = query.with_for_update()
+            known = orjson.loads(connection.execute(query).scalar_one())
+            fresh = [spec for spec in dict.fromkeys(specs) if spec not in known]
+            if fresh:
+                connection.execute(
+                    update(dataset_t).where(dataset_t.c.id == dataset_id).values(sources=_json([*known, *fresh]))
+                )
+
+    # --- sources
+
+    def entries(self, dataset_id: int) -> list[LedgerEntry]:
+        """Every source of the dataset, without cursors (`entry` has them): quick for 100,000 sources."""
+        columns = [source_t.c[name] for name in _entry_columns]
+        query = select(*columns).where(source_t.c.dataset_id == dataset_id).order_by(source_t.c.key)
+        with self.db.read() as connection:
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
+    def entry(self, source_id: int) -> LedgerEntry:
+        """One source as the ledger knows it now, with its cursor."""
+        columns = [source_t.c[name] for name in (*_entry_columns, "cursor")]
+        with self.db.read() as connection:
+            return _entry(connection.execute(select(*columns).where(source_t.c.id == source_id)).mappings().one())
+
+    def register(self, dataset_id: int, locator: Locator) -> LedgerEntry:
+        """The entry of a source that may be new. Its key is made unique where two roots hold the same path."""
+        same_place = (source_t.c.dataset_id == dataset_id) & (source_t.c.location == locator.location)
+        for key in _candidate_keys(locator):
+            try:
+                with self.db.write() as connection:
+                    found = connection.execute(select(source_t.c.id).where(same_place)).scalar()
+                    if found is None:
+                        found = self._add_source(connection, dataset_id, locator, key)
+                return self.entry(found)
+            except IntegrityError:
+                continue  # the key is taken by a source under another root
+        raise AssertionError
+
+    def _add_source(self, connection: Connection, dataset_id: int, locator: Locator, key: str) -> int:
+        values = {
+            "dataset_id": dataset_id,
+            "key": key,
+            "location": locator.location,
+            "kind": locator.kind,
+            "status": "not_ready",
+            "reason": "not read yet",
+            "size_bytes": 0,
+            "mtime_ns": 0,
+            "inode": 0,
+        }
+        defaults = {"format": "", "generation": 0, "options": "", "version": 0}
+        return int(connection.execute(source_t.insert().returning(source_t.c.id), {**defaults, **values}).scalar_one())
+
+    def persist(
+        self, dataset_id: int, entry: LedgerEntry, batch: Batch, *, generation: int, version: int, options: str = ""
+    ) -> Persisted:
+        """Records, defects and cursor of a batch in one transaction: all of it or nothing, twice is once.
+
+        `version` is the source's version that the batch was read on; raises `SourceMoved` if it is another by now.
+        """
+        with self.db.write() as connection:
+            _expect_version(connection, self.db, entry, version)
+            records, existing = self._resolve(connection, dataset_id, entry, batch.records, generation)
+            rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
+            rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
+            new = self.db.insert_new(connection, record_t, rows)
+            self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
+            connection.execute(
+                update(source_t)
+                .where(source_t.c.id == entry.source_id)
+                .values(
+                    status="reading",
+                    reason="",
+                    format=batch.cursor.format,
+                    options=options,
+                    generation=generation,
+                    version=version + 1,
+                    size_bytes=batch.cursor.size_bytes,
+                    mtime_ns=batch.cursor.mtime_ns,
+                    inode=batch.cursor.inode & max_inode,
+                    cursor=_json(asdict(batch.cursor)),
+                    loaded_at=datetime.now(UTC),
+                )
+            )
+        return Persisted(new=new, existing=existing + len(rows) - new, version=version + 1)
+
+    def _resolve(
+        self, connection: Connection, dataset_id: int, entry: LedgerEntry, records: Sequence[Record], generation: int
+    ) -> tuple[list[Record], int]:
+        """The records that are not stored yet, each with its occurrence number, and how many are stored already.
+
+        A stored record that this generation has not met yet is the same one; one that it has met is its twin.
+        """
+        first = generation == 1 and entry.cursor is None
+        stored = {} if first else _generations(connection, dataset_id, [r.id for r in records])
+        met: dict[str, int] = {}  # base id -> occurrences met in this batch
+        fresh: list[Record] = []
+        again: list[str] = []
+        for record in records:
+            n = met.get(record.id, 0)
+            if n == 0 and record.id not in stored:
+                candidate = record
+            else:
+                candidate, n = _next_occurrence(connection, dataset_id, record, n, stored, generation)
+            met[record.id] = n + 1
+            if candidate.id in stored:
+                again.append(candidate.id)
+                stored[candidate.id] = generation
+            else:
+                fresh.append(candidate)
+                if n:
+                    stored[candidate.id] = generation
+        _mark_met(connection, dataset_id, again, generation)
+        return fresh, len(again)
+
+    def _insert_defects(
+        self, connection: Connection, dataset_id: int, source_id: int, generation: int, defects: Sequence[Defect]
+    ) -> None:
+        rows = [
+            {
+                "dataset_id": dataset_id,
+                "source_id": source_id,
+                "generation": generation,
+                "offset": defect.offset,
+                "reason": _storable(defect.reason),
+                "excerpt": _storable(defect.excerpt),
+            }
+            for defect in defects
+        ]
+        self.db.insert_new(connection, defect_t, rows)
+
+    def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: str) -> int:
+        """Close the reading of a source; returns how many records the newest generation holds no more (`replace`)."""
+        old = (record_t.c.source_id == entry.source_id) & (record_t.c.generation < generation)
+        with self.db.write() as connection:
+            _expect_version(connection, self.db, entry, version)
+            superseded = 0
+            if generation > 1 and on_rewrite == "replace":
+                retire = update(record_t).where(old, record_t.c.state != RecordState.SUPERSEDED)
+                superseded = connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
+            connection.execute(
+                delete(defect_t).where(defect_t.c.source_id == entry.source_id, defect_t.c.generation < generation)
+            )
+            connection.execute(
+                update(source_t)
+                .where(source_t.c.id == entry.source_id)
+                .values(status="loaded", reason="", version=version + 1)
+            )
+        return superseded
+
+    def note(self, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str = "") -> None:
+        """Remember why a source was not read, and what it looked like then."""
+        with self.db.write() as connection:
+            connection.execute(
+                update(source_t)
+                .where(source_t.c.id == entry.source_id)
+                .values(
+                    status=status,
+                    reason=_storable(reason),
+                    options=options,
+                    size_bytes=locator.size_bytes,
+                    mtime_ns=locator.mtime_ns,
+                    inode=locator.inode & max_inode,
+                    version=source_t.c.version + 1,
+                )
+            )
+
+    def touch(self, entry: LedgerEntry, locator: Locator) -> None:
+        """The same content with another time stamp: not worth another look next time."""
+        self.note(entry, locator, status="loaded", reason="", options=entry.options)
+
+    def move(self, entry: LedgerEntry, locator: Locator) -> None:
+        """The same content under a new name: the source keeps its key, so its records keep their ids."""
+        with self.db.write() as connection:
+            connection.execute(
+                update(source_t)
+                .where(source_t.c.id == entry.source_id)
+                .values(location=locator.location, version=source_t.c.version + 1)
+            )
+
+    def mark_gone(self, source_ids: Sequence[int]) -> None:
+        """These sources are no more; their records stay."""
+        with self.db.write() as connection:
+            for chunk in in_batches(source_ids, in_clause):
+                gone = update(source_t).where(source_t.c.id.in_(chunk))
+                connection.execute(gone.values(status="gone", version=source_t.c.version + 1))
+
+    # --- what could not be read
+
+    def defect_count(self, dataset_id: int) -> int:
+        with self.db.read() as connection:
+            query = select(func.count()).select_from(defect_t).where(defect_t.c.dataset_id == dataset_id)
+            return int(connection.execute(query).scalar_one())
+
+    def defects(self, dataset_id: int, limit: int = 1_000) -> list[dict[str, Any]]:
+        """source, offset, reason, excerpt of the defects, by source and place."""
+        query = (
+            select(source_t.c.key.label("source"), defect_t.c.offset, defect_t.c.reason, defect_t.c.excerpt)
+            .join(source_t, source_t.c.id == defect_t.c.source_id)
+            .where(defect_t.c.dataset_id == dataset_id)
+            .order_by(source_t.c.key, defect_t.c.offset)
+            .limit(limit)
+        )
+        with self.db.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def problems(self, dataset_id: int) -> list[Problem]:
+        """The sources that wait or failed, and why."""
+        query = (
+            select(source_t.c.key, source_t.c.reason)
+            .where(source_t.c.dataset_id == dataset_id, source_t.c.status.in_(("not_ready", "failed")))
+            .order_by(source_t.c.key)
+        )
+        with self.db.read() as connection:
+            return [Problem(source=key, reason=reason) for key, reason in connection.execute(query)]
+
+
+_entry_columns = (
+    "id",
+    "key",
+    "location",
+    "status",
+    "generation",
+    "version",
+    "size_bytes",
+    "mtime_ns",
+    "inode",
+    "reason",
+    "options",
+)
+
+
+def _entry(row: RowMapping) -> LedgerEntry:
+    fields = {name: row[name] for name in _entry_columns if name != "id"}
+    raw = row.get("cursor")
+    return LedgerEntry(source_id=row["id"], cursor=Cursor(**orjson.loads(raw)) if raw else None, **fields)
+
+
+def _candidate_keys(locator: Locator) -> Iterable[str]:
+    """The key itself, then with ever more of its root before it, then numbered."""
+    yield locator.key
+    parts = [part for part in locator.root.split("/") if part]
+    for n in range(1, len(parts) + 1):
+        yield "/".join([*parts[-n:], locator.key])
+    for n in range(2, 1_000):
+        yield f"{locator.key}~{n}"
+
+
+def _expect_version(connection: Connection, db: Database, entry: LedgerEntry, version: int) -> None:
+    query = select(source_t.c.version).where(source_t.c.id == entry.source_id)
+    if db.dialect != "sqlite":
+        query = query.with_for_update()
+    if connection.execute(query).scalar() != version:
+        raise SourceMoved(f"{entry.key} was read by another load in the meantime.")
+
+
+def _generations(connection: Connection, dataset_id: int, ids: Sequence[str]) -> dict[str, int]:
+    """Id -> generation of those ids that are stored."""
+    found: dict[str, int] = {}
+    for chunk in in_batches(dict.fromkeys(ids), in_clause):
+        query = select(record_t.c.id, record_t.c.generation).where(
+            record_t.c.dataset_id == dataset_id, record_t.c.id.in_(chunk)
+        )
+        found.update((id, generation) for id, generation in connection.execute(query))
+    return found
+
+
+def _next_occurrence(
+    connection: Connection, dataset_id: int, record: Record, n: int, stored: dict[str, int], generation: int
+) -> tuple[Record, int]:
+    """The first occurrence from the n-th on that this generation has not met; `stored` learns what was looked up."""
+    while True:
+        candidate = record if n == 0 else with_occurrence(record, n)
+        if candidate.id not in stored:
+            stored.update(_generations(connection, dataset_id, [candidate.id]))
+        if stored.get(candidate.id) != generation:
+            return candidate, n
+        n += 1
+
+
+def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], generation: int) -> None:
+    """These records stand in the newest generation too; one that was superseded is wanted again."""
+    for chunk in in_batches(ids, in_clause):
+        mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
+        connection.execute(update(record_t).where(mine).values(generation=generation))
+        revived = update(record_t).where(mine, record_t.c.state == RecordState.SUPERSEDED)
+        connection.execute(revived.values(state=RecordState.WAITING, batch=None))
+
+
+def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:
+    return {
+        "dataset_id": dataset_id,
+        "id": record.id,
+        "source_id": source_id,
+        "generation": generation,
+        "timestamp": record.timestamp,
+        "filename": record.filename,
+        "text": record.text,
+        "iteration": record.iteration,
+        "idx_in_iteration": record.idx_in_iteration,
+        "type": record.type,
+        "extra": _json(record.extra) if record.extra else "{}",
+        "state": int(RecordState.WAITING),
+    }
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no NUL, no lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

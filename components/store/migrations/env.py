@@ -1,0 +1,29 @@
+"""Alembic's entry: runs on the connection that it is handed."""
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import String
+from sqlmodel import SQLModel
+
+from components.store.tables import UtcDateTime
+
+
+def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
+    """Migrations spell the database's own types, so that an old one runs whatever our classes become."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and type(item).__name__ == "AutoString" and isinstance(item.impl, String):
+        return "sa.String()"
+    return False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+    compare_type=True,
+    render_item=render_item,
+)
+with context.begin_transaction():
+    context.run_migrations()

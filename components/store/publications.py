@@ -1,0 +1,224 @@
+"""Batches, parts and snapshots: what is published, from which the files can be finished at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
+
+from components.contracts import Json
+from components.errors import StoreBusy
+from components.store.engine import Database
+from components.store.layouts import position_t
+from components.store.ledger import record_t
+from components.store.records import Stored, _stored, record_columns
+from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow
+
+batch_t = BatchRow.__table__  # type: ignore[attr-defined]
+part_t = PartRow.__table__  # type: ignore[attr-defined]
+snapshot_t = SnapshotRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartInfo:
+    """An output file: all records of `first_batch` to `last_batch`, in order of batch and arrival."""
+
+    kind: str
+    name: str
+    first_batch: int
+    last_batch: int
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A record on the map as the output shows it."""
+
+    stored: Stored
+    vector_id: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotInfo:
+    """A committed snapshot; its files may still have to be finished."""
+
+    no: int
+    layout_id: int
+    rows: int
+    manifest: Json
+
+
+class Publications:
+    """What the output of each dataset consists of."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def newest(self, dataset_id: int) -> SnapshotInfo | None:
+        """The snapshot that `current` should name, or None before the first one."""
+        query = (
+            select(snapshot_t.c.no, snapshot_t.c.layout_id, snapshot_t.c.rows, snapshot_t.c.manifest)
+            .where(snapshot_t.c.dataset_id == dataset_id)
+            .order_by(snapshot_t.c.no.desc())
+            .limit(1)
+        )
+        with self.db.read() as connection:
+            row = connection.execute(query).first()
+        return SnapshotInfo(no=row[0], layout_id=row[1], rows=row[2], manifest=orjson.loads(row[3])) if row else None
+
+    def parts(self, dataset_id: int, kind: str) -> list[PartInfo]:
+        """The parts of the newest snapshot, by batch."""
+        columns = [part_t.c[name] for name in PartInfo.__dataclass_fields__]
+        query = (
+            select(*columns)
+            .where(part_t.c.dataset_id == dataset_id, part_t.c.kind == kind)
+            .order_by(part_t.c.first_batch, part_t.c.name)
+        )
+        with self.db.read() as connection:
+            return [PartInfo(**row) for row in connection.execute(query).mappings()]
+
+    def next_batch(self, dataset_id: int) -> int:
+        """The number that the next publication of new records gets."""
+        query = select(func.coalesce(func.max(batch_t.c.no), 0)).where(batch_t.c.dataset_id == dataset_id)
+        with self.db.read() as connection:
+            return int(connection.execute(query).scalar_one()) + 1
+
+    def rows_by_batch(self, dataset_id: int) -> dict[int, int]:
+        """Batch -> how many records of it are on the map now."""
+        query = (
+            select(record_t.c.batch, func.count())
+            .where(record_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.INDEXED)
+            .group_by(record_t.c.batch)
+        )
+        with self.db.read() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def has_superseded(self, dataset_id: int) -> bool:
+        """Are there records in the published parts that should leave?"""
+        query = select(record_t.c.seq).where(
+            record_t.c.dataset_id == dataset_id,
+            record_t.c.state == RecordState.SUPERSEDED,
+            record_t.c.batch.is_not(None),
+        )
+        with self.db.read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+    def waiting_rows(self, dataset_id: int, layout_id: int, size: int = 5_000) -> Iterator[list[Row]]:
+        """The waiting records that have a position, in order of arrival."""
+        return self._rows(
+            _select_rows(layout_id).where(record_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.WAITING),
+            size,
+        )
+
+    def batch_rows(
+        self, dataset_id: int, layout_id: int, first_batch: int, last_batch: int, size: int = 5_000
+    ) -> Iterator[list[Row]]:
+        """The published records of these batches, in order of batch and arrival."""
+        for batch in range(first_batch, last_batch + 1):
+            yield from self._rows(
+                _select_rows(layout_id).where(
+                    record_t.c.dataset_id == dataset_id,
+                    record_t.c.state == RecordState.INDEXED,
+                    record_t.c.batch == batch,
+                ),
+                size,
+            )
+
+    def _rows(self, query: Select[Any], size: int) -> Iterator[list[Row]]:
+        last = -1
+        while True:
+            with self.db.read() as connection:
+                found = connection.execute(
+                    query.where(record_t.c.seq > last).order_by(record_t.c.seq).limit(size)
+                ).all()
+            if not found:
+                return
+            yield [Row(stored=_stored(row[3:]), vector_id=row[0], x=row[1], y=row[2]) for row in found]
+            last = found[-1][3]
+
+    # --- within the one transaction that commits a snapshot
+
+    def commit_batch(
+        self,
+        connection: Connection,
+        dataset_id: int,
+        *,
+        no: int,
+        stretches: Sequence[tuple[int, int, int]],
+        layout_id: int,
+    ) -> None:
+        """Mark the written records as indexed in batch `no`; `stretches` are (first seq, last seq, rows).
+
+        Raises `StoreBusy` if a load changed one of them since they were read: then the files are written again.
+        """
+        for first, last, rows in stretches:
+            placed = select(position_t.c.seq).where(
+                position_t.c.layout_id == layout_id, position_t.c.seq.between(first, last)
+            )
+            marked = connection.execute(
+                update(record_t)
+                .where(
+                    record_t.c.dataset_id == dataset_id,
+                    record_t.c.state == RecordState.WAITING,
+                    record_t.c.seq.between(first, last),
+                    record_t.c.seq.in_(placed),
+                )
+                .values(state=RecordState.INDEXED, batch=no)
+            )
+            if marked.rowcount != rows:
+                raise StoreBusy("A load superseded records while they were being published; publish again.")
+        total = sum(rows for _, _, rows in stretches)
+        connection.execute(
+            insert(batch_t).values(dataset_id=dataset_id, no=no, rows=total, created_at=datetime.now(UTC))
+        )
+
+    def leave(self, connection: Connection, dataset_id: int) -> None:
+        """Note that superseded records are in no part any more."""
+        gone = update(record_t).where(record_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.SUPERSEDED)
+        connection.execute(gone.values(batch=None))
+
+    def replace_parts(self, connection: Connection, dataset_id: int, parts: Sequence[PartInfo]) -> None:
+        """From now on the output consists of these parts."""
+        names = [part.name for part in parts]
+        connection.execute(delete(part_t).where(part_t.c.dataset_id == dataset_id, part_t.c.name.not_in(names)))
+        rows = [{"dataset_id": dataset_id, **_fields(part)} for part in parts]
+        self.db.insert_new(connection, part_t, rows)
+
+    def commit_snapshot(
+        self,
+        connection: Connection,
+        dataset_id: int,
+        *,
+        no: int,
+        layout_id: int,
+        rows: int,
+        manifest: Mapping[str, Json],
+    ) -> None:
+        """Add the snapshot that the output should show next."""
+        raw = orjson.dumps(manifest).decode()
+        connection.execute(
+            insert(snapshot_t).values(
+                dataset_id=dataset_id, no=no, layout_id=layout_id, rows=rows, manifest=raw, created_at=datetime.now(UTC)
+            )
+        )
+        # the manifests of snapshots long gone are of no use to anybody
+        connection.execute(delete(snapshot_t).where(snapshot_t.c.dataset_id == dataset_id, snapshot_t.c.no <= no - 100))
+
+
+def _fields(part: PartInfo) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in PartInfo.__dataclass_fields__}
+
+
+def _select_rows(layout_id: int) -> Select[Any]:
+    columns = [record_t.c[name] for name in record_columns]
+    return select(position_t.c.vector_id, position_t.c.x, position_t.c.y, record_t.c.seq, *columns).join(
+        position_t, (position_t.c.seq == record_t.c.seq) & (position_t.c.layout_id == layout_id)
+    )

@@ -1,0 +1,175 @@
+"""Records on their way to the map: what waits, what failed, what is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+
+from components.contracts import Json, Record, in_batches
+from components.store.engine import Database, in_clause
+from components.store.lease import Fence
+from components.store.ledger import record_t
+from components.store.tables import Failure, RecordState
+
+failure_t = Failure.__table__  # type: ignore[attr-defined]
+
+record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type", "extra")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A record with its place in the order of arrival."""
+
+    seq: int
+    record: Record
+
+
+class Records:
+    """All records of all datasets."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def count(self, dataset_id: int, *states: RecordState) -> int:
+        """How many records of a dataset are in one of these states."""
+        query = select(func.count()).select_from(record_t).where(_in_states(dataset_id, states))
+        with self.db.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def counts(self, dataset_id: int) -> dict[RecordState, int]:
+        """State -> how many records."""
+        query = (
+            select(record_t.c.state, func.count()).where(record_t.c.dataset_id == dataset_id).group_by(record_t.c.state)
+        )
+        with self.db.read() as connection:
+            found = {RecordState(state): n for state, n in connection.execute(query)}
+        return {state: found.get(state, 0) for state in RecordState}
+
+    def stream(self, dataset_id: int, *states: RecordState, size: int = 5_000) -> Iterator[list[Stored]]:
+        """Batches of records in one of these states, oldest first, each read in a short transaction of its own."""
+        last = -1
+        while True:
+            query = (
+                _select_stored()
+                .where(_in_states(dataset_id, states), record_t.c.seq > last)
+                .order_by(record_t.c.seq)
+                .limit(size)
+            )
+            batch = self._fetch(query)
+            if not batch:
+                return
+            yield batch
+            last = batch[-1].seq
+
+    def by_seq(self, seqs: Sequence[int]) -> list[Stored]:
+        """These records, in order of arrival."""
+        found: list[Stored] = []
+        for chunk in in_batches(sorted(seqs), in_clause):
+            found.extend(self._fetch(_select_stored().where(record_t.c.seq.in_(chunk)).order_by(record_t.c.seq)))
+        return found
+
+    def by_id(self, dataset_id: int, id: str) -> Stored | None:
+        """The record of this id, or None."""
+        found = self._fetch(_select_stored().where(record_t.c.dataset_id == dataset_id, record_t.c.id == id))
+        return found[0] if found else None
+
+    def _fetch(self, query: Select[Any]) -> list[Stored]:
+        with self.db.read() as connection:
+            return [_stored(row) for row in connection.execute(query)]
+
+    # --- what could not be embedded
+
+    def fail(self, fence: Fence, dataset_id: int, digests: Mapping[int, bytes], error: str) -> None:
+        """Set these records (seq -> digest of the prepared text) aside with the error."""
+        now = datetime.now(UTC)
+        rows = [
+            {"seq": seq, "dataset_id": dataset_id, "digest": digest, "error": error, "attempts": 1, "failed_at": now}
+            for seq, digest in digests.items()
+        ]
+        insert = self.db.insert(failure_t)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["seq"],
+            set_={"error": insert.excluded.error, "failed_at": now, "attempts": failure_t.c.attempts + 1},
+        )
+        with fence.write() as connection:
+            if rows:
+                connection.execute(upsert, rows)
+            for chunk in in_batches(list(digests), in_clause):
+                connection.execute(
+                    update(record_t)
+                    .where(record_t.c.seq.in_(chunk), record_t.c.state == RecordState.WAITING)
+                    .values(state=RecordState.FAILED)
+                )
+
+    def retry_failed(self, fence: Fence, dataset_id: int) -> int:
+        """Put the records that were set aside back into the queue; their count of attempts stays."""
+        with fence.write() as connection:
+            again = update(record_t).where(_in_states(dataset_id, (RecordState.FAILED,)))
+            return int(connection.execute(again.values(state=RecordState.WAITING)).rowcount)
+
+    def forget_failures(self, fence: Fence, dataset_id: int) -> None:
+        """Drop the notes about records that are on the map by now."""
+        indexed = select(record_t.c.seq).where(_in_states(dataset_id, (RecordState.INDEXED,)))
+        with fence.write() as connection:
+            noted = select(failure_t.c.seq).where(failure_t.c.dataset_id == dataset_id)
+            if connection.execute(noted.limit(1)).first():
+                connection.execute(
+                    delete(failure_t).where(failure_t.c.dataset_id == dataset_id, failure_t.c.seq.in_(indexed))
+                )
+
+    def failed_digests(self, dataset_id: int) -> dict[bytes, str]:
+        """Digest -> error of the texts that were set aside."""
+        query = (
+            select(failure_t.c.digest, failure_t.c.error)
+            .join(record_t, record_t.c.seq == failure_t.c.seq)
+            .where(failure_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.FAILED)
+        )
+        with self.db.read() as connection:
+            return {bytes(digest): error for digest, error in connection.execute(query)}
+
+    def failures(self, dataset_id: int, limit: int = 1_000) -> list[dict[str, Any]]:
+        """id, filename, error, attempts, failed_at of the records that were set aside."""
+        query = (
+            select(record_t.c.id, record_t.c.filename, failure_t.c.error, failure_t.c.attempts, failure_t.c.failed_at)
+            .join(record_t, record_t.c.seq == failure_t.c.seq)
+            .where(failure_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.FAILED)
+            .order_by(record_t.c.seq)
+            .limit(limit)
+        )
+        with self.db.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _in_states(dataset_id: int, states: Sequence[RecordState]) -> ColumnElement[bool]:
+    return and_(record_t.c.dataset_id == dataset_id, record_t.c.state.in_([int(state) for state in states]))
+
+
+def _select_stored() -> Select[Any]:
+    return select(record_t.c.seq, *(record_t.c[name] for name in record_columns))
+
+
+def _stored(row: Any) -> Stored:
+    seq, id, timestamp, filename, text, iteration, idx, type, extra = row
+    return Stored(
+        seq=seq,
+        record=Record(
+            id=id,
+            timestamp=timestamp,
+            filename=filename,
+            text=text,
+            iteration=iteration,
+            idx_in_iteration=idx,
+            type=type,
+            extra=_extra(extra),
+        ),
+    )
+
+
+def _extra(raw: str) -> Mapping[str, Json]:
+    extra: Mapping[str, Json] = orjson.loads(raw) if raw != "{}" else {}
+    return extra

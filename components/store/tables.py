@@ -1,0 +1,265 @@
+"""The tables of the state, in the words of the specification. SQLite and PostgreSQL both hold exactly these."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+big_int = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is a row id in SQLite
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes on every dialect; SQLite keeps none of the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class RecordState(IntEnum):
+    """Where a record stands on its way to the map."""
+
+    WAITING = 0
+    INDEXED = 1
+    FAILED = 2
+    SUPERSEDED = 3
+
+
+def _big(**options: Any) -> Any:
+    return Column(big_int, **options)
+
+
+class Dataset(SQLModel, table=True):
+    """A named set of records that makes one map. `sources` (JSON) are those that were given to a load by hand."""
+
+    __tablename__ = "dataset"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    sources: str = Field(default="[]", sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class Source(SQLModel, table=True):
+    """The ledger: one row a source, with the cursor (JSON) that says how far it was read."""
+
+    __tablename__ = "source"
+    __table_args__ = (UniqueConstraint("dataset_id", "location"), UniqueConstraint("dataset_id", "key"))
+    id: int | None = Field(default=None, primary_key=True)
+    dataset_id: int = Field(foreign_key="dataset.id")
+    key: str
+    location: str
+    kind: str
+    format: str = ""
+    status: str  # reading, loaded, not_ready, failed, gone
+    reason: str = ""
+    options: str = ""  # the settings it was last read with
+    version: int = 0  # grows with every write
+    generation: int = 0  # grows each time the source is read again from its start
+    size_bytes: int = Field(sa_column=_big(nullable=False))
+    mtime_ns: int = Field(sa_column=_big(nullable=False))
+    inode: int = Field(sa_column=_big(nullable=False))
+    cursor: str | None = Field(default=None, sa_column=Column(Text))
+    loaded_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+class RecordRow(SQLModel, table=True):
+    """A record, and where it stands. `seq` is the order of arrival, `batch` the publication that first held it."""
+
+    __tablename__ = "record"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "id"),
+        Index(None, "dataset_id", "state", "batch", "seq"),
+        Index(None, "source_id", "generation"),
+    )
+    seq: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
+    dataset_id: int = Field(foreign_key="dataset.id")
+    id: str
+    source_id: int = Field(foreign_key="source.id")
+    generation: int
+    timestamp: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    filename: str
+    text: str = Field(sa_column=Column(Text, nullable=False))
+    iteration: int
+    idx_in_iteration: int
+    type: str
+    extra: str = Field(default="{}", sa_column=Column(Text, nullable=False))
+    state: int = RecordState.WAITING
+    batch: int | None = None
+
+
+class DefectRow(SQLModel, table=True):
+    """A line or item that could not become a record, with its place."""
+
+    __tablename__ = "defect"
+    __table_args__ = (UniqueConstraint("source_id", "generation", "offset", "reason"),)
+    id: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
+    dataset_id: int = Field(foreign_key="dataset.id", index=True)
+    source_id: int = Field(foreign_key="source.id")
+    generation: int
+    offset: int = Field(sa_column=_big(nullable=False))
+    reason: str
+    excerpt: str = ""
+
+
+class Model(SQLModel, table=True):
+    """An embedding model by its identity: all that decides a vector."""
+
+    __tablename__ = "model"
+    id: int | None = Field(default=None, primary_key=True)
+    identity: str = Field(unique=True)
+    dim: int
+
+
+class Vector(SQLModel, table=True):
+    """The vector of one prepared text by one model: float16, little endian, unit length."""
+
+    __tablename__ = "vector"
+    __table_args__ = (UniqueConstraint("model_id", "digest"),)
+    id: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
+    model_id: int = Field(foreign_key="model.id")
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # SHA-256 of the prepared text
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LayoutRow(SQLModel, table=True):
+    """A fitted map: `arrays` is an npz without pickles (places, parameters, ids of the fitted vectors)."""
+
+    __tablename__ = "layout"
+    __table_args__ = (UniqueConstraint("dataset_id", "version"),)
+    id: int | None = Field(default=None, primary_key=True)
+    dataset_id: int = Field(foreign_key="dataset.id")
+    version: int
+    model_id: int = Field(foreign_key="model.id")
+    text_hash: str  # of the dataset's text settings
+    status: str  # building, current, retired
+    n_fitted: int
+    n_placed: int = 0  # records placed since the fit
+    n_off_map: int = 0  # of these, how many lie off the map
+    displacement: float | None = None  # mean move of the refit that made it, in map radii
+    arrays: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class Position(SQLModel, table=True):
+    """Where a record lies in a layout, and the vector that put it there."""
+
+    __tablename__ = "position"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    layout_id: int = Field(foreign_key="layout.id", primary_key=True)
+    seq: int = Field(sa_column=_big(primary_key=True, autoincrement=False))
+    vector_id: int = Field(sa_column=_big(nullable=False))
+    x: float
+    y: float
+
+
+class BatchRow(SQLModel, table=True):
+    """One publication of new records."""
+
+    __tablename__ = "batch"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    rows: int
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class PartRow(SQLModel, table=True):
+    """An immutable output file that holds all records of batches `first_batch` to `last_batch`."""
+
+    __tablename__ = "part"
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+    id: int | None = Field(default=None, primary_key=True)
+    dataset_id: int = Field(foreign_key="dataset.id")
+    kind: str  # logs, embeddings
+    name: str
+    first_batch: int
+    last_batch: int
+    rows: int
+    size_bytes: int = Field(sa_column=_big(nullable=False))
+    sha256: str
+
+
+class SnapshotRow(SQLModel, table=True):
+    """One published pair of outputs; `manifest` (JSON) is the file of that name, and names the parts."""
+
+    __tablename__ = "snapshot"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    layout_id: int = Field(foreign_key="layout.id")
+    rows: int
+    manifest: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class Failure(SQLModel, table=True):
+    """A record whose text could not be embedded; it is skipped until it is asked for again."""
+
+    __tablename__ = "failure"
+    seq: int = Field(sa_column=_big(primary_key=True, autoincrement=False))
+    dataset_id: int = Field(foreign_key="dataset.id", index=True)
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # of its prepared text
+    error: str
+    attempts: int
+    failed_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class Lease(SQLModel, table=True):
+    """Who may index a dataset now; `token` grows with each holder, times are the database's clock in seconds."""
+
+    __tablename__ = "lease"
+    name: str = Field(primary_key=True)
+    owner: str = ""
+    token: int = Field(default=0, sa_column=_big(nullable=False))
+    expires_at: float = 0.0
+    heartbeat_at: float = 0.0
+    progress: str = ""  # JSON: step, done, total
+
+
+class Run(SQLModel, table=True):
+    """One load or index, whoever started it; `report` (JSON) is what it gave back."""
+
+    __tablename__ = "run"
+    __table_args__ = (Index(None, "dataset", "kind", "started_at"),)
+    id: str = Field(primary_key=True)
+    dataset: str
+    kind: str  # load, index
+    state: str  # running, done, failed, cancelled
+    step: str = ""
+    done: int = Field(default=0, sa_column=_big(nullable=False))
+    total: int = Field(default=0, sa_column=_big(nullable=False))
+    report: str | None = Field(default=None, sa_column=Column(Text))
+    error: str | None = None
+    started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    heartbeat_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))

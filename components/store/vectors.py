@@ -1,0 +1,78 @@
+"""Vectors by (model, digest of the prepared text): float16, little endian, each paid for once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from components.contracts import Vectors, in_batches
+from components.store.engine import Database, in_clause
+from components.store.lease import Fence
+from components.store.tables import Model, Vector
+
+model_t = Model.__table__  # type: ignore[attr-defined]
+vector_t = Vector.__table__  # type: ignore[attr-defined]
+f16 = np.dtype("<f2")
+
+
+class VectorStore:
+    """The cache that is never wrong: equal text and equal model give the equal vector."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def model_id(self, identity: str, dim: int) -> int:
+        """The number of a model, a new one if it was never seen."""
+        query = select(model_t.c.id).where(model_t.c.identity == identity)
+        with self.db.read() as connection:
+            found = connection.execute(query).scalar()
+        if found is not None:
+            return int(found)
+        with self.db.write() as connection:
+            self.db.insert_new(connection, model_t, [{"identity": identity, "dim": dim}])
+            return int(connection.execute(query).scalar_one())
+
+    def model(self, model_id: int) -> tuple[str, int]:
+        """identity, dim."""
+        with self.db.read() as connection:
+            query = select(model_t.c.identity, model_t.c.dim).where(model_t.c.id == model_id)
+            identity, dim = connection.execute(query).one()
+        return identity, dim
+
+    def known(self, model_id: int, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Digest -> id of those vectors that are there."""
+        found: dict[bytes, int] = {}
+        with self.db.read() as connection:
+            for chunk in in_batches(dict.fromkeys(digests), in_clause):
+                query = select(vector_t.c.digest, vector_t.c.id).where(
+                    vector_t.c.model_id == model_id, vector_t.c.digest.in_(chunk)
+                )
+                found.update((bytes(digest), id) for digest, id in connection.execute(query))
+        return found
+
+    def put(self, fence: Fence, model_id: int, digests: Sequence[bytes], vectors: Vectors) -> int:
+        """Keep these vectors, (n, dim) float32 of unit length; returns how many were new."""
+        packed = np.ascontiguousarray(vectors, dtype=f16)
+        rows = [
+            {"model_id": model_id, "digest": digest, "data": packed[i].tobytes()} for i, digest in enumerate(digests)
+        ]
+        rows.sort(key=lambda row: row["digest"])
+        with fence.write() as connection:
+            return self.db.insert_new(connection, vector_t, rows)
+
+    def get(self, ids: Sequence[int] | NDArray[np.int64], dim: int) -> Vectors:
+        """The vectors of these ids, (n, dim) float32 in their order; ids may repeat."""
+        wanted = np.asarray(ids, dtype=np.int64)
+        unique, inverse = np.unique(wanted, return_inverse=True)
+        out = np.empty((len(unique), dim), np.float32)
+        with self.db.read() as connection:
+            for start in range(0, len(unique), in_clause):
+                chunk = unique[start : start + in_clause]
+                query = select(vector_t.c.id, vector_t.c.data).where(vector_t.c.id.in_(chunk.tolist()))
+                found = dict(connection.execute(query).tuples().all())
+                joined = b"".join(found[id] for id in chunk.tolist())
+                out[start : start + len(chunk)] = np.frombuffer(joined, f16).reshape(len(chunk), dim)
+        return out if len(unique) == len(wanted) and (inverse == np.arange(len(wanted))).all() else out[inverse]

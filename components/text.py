@@ -1,0 +1,63 @@
+"""Record to prepared text: what gets embedded, and the digest that names it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from components.contracts import Record
+from components.settings import TextSettings
+
+
+def prepared_text(record: Record, settings: TextSettings) -> str:
+    r"""The text to embed: the chosen fields, each with its prefix, joined; never empty.
+
+    >>> from components.settings import TextSettings
+    >>> record = Record(id="0" * 32, timestamp=None, filename="a", text="Hello", iteration=0, idx_in_iteration=0,
+    ...                 type="user", extra={"tool": "ls"})
+    >>> prepared_text(record, TextSettings(fields=("extra.tool", "text"), field_prefixes={"text": "says "}))
+    'ls\\nsays Hello'
+    """
+    if settings == _plain:
+        return record.text
+    parts = []
+    for name in settings.fields:
+        value = _value(record, name)
+        if value:
+            parts.append(settings.field_prefixes.get(name, "") + value)
+    text = settings.prefix + settings.delimiter.join(parts) + settings.suffix
+    if settings.lowercase:
+        text = text.lower()
+    if settings.truncate is not None:
+        text = text[: settings.truncate]
+    return text or record.text
+
+
+def digest(text: str) -> bytes:
+    """SHA-256 of a prepared text: with the model's identity it names a vector."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def settings_hash(settings: TextSettings) -> str:
+    """16 hex digits that change when a setting changes that changes prepared texts."""
+    spelled = orjson.dumps(settings.model_dump(), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(spelled).hexdigest()[:16]
+
+
+_plain = TextSettings()
+
+
+def _value(record: Record, name: str) -> str:
+    """A record's field, or a key of its `extra` (`extra.key`, or the bare key where no field has that name)."""
+    field: Any = getattr(record, name, None) if name != "extra" else None
+    if field is None:
+        field = record.extra.get(name.removeprefix("extra."))
+    if field is None:
+        return ""
+    if isinstance(field, str):
+        return field
+    if isinstance(field, dict | list):
+        return orjson.dumps(field, option=orjson.OPT_SORT_KEYS).decode()
+    return str(field)
