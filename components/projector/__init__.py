@@ -1,0 +1,68 @@
+"""The room of the map: vectors get a place, and keep it.
+
+`open_projector` gives the `Projector`; `placement` says when to use which of its verbs; `write_folder` and
+`read_folder` keep a layout where a fresh process can use it at once; `warm_kernels` compiles ahead, at installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import Places, Vectors
+from components.errors import DimensionMismatch
+from components.projector import fitting
+from components.projector.geometry import placement
+from components.projector.knn import unit
+from components.projector.layout import FittedMap, open_arrays, read_folder, write_folder
+from components.settings import ProjectSettings
+
+__all__ = ["FittedMap", "open_projector", "placement", "read_folder", "warm_kernels", "write_folder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UmapProjector:
+    """Fits maps with umap-learn; compiled kernels are kept under `cache`."""
+
+    settings: ProjectSettings
+    cache: Path
+
+    def fit(self, vectors: Vectors) -> FittedMap:
+        """A new map of the vectors (n, dim), or of a sample of them: its `fitted_rows` say which.
+
+        Raises `EmbeddingFailed` for a vector that is not finite or not of unit length.
+        """
+        return self.refit(vectors, np.full((len(vectors), 2), np.nan, np.float32))
+
+    def refit(self, vectors: Vectors, places: Places) -> FittedMap:
+        """A map that starts from the old `places` (n, 2; NaN: none) and lies over them; its `displacement` says how well.
+
+        Where fewer than a quarter of the rows had a place, the map is fitted from scratch and only laid over.
+        """
+        if vectors.ndim != 2 or places.shape != (len(vectors), 2):
+            raise DimensionMismatch(f"Vectors of shape {vectors.shape} and places of shape {places.shape} don't match.")
+        rows = fitting.chosen_rows(vectors, self.settings.landmarks)
+        chosen = fitting.Chosen(rows=rows, vectors=unit(vectors[rows]))
+        return fitting.fit(chosen, places[rows].astype(np.float32), self.settings, self.cache)
+
+    def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> FittedMap:
+        """The layout whose `arrays()` these are. Raises `DimensionMismatch` where `fitted` are not its vectors."""
+        return open_arrays(arrays, fitted)
+
+
+def open_projector(settings: ProjectSettings, cache: Path) -> UmapProjector:
+    """The projector of these settings. Makes and imports nothing yet."""
+    return UmapProjector(settings=settings, cache=cache)
+
+
+def warm_kernels(cache: Path) -> None:
+    """Compile all that fits and refits need, for this machine, once; half a minute the first time, 3 s after."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(64, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    open_projector(ProjectSettings(), cache).fit(vectors)

@@ -1,0 +1,175 @@
+"""Fitting a map: umap-learn's graph and optimiser around our own neighbours and our own start.
+
+First fit and refit are the same steps (neighbours, graph, optimisation) and differ in where they start: a first fit
+from the two principal components, a refit from the old map. `umap.UMAP` itself can't do the second (it stretches a
+given start to a square, and so moves what should stay still), so its parts are called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import Places, Vectors
+from components.projector import geometry, placing
+from components.projector.kernels import umap_kernels
+from components.projector.knn import Neighbors, around, index_of
+from components.projector.layout import FittedMap, far_from
+from components.projector.placing import Curve
+from components.settings import ProjectSettings
+
+fewest = 4  # rows that have a shape; fewer stand on a circle
+extent = 10.0  # side of the square that a first fit starts in
+warm_epochs, warm_rate = 100, 0.5
+warm_share = 0.25  # of the rows must have old places for a start from them
+far_quantile = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The rows that are fitted (n,), and their vectors (n, dim) at unit length."""
+
+    rows: NDArray[np.int64]
+    vectors: Vectors
+
+
+def fit(chosen: Chosen, old: Places, settings: ProjectSettings, cache: Path) -> FittedMap:
+    """A map of the chosen rows that lies over their `old` places (n, 2), NaN where there is none."""
+    n = len(chosen.rows)
+    known = np.isfinite(old).all(axis=1)
+    index = index_of(chosen.vectors, seed=settings.seed)
+    curve = _curve(settings.min_dist)
+    near = around(index, chosen.vectors, min(settings.neighbors, n - 1)) if n >= fewest else None
+    if near is None:
+        places = _circle(n)
+    elif known.sum() >= max(fewest, warm_share * n):
+        start = _continued(chosen.vectors, old, settings)
+        places = _optimised(near, start, warm_epochs, warm_rate, curve, settings.seed, cache)
+    else:
+        start = _principal(chosen.vectors, settings.seed)
+        places = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
+    places = geometry.laid_over(places, old)
+    return FittedMap(
+        index=index,
+        places=places,
+        curve=curve,
+        neighbors=settings.neighbors,
+        far=np.inf if near is None else float(np.quantile(_beyond_itself(near), far_quantile)),
+        fitted_rows=chosen.rows,
+        displacement=geometry.displacement(old[known], places[known]) if known.any() else None,
+    )
+
+
+def chosen_rows(vectors: Vectors, landmarks: int) -> NDArray[np.int64]:
+    """Rows to fit, ascending: all, or a sample of `landmarks`.
+
+    The sample is those of lowest digest. So it is fair, the same everywhere, and as the data grows, a row that is in
+    the larger sample was in the smaller one if it was there at all: refits keep the landmarks they can.
+    """
+    if len(vectors) <= landmarks:
+        return np.arange(len(vectors))
+    return np.sort(np.argpartition(placing.streams_of(vectors), landmarks)[:landmarks])
+
+
+def _optimised(
+    near: Neighbors, start: Places, epochs: int, rate: float, curve: Curve, seed: int, cache: Path
+) -> Places:
+    """`start` (n, 2) after umap's optimisation of the neighbours' graph; the same for the same seed and machine."""
+    with umap_kernels(cache) as umap:
+        graph = _graph(umap, near, seed).tocoo()
+        graph.sum_duplicates()
+        graph.data[graph.data < graph.data.max() / epochs] = 0.0
+        graph.eliminate_zeros()
+        places = np.ascontiguousarray(start, np.float32)
+        limits = np.iinfo(np.int32)
+        stream = np.random.RandomState(seed).randint(limits.min + 1, limits.max - 1, 3).astype(np.int64)
+        moved: Places = umap.optimize_layout_euclidean(
+            places,
+            places,
+            graph.row,
+            graph.col,
+            epochs,
+            len(places),
+            umap.make_epochs_per_sample(graph.data, epochs),
+            curve.a,
+            curve.b,
+            stream,
+            initial_alpha=rate,
+            move_other=True,
+        )
+    return moved
+
+
+def _graph(umap: Any, near: Neighbors, seed: int) -> Any:
+    """Membership strengths of neighbours in each other's neighbourhoods: a symmetric sparse matrix (n, n)."""
+    return umap.fuzzy_simplicial_set(
+        near.rows,
+        near.rows.shape[1],
+        np.random.RandomState(seed),
+        "precomputed",
+        knn_indices=near.rows,
+        knn_dists=near.distances.astype(np.float32),
+    )[0]
+
+
+def _continued(vectors: Vectors, old: Places, settings: ProjectSettings) -> Places:
+    """The old places, and for rows that had none the mean of their nearest rows that had."""
+    known = np.isfinite(old).all(axis=1)
+    start = old.astype(np.float32)
+    if not known.all():
+        near = index_of(vectors[known], seed=settings.seed).nearest(
+            vectors[~known], min(settings.neighbors, int(known.sum()))
+        )
+        start[~known] = placing.weighted_mean(placing.memberships(near.distances), near, old[known])
+    return _apart(start, settings.seed)
+
+
+def _principal(vectors: Vectors, seed: int) -> Places:
+    """The two principal components of the vectors, each stretched to the square a fit starts in."""
+    centred = vectors - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    axes = axes[:, -2:][:, ::-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    flat = centred @ axes
+    flat = flat / max(float(np.abs(flat).max()), 1e-12) * extent
+    flat = _apart(flat.astype(np.float32), seed)
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    spread: Places = (extent * (flat - low) / (high - low)).astype(np.float32)
+    return spread
+
+
+def _apart(places: Places, seed: int) -> Places:
+    """The places with a little noise: rows at the very same place could never be parted, no force acts between them."""
+    noise = np.random.default_rng(seed).normal(scale=1e-5 * extent, size=places.shape)
+    return (places + noise).astype(np.float32)
+
+
+def _circle(n: int) -> Places:
+    """Places for fewer than four rows: none, the origin, or evenly around it."""
+    angles = 2 * np.pi * np.arange(n) / max(n, 1)
+    size = 0.0 if n < 2 else extent / 4
+    return (size * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32)
+
+
+def _beyond_itself(near: Neighbors) -> NDArray[np.float64]:
+    """Distance of each fitted row to its fifth neighbour, itself not counted, (n,)."""
+    return far_from(Neighbors(rows=near.rows[:, 1:], distances=near.distances[:, 1:]))
+
+
+def _cold_epochs(n: int) -> int:
+    """As umap has it: small maps are cheap and gain from more."""
+    return 500 if n <= 10_000 else 200
+
+
+def _curve(min_dist: float) -> Curve:
+    """The member of UMAP's family of curves that is closest to 1 up to `min_dist` and falls off exponentially behind."""
+    from scipy.optimize import curve_fit
+
+    d = np.linspace(0.0, 3.0, 300)
+    wanted = np.where(d < min_dist, 1.0, np.exp(min_dist - d))
+    (a, b), _ = curve_fit(lambda x, a, b: 1.0 / (1.0 + a * x ** (2 * b)), d, wanted)
+    return Curve(a=float(a), b=float(b))

@@ -1,0 +1,69 @@
+"""Pure arithmetic of maps: their size, how far one lies from another, and when to make a new one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import Places
+
+growth = 2  # a young map is refitted when its data has grown so many times
+
+
+def placement(
+    *, has_layout: bool, recompute: bool, n_fitted: int, n_total: int, young: int
+) -> Literal["fit", "transform", "refit"]:
+    """What to do with new vectors: make the first map, place on the one there is, or make it anew over the old one.
+
+    >>> placement(has_layout=True, recompute=False, n_fitted=900, n_total=1_800, young=10_000)
+    'refit'
+    """
+    if not has_layout:
+        return "fit"
+    if recompute or (n_fitted < young and n_total >= growth * n_fitted):
+        return "refit"
+    return "transform"
+
+
+def radius(places: Places) -> float:
+    """Root mean square distance from the mean place, in map units; 0.0 for nothing."""
+    if not len(places):
+        return 0.0
+    centred = places.astype(np.float64) - places.mean(axis=0, dtype=np.float64)
+    return float(np.sqrt((centred**2).sum(axis=1).mean()))
+
+
+def displacement(old: Places, new: Places) -> float:
+    """How far the rows moved on average, in radii of the old map; 0.0 where the old map is a point or empty."""
+    size = radius(old)
+    if size == 0.0:
+        return 0.0
+    moves = np.linalg.norm(new.astype(np.float64) - old.astype(np.float64), axis=1)
+    return float(moves.mean() / size)
+
+
+def laid_over(places: Places, old: Places) -> Places:
+    """`places` (n, 2) shifted, turned, mirrored and scaled as a whole so that they lie closest to `old`.
+
+    `old` has NaN in rows that were not on the old map; they follow the others. Least squares by singular values
+    (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem").
+    """
+    known = np.isfinite(old).all(axis=1)
+    if known.sum() < 2:
+        return places
+    here, there = places[known].astype(np.float64), old[known].astype(np.float64)
+    centre, goal = here.mean(axis=0), there.mean(axis=0)
+    left, strengths, right = np.linalg.svd((here - centre).T @ (there - goal))
+    spread = ((here - centre) ** 2).sum()
+    if spread == 0.0 or strengths.sum() == 0.0:
+        return places
+    turn: NDArray[np.float64] = left @ right * (strengths.sum() / spread)
+    laid: Places = ((places - centre) @ turn + goal).astype(np.float32)
+    return laid
+
+
+def drift(off_map: NDArray[np.bool_]) -> float:
+    """Share of rows that lie off the map; 0.0 for none. About 0.05 is what rows like the fitted ones give."""
+    return float(off_map.mean()) if len(off_map) else 0.0

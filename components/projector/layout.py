@@ -1,0 +1,174 @@
+"""A fitted map as plain arrays: what was fitted, where it lies, and the curve that new vectors are placed by."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import Placed, Places, Vectors
+from components.errors import DimensionMismatch, NotFound
+from components.projector import geometry, placing
+from components.projector.knn import Neighbors, VectorIndex, list_offsets, listed, unit
+from components.projector.placing import Curve
+
+placed_rows = 4_096  # at once
+drift_neighbor = 5  # whose distance says how far a vector is from what the map knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedMap:
+    """A map, and all it takes to place on it. `places` (n_fitted, 2) belong to rows `fitted_rows` of what was fitted.
+
+    `far` is the distance to the fifth neighbour that 95 % of the fitted rows stay below. `displacement` is how far a
+    refit moved the rows that the old map knew, in radii; None for a first fit.
+    """
+
+    index: VectorIndex
+    places: Places
+    curve: Curve
+    neighbors: int
+    far: float
+    fitted_rows: NDArray[np.int64]
+    displacement: float | None = None
+
+    @property
+    def n_fitted(self) -> int:
+        return len(self.places)
+
+    @property
+    def dim(self) -> int:
+        return int(self.index.vectors.shape[1])
+
+    @property
+    def radius(self) -> float:
+        return geometry.radius(self.places)
+
+    def transform(self, vectors: Vectors, *, threads: int = 1) -> Placed:
+        """Places (n, 2) for vectors (n, dim), each by itself alone, in bounded memory.
+
+        Raises `DimensionMismatch` for vectors of another dimension, `EmbeddingFailed` for NaN or no direction.
+        """
+        check_dimension(vectors, self.dim)
+        chunks = [vectors[start : start + placed_rows] for start in range(0, len(vectors), placed_rows)]
+        if threads > 1 and len(chunks) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                parts = list(pool.map(self._placed, chunks))
+        else:
+            parts = [self._placed(chunk) for chunk in chunks]
+        return Placed(
+            places=np.concatenate([np.empty((0, 2), np.float32), *(part.places for part in parts)]),
+            off_map=np.concatenate([np.empty(0, np.bool_), *(part.off_map for part in parts)]),
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All but the fitted vectors: `places` (n_fitted, 2), the curve, and the lists of the index."""
+        return {
+            "places": self.places,
+            "curve": np.array([self.curve.a, self.curve.b]),
+            "neighbors": np.array(self.neighbors),
+            "far": np.array(self.far),
+            "lists": self.index.lists,
+            "centroids": self.index.centroids,
+            "n_probed": np.array(self.index.n_probed),
+        }
+
+    def _placed(self, vectors: Vectors) -> Placed:
+        if not self.n_fitted:
+            return Placed(places=np.zeros((len(vectors), 2), np.float32), off_map=np.ones(len(vectors), np.bool_))
+        directions = unit(vectors)
+        near = self.index.nearest(directions, min(self.neighbors, self.n_fitted))
+        return Placed(
+            places=placing.place(directions, near, self.places, self.curve), off_map=far_from(near) > self.far
+        )
+
+
+def far_from(near: Neighbors) -> NDArray[np.float64]:
+    """Distance to the fifth neighbour (n,), or to the last where there are fewer."""
+    return near.distances[:, min(drift_neighbor, near.distances.shape[1]) - 1]
+
+
+def check_dimension(vectors: Vectors, dim: int) -> None:
+    """Raises `DimensionMismatch` unless `vectors` are (n, dim)."""
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise DimensionMismatch(
+            f"Vectors of shape {vectors.shape} were given, the map was fitted on {dim} dimensions; "
+            "index with recompute=true to fit it again."
+        )
+
+
+def open_arrays(arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> FittedMap:
+    """The map whose `arrays()` these are; `fitted` (n_fitted, dim) are its vectors in their order."""
+    centroids = np.asarray(arrays["centroids"], np.float32)
+    check_dimension(fitted, centroids.shape[1])
+    if len(fitted) != len(arrays["places"]):
+        raise DimensionMismatch(
+            f"The map was fitted on {len(arrays['places'])} vectors, {len(fitted)} were given to open it; "
+            "index with recompute=true to fit it again."
+        )
+    lists = np.asarray(arrays["lists"], np.int32)
+    return _opened(arrays, listed(unit(fitted), lists, centroids, int(arrays["n_probed"])))
+
+
+def write_folder(layout: FittedMap, folder: Path) -> None:
+    """The map in a folder that `read_folder` opens at once, whatever its size; whole or not at all.
+
+    A folder that is already there is replaced. It is a cache: what it holds can be made again from `arrays()`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        np.save(aside / "vectors.npy", layout.index.vectors)
+        np.savez(aside / "layout.npz", **layout.arrays())  # type: ignore[arg-type]
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_folder(folder: Path) -> FittedMap:
+    """The map that `write_folder` left there, its vectors memory-mapped.
+
+    Raises `NotFound` where there is none, or none that is whole.
+    """
+    try:
+        with np.load(folder / "layout.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        lists, centroids = arrays["lists"], arrays["centroids"]
+        whole = vectors.shape == (len(arrays["places"]), centroids.shape[1]) and len(lists) == len(vectors)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise NotFound(
+            f"No map can be opened in {folder.name}: {error}. It is made again by the next index."
+        ) from error
+    if not whole:
+        raise NotFound(f"The map in {folder.name} is not whole. It is made again by the next index.")
+    return _opened(
+        arrays,
+        VectorIndex(
+            vectors=vectors,
+            order=np.argsort(lists, kind="stable"),
+            offsets=list_offsets(lists, len(centroids)),
+            centroids=centroids,
+            n_probed=int(arrays["n_probed"]),
+        ),
+    )
+
+
+def _opened(arrays: Mapping[str, NDArray[Any]], index: VectorIndex) -> FittedMap:
+    a, b = (float(value) for value in arrays["curve"])
+    return FittedMap(
+        index=index,
+        places=np.asarray(arrays["places"], np.float32),
+        curve=Curve(a=a, b=b),
+        neighbors=int(arrays["neighbors"]),
+        far=float(arrays["far"]),
+        fitted_rows=np.arange(len(index.order), dtype=np.int64),
+    )
