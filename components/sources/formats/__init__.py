@@ -6,6 +6,27 @@ A new format is one pure file with a tuple `ROWS`, one import and one line here.
 
 from __future__ import annotations
 
+from components.sources.formats import (
+    autogen,
+    chat,
+    mini_swe_agent,
+    nebius,
+    reflexion,
+    swe_agent,
+    tau_bench,
+    tree_of_thought,
+    web_agent,
+)
 from components.sources.formats.contract import Format
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    *tau_bench.ROWS,
+    *autogen.ROWS,
+    *reflexion.ROWS,
+    *tree_of_thought.ROWS,
+    *nebius.ROWS,
+    *web_agent.ROWS,
+    *mini_swe_agent.ROWS,
+    *swe_agent.ROWS,
+    *chat.ROWS,
+)

@@ -1,0 +1,178 @@
+"""tau-bench results (a list of scored runs), its few-shot dialogues, and tau2 simulations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from components.contracts import Defect, Json
+from components.sources.formats.contract import (
+    End,
+    Format,
+    Head,
+    LineReader,
+    Options,
+    Read,
+    Turns,
+    Verdict,
+    accept,
+    decline,
+)
+from components.sources.formats.pieces import (
+    EMPTY,
+    Names,
+    events,
+    excerpt,
+    guarded,
+    mostly,
+    not_an_object,
+    pieces_of,
+    role_type,
+)
+
+_SPEAKER: Final = re.compile(r"^\s*([A-Za-z_ ]{2,20}):\s", re.MULTILINE)
+
+
+def recognises(head: Head) -> Verdict:
+    runs = _runs(head.document)
+    if runs is None:
+        return decline("no list of runs with `traj` and `reward`, and no tau2 `simulations`")
+    if not any(isinstance(run, Mapping) and _messages(run) for run in runs):
+        return decline("runs without messages that hold text (a voice simulation has none)")
+    return accept("runs with `traj` and `reward`" if isinstance(head.document, list) else "tau2 simulations")
+
+
+def _runs(document: Json) -> list[Json] | None:
+    if isinstance(document, list) and document:
+        return document if mostly(document, _is_run) else None
+    if not isinstance(document, Mapping):
+        return None
+    if isinstance(simulations := document.get("simulations"), list):
+        return simulations
+    return [document] if "termination_reason" in document and isinstance(document.get("messages"), list) else None
+
+
+def _is_run(run: Json) -> bool:
+    return isinstance(run, Mapping) and isinstance(run.get("traj"), list) and "reward" in run
+
+
+def _messages(run: Mapping[str, Json]) -> list[Json]:
+    for key in ("traj", "messages"):
+        if isinstance(run.get(key), list):
+            return list(_flat(run[key]))
+    return []
+
+
+def _flat(messages: Iterable[Json]) -> Iterator[Json]:
+    for message in messages:  # tau2 binds the answers to parallel calls into one message
+        inner = message.get("tool_messages") if isinstance(message, Mapping) else None
+        if isinstance(inner, list):
+            yield from inner
+        else:
+            yield message
+
+
+def read(document: Json, _: Options) -> Iterator[Read]:
+    names = Names()
+    for index, run in enumerate(_runs(document) or ()):
+        if isinstance(run, Mapping):
+            yield from guarded(index, _read_run(index, run, names))
+        else:
+            yield not_an_object(index, run)
+
+
+def _read_run(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Read]:
+    about = _about(run)
+    turns = Turns(run=names.unique("-".join(str(about[key]) for key in ("task_id", "trial") if key in about)))
+    for message in _messages(run):
+        if not isinstance(message, Mapping):
+            yield not_an_object(index, message)
+            continue
+        if role_type(message.get("role")) == "assistant":
+            turns.respond()
+        yield from events(turns, pieces_of(message), about)
+    info = run.get("info")
+    if isinstance(info, Mapping) and isinstance(error := info.get("error"), str) and error.strip():
+        yield turns.event("error", error, extra=about)
+
+
+def _about(run: Mapping[str, Json]) -> dict[str, Any]:
+    reward = run.get("reward")
+    if isinstance(scores := run.get("reward_info"), Mapping):
+        reward = scores.get("reward")
+    values = {
+        "task_id": run.get("task_id"),
+        "trial": run.get("trial"),
+        "reward": reward,
+        "termination_reason": run.get("termination_reason"),
+    }
+    return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
+
+
+def end(document: Json) -> End:
+    runs = _runs(document) or []
+    done = bool(runs) and all(
+        isinstance(run, Mapping) and {"reward", "termination_reason"} & run.keys() for run in runs
+    )
+    return End(mark=done, reason="every run has its reward" if done else "a run has no reward yet")
+
+
+# --- few-shot dialogues: one flat text a line -----------------------------------------------------------------------
+
+
+def recognises_dialogues(head: Head) -> Verdict:
+    if mostly(head.lines, lambda line: isinstance(line, Mapping) and "messages_display" in line):
+        return accept("lines with `messages_display`")
+    return decline("no lines with `messages_display`")
+
+
+class Dialogues:
+    """Reads few-shot lines; every line is a run of its own."""
+
+    def __init__(self, state: Json) -> None:
+        self.lines = int(state["lines"]) if isinstance(state, Mapping) else 0
+
+    def read(self, item: Json) -> Iterator[Read]:
+        self.lines += 1
+        display = item.get("messages_display") if isinstance(item, Mapping) else None
+        if not isinstance(display, str):
+            yield Defect(offset=0, reason="a line without the text `messages_display`", excerpt=excerpt(item))
+            return
+        turns = Turns(run=str(self.lines))
+        spoken = list(_spoken(display))
+        if not spoken:
+            yield EMPTY
+        for role, text in spoken:
+            kind = {"customer": "user", "agent": "assistant"}.get(role, role_type(role))
+            if kind == "assistant":
+                turns.respond()
+            yield turns.event(kind, text)
+
+    def state(self) -> Json:
+        return {"lines": self.lines}
+
+
+def _spoken(display: str) -> Iterator[tuple[str, str]]:
+    found = [match for match in _SPEAKER.finditer(display) if _is_speaker(match.group(1))]
+    bounds = [match.start() for match in found] + [len(display)]
+    before = display[: bounds[0]].strip()
+    if before:
+        yield "user", before
+    for match, stop in zip(found, bounds[1:], strict=True):
+        if text := display[match.end() : stop].strip():
+            yield match.group(1).strip().lower(), text
+
+
+def _is_speaker(word: str) -> bool:
+    return word.strip().lower() in {"user", "assistant", "customer", "agent", "tool", "system", "api", "function"}
+
+
+def _dialogues(state: Json, _: Options) -> LineReader:
+    return Dialogues(state)
+
+
+ROWS: Final = (
+    Format(name="tau_bench", shape="document", recognises=recognises, read=read, end=end),
+    Format(name="tau_bench", shape="lines", recognises=recognises_dialogues, reader=_dialogues),
+)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from itertools import groupby
+
+import orjson
+import pytest
+from hypothesis import given
+from reading import (
+    CORPUS,
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    reads,
+    reads_file,
+    rules,
+    strangers,
+    taker,
+)
+
+from components.sources.formats.contract import Options
+from components.sources.formats.web_agent import ROWS
+
+
+def test_a_step_gives_what_is_new_and_says_what_repeats() -> None:
+    check_golden(ROWS, "web_agent")
+
+
+@given(json_values("id", "prompt", "messages", "output", "role", "content"))
+def test_no_json_makes_the_reader_raise(value: object) -> None:
+    reads(ROWS[0], value)
+    reads(ROWS[0], [{"id": value, "prompt": value, "messages": [value], "output": value}, value])
+
+
+@pytest.mark.corpus
+def test_every_message_of_a_real_file_is_accounted_for() -> None:
+    for path in corpus("agent-logs/web_agent"):
+        found = reads_file(ROWS, path)
+        steps = orjson.loads(path.read_bytes())
+        runs = [list(run) for _, run in groupby(steps, key=lambda step: step["id"])]
+        assert not defects(found)
+        assert len({event.run for event in events(found)}) == len(runs)
+        assert rules(found)["the prompt repeats the messages"] == len(steps)
+        assert rules(found)["repeated message"] == len(steps) - len(runs)  # the system message, in all steps but one
+        pages = [step["messages"][1]["content"] for step in steps]
+        assert [e.text for e in events(found) if e.type in ("user", "tool_result")] == pages
+        answers = sum(1 for step in steps if step["messages"][-1]["role"] == "assistant")
+        assert answers == len(steps)
+        # each answer is what the model said and what it did; the outputs that are not the answer word for word stay
+        said = "\n".join(e.text for e in events(found) if e.type in ("assistant", "tool_call"))
+        for step in steps:
+            words = step["messages"][-1]["content"].replace("`", " ").split()
+            assert " ".join(words[:12]) in " ".join(said.replace("`", " ").split())
+        assert len([e for e in events(found) if e.type == "system"]) == len(runs)
+        check_places(found)
+
+
+@pytest.mark.corpus
+def test_all_history_is_kept_on_request() -> None:
+    path = corpus("agent-logs/web_agent")[0]
+    steps = orjson.loads(path.read_bytes())
+    found = reads_file(ROWS, path, Options(history="all"))
+    assert sum(event.type == "system" for event in events(found)) == len(steps)
+
+
+@pytest.mark.corpus
+def test_no_file_of_another_kind_is_taken() -> None:
+    assert [path.relative_to(CORPUS) for path in strangers("web_agent") if taker(ROWS, path)] == []
