@@ -1,0 +1,190 @@
+"""Publication: a new snapshot of immutable parts, complete on disk before `current` names it.
+
+    output/<dataset>/parts/logs-*.parquet, embeddings-*.parquet
+    output/<dataset>/snapshots/000042/{logs,embeddings}/part-*.parquet, labels.parquet, manifest.json
+    output/<dataset>/current -> snapshots/000042
+
+Everything here is derived from the database: which parts exist and what the next snapshot holds is decided there,
+and each step can be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from components.durable import NO_LINK, fsync_folder, link_or_copy, remove_folder, replaced
+from components.errors import LeaseLost
+from components.labels import Label, labels_table
+from components.parts import (
+    BadPart,
+    Kind,
+    Part,
+    drop_rows,
+    embeddings_schema,
+    embeddings_table,
+    logs_schema,
+    merge_parts,
+    rewrite_positions,
+    tiers,
+    write_embeddings_part,
+    write_logs_part,
+)
+from components.snapshots import (
+    POINTER,
+    Check,
+    Manifest,
+    Snapshot,
+    check_snapshot,
+    current_number,
+    export,
+    manifest_from_json,
+    map_columns,
+    open_snapshot,
+    records_at,
+    snapshot_file_name,
+    snapshot_name,
+)
+
+__all__ = [
+    "BadPart",
+    "Check",
+    "Kind",
+    "Label",
+    "Manifest",
+    "Part",
+    "Snapshot",
+    "check_snapshot",
+    "collect_garbage",
+    "current_number",
+    "drop_rows",
+    "embeddings_schema",
+    "embeddings_table",
+    "export",
+    "logs_schema",
+    "map_columns",
+    "merge_parts",
+    "open_snapshot",
+    "publish_snapshot",
+    "records_at",
+    "rewrite_positions",
+    "tiers",
+    "write_embeddings_part",
+    "write_logs_part",
+]
+
+
+def publish_snapshot(output: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
+    """Makes `manifest` the dataset's newest snapshot; repeated after a crash, it finishes what was begun.
+
+    `output` is the dataset's folder. Raises `LeaseLost` when a later snapshot is already there: whoever published
+    it took over.
+    """
+    newest = current_number(output)
+    if newest is not None and newest > manifest.snapshot:
+        raise LeaseLost(f"Snapshot {newest} is already published; {manifest.snapshot} was not made current.")
+    snapshots = output / "snapshots"
+    final = snapshots / snapshot_name(manifest.snapshot)
+    if not _is_built(final, manifest):
+        if newest == manifest.snapshot:
+            raise LeaseLost(f"Snapshot {newest} is already published with other parts; a number is used only once.")
+        _build(snapshots, final, manifest, parts_folder, labels)
+    _point(output, final.name)
+
+
+def _is_built(folder: Path, manifest: Manifest) -> bool:
+    """Does this folder hold just that snapshot? The time of its making does not count."""
+    try:
+        there = manifest_from_json((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return sorted_parts(there) == sorted_parts(replace(manifest, created=there.created))
+
+
+def sorted_parts(manifest: Manifest) -> Manifest:
+    """The same manifest with its parts by kind, as its JSON holds them."""
+    return replace(manifest, parts=[*manifest.of("logs"), *manifest.of("embeddings")])
+
+
+def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
+    aside = final.with_name(f"{final.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    for kind in ("logs", "embeddings"):
+        (aside / kind).mkdir(parents=True)
+        for index, part in enumerate(manifest.of(kind)):
+            link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
+        fsync_folder(aside / kind)
+    with replaced(aside / "labels.parquet") as file:
+        pq.write_table(labels_table(labels), file, compression="zstd", use_dictionary=False)
+    with replaced(aside / "manifest.json") as file:
+        file.write_bytes(manifest.to_json())
+    if final.exists():  # an unfinished publication of other parts, which no reader was ever sent to
+        remove_folder(final)
+    os.rename(aside, final)  # noqa: PTH104 - the call that crash tests watch
+    fsync_folder(snapshots)
+
+
+def _point(output: Path, name: str) -> None:
+    """`current` names this snapshot from now on; a pointer file does where links are not to be had."""
+    aside = output / f".current-{os.getpid()}"
+    aside.unlink(missing_ok=True)
+    try:
+        os.symlink(f"snapshots/{name}", aside, target_is_directory=True)  # noqa: PTH211 - as above
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LINK and os.name != "nt":
+            raise
+        with replaced(output / POINTER) as file:
+            file.write_text(f"{name}\n", "utf-8")
+        return
+    os.replace(aside, output / "current")  # noqa: PTH105 - as above
+    fsync_folder(output)
+
+
+# --- clean-up ----------------------------------------------------------------------------------------------------
+
+
+def collect_garbage(output: Path, *, keep: int, keep_s: float, live_parts: Iterable[Part], now: float) -> list[str]:
+    """Names of the snapshots and parts that went.
+
+    The newest `keep` snapshots stay, and whichever was current within the last `keep_s` seconds before `now` (seconds
+    since 1970); of the parts those in `live_parts`, and what is younger than `keep_s`. A reader that holds a removed
+    file open goes on reading it.
+    """
+    newest = current_number(output)
+    if newest is None:
+        return []
+    live = {part.file_name for part in live_parts}
+    gone = _old_snapshots(output / "snapshots", newest, keep, now - keep_s)
+    removed = [path.name for path in gone if remove_folder(path)]
+    for path in _leftovers(output, live, now - keep_s):
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            removed.append(path.name)
+    return removed
+
+
+def _old_snapshots(snapshots: Path, newest: int, keep: int, before: float) -> list[Path]:
+    """Snapshots beyond the newest `keep` that had a successor by `before`."""
+    numbered = sorted((p for p in snapshots.iterdir() if p.name.isdigit() and int(p.name) <= newest), reverse=True)
+    return [
+        path
+        for at, path in enumerate(numbered)
+        if at >= max(keep, 1) and (numbered[at - 1] / "manifest.json").stat().st_mtime <= before
+    ]
+
+
+def _leftovers(output: Path, live: set[str], before: float) -> list[Path]:
+    """What interrupted runs left behind, and parts that the database no longer names."""
+    candidates = [
+        *(p for p in (output / "snapshots").iterdir() if p.name.startswith(".del-") or p.name.endswith(".tmp")),
+        *(p for p in output.iterdir() if p.name.startswith((".current-", f".{POINTER}."))),
+        *(p for p in (output / "parts").glob("*") if p.name not in live),
+        *(p for p in (output / "parts").glob(".*")),
+    ]
+    return [path for path in candidates if path.lstat().st_mtime <= before]
