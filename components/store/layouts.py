@@ -35,6 +35,7 @@ class LayoutInfo:
     n_placed: int
     n_off_map: int
     displacement: float | None
+    created_at: datetime
 
     @property
     def drift(self) -> float | None:

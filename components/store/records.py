@@ -66,6 +66,18 @@ class Records:
             yield batch
             last = batch[-1].seq
 
+    def stream_seqs(self, dataset_id: int, *states: RecordState, size: int = 5_000) -> Iterator[list[int]]:
+        """As `stream`, but only where the records stand in the order of arrival."""
+        last = -1
+        while True:
+            query = select(record_t.c.seq).where(_in_states(dataset_id, states), record_t.c.seq > last)
+            with self.db.read() as connection:
+                seqs = list(connection.execute(query.order_by(record_t.c.seq).limit(size)).scalars())
+            if not seqs:
+                return
+            yield seqs
+            last = seqs[-1]
+
     def by_seq(self, seqs: Sequence[int]) -> list[Stored]:
         """These records, in order of arrival."""
         found: list[Stored] = []

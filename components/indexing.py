@@ -1,0 +1,569 @@
+"""Index, step by step: plan, embed, place, publish, under a lease. Both conductors call exactly this."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import (
+    Embedder,
+    IndexReport,
+    IndexSeconds,
+    Layout,
+    Placed,
+    Places,
+    Progress,
+    Projector,
+    Record,
+    Step,
+    Vectors,
+)
+from components.errors import (
+    Cancelled,
+    DimensionMismatch,
+    EmbeddingFailed,
+    ModelChanged,
+    NotFound,
+    ServiceUnavailable,
+    TransientError,
+)
+from components.projector import placement, read_folder, write_folder
+from components.projector.layout import FittedMap
+from components.publishing import Published, Publishing
+from components.settings import DatasetSettings, Settings
+from components.store import Store, lease_name
+from components.store.layouts import LayoutInfo, Positions
+from components.store.lease import Fence, Heartbeat
+from components.store.records import Stored
+from components.store.tables import RecordState
+from components.text import digest, prepared_text, settings_hash
+
+logger = logging.getLogger(__name__)
+
+commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
+max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
+chars_per_token = 4
+window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
+place_rows = 8_192  # vectors placed at once
+canary = "Is the embedding service there?"
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedTask:
+    """Records of similar length whose texts have no vector yet, one a text."""
+
+    no: int
+    seqs: tuple[int, ...]
+    n_tokens: int  # estimated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedPlan:
+    """What an index has to do: `records` wait, `reused` of them have a vector by their text."""
+
+    tasks: Sequence[EmbedTask]
+    records: int
+    reused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedOutcome:
+    """What one task did."""
+
+    embedded: int = 0
+    failed: int = 0
+    n_tokens: int = 0
+    n_shortened: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Records and their vectors: parallel arrays (n,)."""
+
+    seqs: Ids
+    vector_ids: Ids
+
+
+class Indexing:
+    """One index of one dataset. A context manager: it holds the dataset's lease from entry to exit."""
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        projector: Projector,
+        dataset: str,
+        settings: Settings,
+        *,
+        owner: str,
+        recompute: bool = False,
+        retry_failed: bool = False,
+        progress: Progress | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.store = store
+        self.embedder = embedder
+        self.projector = projector
+        self.dataset = dataset
+        self.settings = settings
+        self.dataset_settings: DatasetSettings = settings.dataset(dataset)
+        self.owner = owner
+        self.recompute = recompute
+        self.retry_failed = retry_failed
+        self.should_stop = should_stop or (lambda: False)
+        self._listener = progress
+        self._seconds = dict.fromkeys(("fetch", "embed", "project", "publish"), 0.0)
+        self._counts = dict.fromkeys(("records", "embedded", "reused", "failed", "shortened"), 0)
+        self._step: Step = "none"
+        self._placed = False
+        self._published: Published | None = None
+        self._done = self._total = 0
+        self._started = time.monotonic()
+
+    # --- lease
+
+    def __enter__(self) -> Self:
+        dataset_id = self.store.ledger.dataset_id(self.dataset, create=True)
+        assert dataset_id is not None
+        self.dataset_id: int = dataset_id
+        self.fence: Fence = self.store.leases.acquire(lease_name(self.dataset), self.owner)
+        self.heartbeat = Heartbeat(self.store.leases, self.fence)
+        self.heartbeat.__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            self.heartbeat.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.heartbeat.__exit__()
+
+    def _begin(self) -> None:
+        self.text_hash = settings_hash(self.dataset_settings.text)
+        self.layout = self.store.layouts.current(self.dataset_id)
+        self.publishing = Publishing(
+            self.store,
+            self.fence,
+            dataset=self.dataset,
+            dataset_id=self.dataset_id,
+            output=self.settings.output / self.dataset,
+            settings=self.settings.publish,
+            extras=self.dataset_settings.extras,
+        )
+        self.store.layouts.drop_unfinished(self.fence, self.dataset_id)
+        self.publishing.finish()
+        self.is_other_space = self._is_other_space()
+        self.model_id = self.store.vectors.model_id(self.embedder.identity, self.embedder.dim)
+        if self.retry_failed:
+            self.store.records.retry_failed(self.fence, self.dataset_id)
+
+    def _is_other_space(self) -> bool:
+        """Do the settings ask for other vectors than those of the map? Raises `ModelChanged` if nobody said so."""
+        if self.layout is None:
+            return False
+        model, dim = self.store.vectors.model(self.layout.model_id)
+        if model == self.embedder.identity and self.layout.text_hash == self.text_hash:
+            return False
+        if not self.recompute:
+            what = f"model {self.embedder.identity}" if model != self.embedder.identity else "other text settings"
+            raise ModelChanged(
+                f'The map of dataset "{self.dataset}" was made by model {model} ({dim} dimensions), the settings now '
+                f"say {what}. Index with recompute=true (runatlas index --recompute) to make the map anew; the old one "
+                "stays published until then. Or set the model and text settings back."
+            )
+        return True
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        self.heartbeat.tell(step, done, total)
+        if self._listener:
+            self._listener(step, done, total)
+        if self.should_stop():
+            raise Cancelled(f"The index of {self.dataset} was asked to stop; what is done stays done.")
+
+    # --- fetch
+
+    def plan(self) -> EmbedPlan:
+        """The texts that have no vector yet, cut into tasks of similar length; reads only."""
+        started = time.monotonic()
+        missing: dict[bytes, tuple[int, int]] = {}  # digest -> seq of one record, estimated tokens
+        records = 0
+        for batch in self._stream():
+            digests = self._digests(batch)
+            known = self.store.vectors.known(self.model_id, [d for d, _ in digests])
+            for stored, (name, n_chars) in zip(batch, digests, strict=True):
+                if name not in known and name not in missing:
+                    missing[name] = (stored.seq, min(n_chars // chars_per_token + 2, window_tokens))
+            records += len(batch)
+            self._tell("fetch", records, 0)
+        tasks = _cut_tasks(list(missing.values()))
+        self._total, self._done = len(missing), 0
+        self._counts["records"] += records
+        self._counts["reused"] += records - len(missing)
+        self._seconds["fetch"] += time.monotonic() - started
+        return EmbedPlan(tasks=tasks, records=records, reused=records - len(missing))
+
+    def _states(self) -> tuple[RecordState, ...]:
+        return (RecordState.WAITING, RecordState.INDEXED) if self.is_other_space else (RecordState.WAITING,)
+
+    def _stream(self) -> Iterator[list[Stored]]:
+        return self.store.records.stream(self.dataset_id, *self._states())
+
+    def _text(self, record: Record) -> str:
+        return prepared_text(record, self.dataset_settings.text)
+
+    def _digests(self, batch: Sequence[Stored]) -> list[tuple[bytes, int]]:
+        texts = [self._text(stored.record) for stored in batch]
+        return [(digest(text), len(text)) for text in texts]
+
+    # --- embed
+
+    def embed(self, task: EmbedTask, *, is_last_try: bool = False) -> EmbedOutcome:
+        """Embed one task's texts, committing every few seconds; what is there already is not paid for again.
+
+        Raises `TransientError` where another try may help; on the last try the texts that fail are singled out and
+        set aside instead, unless the model is down altogether.
+        """
+        started = time.monotonic()
+        try:
+            outcome = self._embed(task, is_last_try=is_last_try)
+        finally:
+            self._seconds["embed"] += time.monotonic() - started
+        self._counts["embedded"] += outcome.embedded
+        self._counts["failed"] += outcome.failed
+        self._counts["shortened"] += outcome.n_shortened
+        return outcome
+
+    def _embed(self, task: EmbedTask, *, is_last_try: bool) -> EmbedOutcome:
+        stored = self.store.records.by_seq(task.seqs)
+        texts = {digest(text): (s.seq, text) for s in stored for text in [self._text(s.record)]}
+        known = self.store.vectors.known(self.model_id, list(texts))
+        wanted = sorted((len(text), name) for name, (_, text) in texts.items() if name not in known)
+        total = EmbedOutcome()
+        for group in _groups([(name, n) for n, name in wanted]):
+            part = self._embed_group({name: texts[name] for name in group}, is_last_try=is_last_try)
+            total = _add(total, part)
+            self._done += len(group)
+            self._tell("embed", self._done, self._total)
+        return total
+
+    def _embed_group(self, texts: Mapping[bytes, tuple[int, str]], *, is_last_try: bool) -> EmbedOutcome:
+        """Embed and commit these texts (digest -> seq, text); halve the group until what fails stands alone."""
+        try:
+            embedded = self.embedder.embed([text for _, text in texts.values()])
+            vectors = _checked(embedded.vectors, len(texts), self.embedder)
+        except (EmbeddingFailed, TransientError) as error:
+            if isinstance(error, TransientError):
+                if not is_last_try:
+                    raise
+                self._expect_alive(error)
+            if len(texts) == 1:
+                return self._set_aside(texts, error)
+            items = list(texts.items())
+            middle = len(items) // 2
+            return _add(
+                self._embed_group(dict(items[:middle]), is_last_try=is_last_try),
+                self._embed_group(dict(items[middle:]), is_last_try=is_last_try),
+            )
+        self.store.vectors.put(self.fence, self.model_id, list(texts), vectors)
+        return EmbedOutcome(embedded=len(texts), n_tokens=embedded.n_tokens, n_shortened=embedded.n_shortened)
+
+    def _expect_alive(self, error: TransientError) -> None:
+        """Raises `ServiceUnavailable` if the model does not even embed a short plain text."""
+        try:
+            self.embedder.embed([canary])
+        except TransientError:
+            raise ServiceUnavailable(
+                f"The embedding model {self.embedder.identity} is down: {error} Nothing is lost; "
+                "the next index goes on where this one stopped."
+            ) from error
+
+    def _set_aside(self, texts: Mapping[bytes, tuple[int, str]], error: Exception) -> EmbedOutcome:
+        digests = {seq: name for name, (seq, _) in texts.items()}
+        logger.warning("A text could not be embedded and is skipped (record seq %s): %s", list(digests), error)
+        self.store.records.fail(self.fence, self.dataset_id, digests, str(error))
+        return EmbedOutcome(failed=len(texts))
+
+    # --- place
+
+    def place(self) -> Step:
+        """Give every record that has a vector a place: fit, refit or transform, whatever the data asks for."""
+        started = time.monotonic()
+        waiting = self._waiting_links()
+        step = self._decide(waiting)
+        if step in {"fit", "refit"}:
+            self._make_map(waiting, step)
+        elif len(waiting.seqs):
+            self._place_new(waiting)
+        else:
+            step = "none"
+        if self._step == "none":
+            self._step = step
+        self._placed = True
+        self._seconds["project"] += time.monotonic() - started
+        return step
+
+    def _waiting_links(self) -> Links:
+        """The waiting records that have a vector; the twins of texts that were set aside follow them there."""
+        failed = self.store.records.failed_digests(self.dataset_id)
+        seqs: list[int] = []
+        vector_ids: list[int] = []
+        for batch in self._stream():
+            digests = [name for name, _ in self._digests(batch)]
+            known = self.store.vectors.known(self.model_id, digests)
+            hopeless = {s.seq: d for s, d in zip(batch, digests, strict=True) if d not in known and d in failed}
+            if hopeless:
+                self.store.records.fail(self.fence, self.dataset_id, hopeless, failed[next(iter(hopeless.values()))])
+                self._counts["failed"] += len(hopeless)
+            pairs = [(s.seq, known[d]) for s, d in zip(batch, digests, strict=True) if d in known]
+            seqs += [seq for seq, _ in pairs]
+            vector_ids += [vector_id for _, vector_id in pairs]
+        return Links(seqs=np.array(seqs, np.int64), vector_ids=np.array(vector_ids, np.int64))
+
+    def _decide(self, waiting: Links) -> Step:
+        if self.layout is None:
+            return "fit"
+        young = self.settings.project.young
+        n_total = self.layout.n_fitted
+        if self.layout.n_fitted < young and len(waiting.seqs):
+            on_map, _ = self.store.layouts.distinct(self.layout.id, self.dataset_id)
+            n_total = len(np.union1d(on_map, waiting.vector_ids))
+        recompute = self.recompute and not self._placed  # once a run: later passes only place what came meanwhile
+        return placement(
+            has_layout=True, recompute=recompute, n_fitted=self.layout.n_fitted, n_total=n_total, young=young
+        )
+
+    def _place_new(self, waiting: Links) -> None:
+        """Place on the layout that there is; whatever is on the map stays where it is."""
+        assert self.layout is not None
+        there = self.store.layouts.seqs(self.layout.id, int(waiting.seqs[0]), int(waiting.seqs[-1]))
+        fresh = ~np.isin(waiting.seqs, np.fromiter(there, np.int64, len(there)))
+        links = Links(seqs=waiting.seqs[fresh], vector_ids=waiting.vector_ids[fresh])
+        if not len(links.seqs):
+            return
+        fitted_ids, layout = self._open_layout(self.layout)
+        placed = self._transform(layout, fitted_ids, np.unique(links.vector_ids))
+        self._keep_positions(self.layout, links, placed, is_new=True)
+
+    def _open_layout(self, info: LayoutInfo) -> tuple[Ids, Layout]:
+        """The ids of the fitted vectors, ascending, and the layout, memory-mapped from the cache."""
+        arrays = self.store.layouts.arrays(info.id)
+        fitted_ids = arrays.pop("fitted_ids")
+        folder = self._layout_folder(info)
+        try:
+            return fitted_ids, read_folder(folder)
+        except NotFound:
+            layout = self.projector.open(arrays, self.store.vectors.get(fitted_ids, self.embedder.dim))
+            write_folder(cast("FittedMap", layout), folder)
+            return fitted_ids, read_folder(folder)
+
+    def _layout_folder(self, info: LayoutInfo) -> Path:
+        made = info.created_at.strftime("%Y%m%d%H%M%S%f")
+        return self.settings.cache / "layouts" / f"{self.dataset}-{info.version}-{made}"
+
+    def _transform(self, layout: Layout, fitted_ids: Ids, vector_ids: Ids) -> _Spots:
+        """Places for distinct, ascending vector ids; those that were fitted lie where the fit put them."""
+        at = np.searchsorted(fitted_ids, vector_ids)
+        is_fitted = (at < len(fitted_ids)) & (fitted_ids[np.minimum(at, max(len(fitted_ids) - 1, 0))] == vector_ids)
+        places = np.zeros((len(vector_ids), 2), np.float32)
+        off_map = np.zeros(len(vector_ids), np.bool_)
+        if is_fitted.any():
+            places[is_fitted] = layout.arrays()["places"][at[is_fitted]]
+        others = np.flatnonzero(~is_fitted)
+        for start in range(0, len(others), place_rows):
+            chunk = others[start : start + place_rows]
+            placed: Placed = layout.transform(self.store.vectors.get(vector_ids[chunk], self.embedder.dim))
+            places[chunk] = placed.places
+            off_map[chunk] = placed.off_map
+            self._tell("place", start + len(chunk), len(others))
+        return _Spots(vector_ids=vector_ids, places=places, off_map=off_map)
+
+    def _keep_positions(self, info: LayoutInfo, links: Links, spots: _Spots, *, is_new: bool) -> None:
+        for start in range(0, len(links.seqs), place_rows):
+            part = slice(start, start + place_rows)
+            at = np.searchsorted(spots.vector_ids, links.vector_ids[part])
+            positions = Positions(seqs=links.seqs[part], vector_ids=links.vector_ids[part], places=spots.places[at])
+            n_off_map = int(spots.off_map[at].sum())
+            self.store.layouts.put(self.fence, info.id, positions, n_off_map=n_off_map, is_new=is_new)
+            self._tell("keep places", start + len(positions.seqs), len(links.seqs))
+
+    # --- fit and refit
+
+    def _make_map(self, waiting: Links, step: Step) -> None:
+        """A new layout of everything that has a vector, placed whole, before anybody sees it."""
+        old_ids, old_places = self._old_map()
+        ids = np.unique(waiting.vector_ids) if self.is_other_space else np.union1d(old_ids, waiting.vector_ids)
+        chosen = _landmarks(ids, self.settings.project.landmarks, self.settings.project.seed)
+        self._tell(step, 0, len(chosen))
+        vectors = self.store.vectors.get(chosen, self.embedder.dim)
+        if step == "refit" and self.layout is not None:
+            known = (
+                self._places_by_record(waiting, chosen) if self.is_other_space else _lookup(old_ids, old_places, chosen)
+            )
+            layout = cast("FittedMap", self.projector.refit(vectors, known))
+        else:
+            layout = cast("FittedMap", self.projector.fit(vectors))
+        fitted_ids = chosen[layout.fitted_rows]
+        self._tell(step, len(chosen), len(chosen))
+        info = self.store.layouts.add(
+            self.fence,
+            self.dataset_id,
+            model_id=self.model_id,
+            text_hash=self.text_hash,
+            arrays={**layout.arrays(), "fitted_ids": fitted_ids},
+            n_fitted=len(fitted_ids),
+            displacement=layout.displacement,
+        )
+        write_folder(layout, self._layout_folder(info))
+        spots = self._transform(layout, fitted_ids, ids)
+        for links in self._all_links(waiting):
+            self._keep_positions(info, links, spots, is_new=False)
+        self.layout = info
+        self.is_other_space = False
+
+    def _old_map(self) -> tuple[Ids, Places]:
+        if self.layout is None:
+            return np.empty(0, np.int64), np.empty((0, 2), np.float32)
+        return self.store.layouts.distinct(self.layout.id, self.dataset_id)
+
+    def _places_by_record(self, links: Links, chosen: Ids) -> Places:
+        """Where the records of these vectors lie on the old map, though it was made of other vectors."""
+        assert self.layout is not None
+        old = self.store.layouts.placed(self.layout.id, int(links.seqs[0]), int(links.seqs[-1]))
+        seqs = np.full(len(chosen), -1, np.int64)
+        at = np.searchsorted(chosen, links.vector_ids)
+        hit = (at < len(chosen)) & (chosen[np.minimum(at, len(chosen) - 1)] == links.vector_ids)
+        seqs[at[hit]] = links.seqs[hit]
+        return _lookup(old.seqs, old.places, seqs)
+
+    def _all_links(self, waiting: Links) -> Iterator[Links]:
+        """Every record that goes on the new map: those on the old one, and the waiting ones."""
+        yield waiting
+        if self.layout is None or self.is_other_space:
+            return
+        waits = set(waiting.seqs.tolist())
+        for batch in self.store.records.stream_seqs(self.dataset_id, RecordState.INDEXED, size=place_rows):
+            old = self.store.layouts.placed(self.layout.id, batch[0], batch[-1])
+            mine = np.isin(old.seqs, np.array([seq for seq in batch if seq not in waits], np.int64))
+            yield Links(seqs=old.seqs[mine], vector_ids=old.vector_ids[mine])
+
+    # --- publish and report
+
+    def publish(self) -> Published:
+        """Bring the output to what is placed."""
+        started = time.monotonic()
+        assert self.layout is not None
+        published = self.publishing.publish(self.layout, self.embedder.dim, self._tell)
+        self.layout = self.store.layouts.current(self.dataset_id)
+        self.store.layouts.drop_retired(self.fence, self.dataset_id)
+        self.store.records.forget_failures(self.fence, self.dataset_id)
+        self._published = published
+        self._seconds["publish"] += time.monotonic() - started
+        return published
+
+    def is_done(self) -> bool:
+        """Is nothing left to index?"""
+        return self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
+
+    def report(self) -> IndexReport:
+        """What was done so far."""
+        seconds = {name: round(value, 3) for name, value in self._seconds.items()}
+        total = round(time.monotonic() - self._started, 3)
+        layout, published = self.layout, self._published
+        return IndexReport(
+            dataset=self.dataset,
+            step=self._step,
+            layout=layout.version if layout else None,
+            drift=layout.drift if layout else None,
+            snapshot=published.snapshot if published else None,
+            rows=published.rows if published else 0,
+            seconds=IndexSeconds(**seconds, total=total),
+            refit_displacement=layout.displacement if layout and self._step == "refit" else None,
+            **self._counts,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spots:
+    """Distinct vectors, ascending, where they lie, and whether off the map."""
+
+    vector_ids: Ids
+    places: Places
+    off_map: NDArray[np.bool_]
+
+
+def _cut_tasks(texts: Sequence[tuple[int, int]]) -> list[EmbedTask]:
+    """Tasks of (seq, tokens) pairs, similar lengths together, at most `max_tasks` of them."""
+    ordered = sorted(texts, key=lambda pair: pair[1])
+    budget = max(commit_tokens, sum(n for _, n in ordered) // (max_tasks - 1) + 1)
+    return [
+        EmbedTask(no=no, seqs=tuple(seq for seq, _ in group), n_tokens=sum(n for _, n in group))
+        for no, group in enumerate(_packed(ordered, budget), 1)
+    ]
+
+
+def _packed(pairs: Sequence[tuple[int, int]], budget: int) -> Iterator[list[tuple[int, int]]]:
+    """Neighbours together while their weights stay within the budget; one at least."""
+    group: list[tuple[int, int]] = []
+    weight = 0
+    for pair in pairs:
+        if group and weight + pair[1] > budget:
+            yield group
+            group, weight = [], 0
+        group.append(pair)
+        weight += pair[1]
+    if group:
+        yield group
+
+
+def _groups(texts: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
+    """Digests of texts (digest, characters) that are committed together."""
+    weights = [(n, min(chars // chars_per_token + 2, window_tokens)) for n, (_, chars) in enumerate(texts)]
+    for group in _packed(weights, commit_tokens):
+        yield [texts[n][0] for n, _ in group]
+
+
+def _checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
+    """The vectors, if they are n finite ones of unit length; no wrong vector is ever stored."""
+    if vectors.ndim != 2 or vectors.shape[0] != n:
+        raise EmbeddingFailed(f"Model {embedder.identity} gave {vectors.shape[0]} vectors for {n} texts.")
+    if vectors.shape[1] != embedder.dim:
+        raise DimensionMismatch(
+            f"Model {embedder.identity} gives {vectors.shape[1]} dimensions where {embedder.dim} were expected; "
+            "index with recompute=true if the model has changed."
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > 1e-3).any():
+        raise EmbeddingFailed(f"Model {embedder.identity} gave a vector that is not finite or not of unit length.")
+    return vectors
+
+
+def _add(a: EmbedOutcome, b: EmbedOutcome) -> EmbedOutcome:
+    return EmbedOutcome(**{name: getattr(a, name) + getattr(b, name) for name in EmbedOutcome.__slots__})
+
+
+def _landmarks(ids: Ids, limit: int, seed: int) -> Ids:
+    """The vectors to fit, ascending: all of them, or a fair sample that holds old and new in their proportions."""
+    if len(ids) <= limit:
+        return ids
+    chosen = np.random.default_rng(seed).choice(len(ids), limit, replace=False)
+    return np.sort(ids[chosen])
+
+
+def _lookup(keys: Ids, places: Places, wanted: Ids) -> Places:
+    """Places (n, 2) of the wanted ascending keys, NaN where there is none."""
+    out = np.full((len(wanted), 2), np.nan, np.float32)
+    if len(keys):
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[at] == wanted
+        out[hit] = places[at[hit]]
+    return out

@@ -1,0 +1,233 @@
+"""Load, step by step: discover, then decide, read and persist each source. Both conductors call exactly this."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from components.contracts import (
+    DataSource,
+    LedgerEntry,
+    LoadReport,
+    Locator,
+    Problem,
+    RecordCounts,
+    SourceCounts,
+)
+from components.errors import NotReady, SourceError, StoreBusy
+from components.settings import DatasetSettings
+from components.store import Store
+from components.store.ledger import SourceMoved
+from components.store.tables import RecordState
+
+logger = logging.getLogger(__name__)
+
+max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode first, then same size
+Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOutcome:
+    """What became of one source in one load."""
+
+    source: str
+    outcome: Outcome
+    reason: str = ""
+    new: int = 0
+    existing: int = 0
+    superseded: int = 0
+    defects: int = 0
+    size_bytes: int = 0
+
+
+class Loading:
+    """One load of one dataset. `discover` first, then `load_source` for each locator in any order, then `finish`."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: DataSource,
+        dataset: str,
+        settings: DatasetSettings,
+        *,
+        sources: Sequence[str] = (),
+        format: str | None = None,
+        verify: bool = False,
+    ) -> None:
+        self.store = store
+        self.source = source
+        self.dataset = dataset
+        self.settings = settings
+        self.given = tuple(sources)
+        self.verify = verify
+        self.options = _options(settings, format)
+        self.started = time.monotonic()
+        found = store.ledger.dataset_id(dataset, create=True)
+        assert found is not None
+        self.dataset_id: int = found
+        self._known: dict[str, LedgerEntry] = {}
+        self._vanished: list[LedgerEntry] = []
+        self._problems: list[Problem] = []
+        self._n_discovered = 0
+        self._n_unchanged = 0
+
+    def discover(self) -> list[Locator]:
+        """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
+        specs = self._specs()
+        found = self.source.discover(specs)
+        self._problems = list(found.problems)
+        self._n_discovered = len(found.locators)
+        entries = self.store.ledger.entries(self.dataset_id)
+        self._known = {entry.location: entry for entry in entries}
+        here = {locator.location for locator in found.locators}
+        self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
+        changed = [locator for locator in found.locators if not self._is_unchanged(locator)]
+        self._n_unchanged = self._n_discovered - len(changed)
+        if self.given:
+            self.store.ledger.remember(self.dataset_id, _absolute(self.given, self._problems))
+        return changed
+
+    def _specs(self) -> tuple[str, ...]:
+        if self.given:
+            return self.given
+        return tuple(dict.fromkeys((*self.settings.sources, *self.store.ledger.remembered(self.dataset_id))))
+
+    def _is_unchanged(self, locator: Locator) -> bool:
+        """Is another look at this source pointless? Its directory entry says so; no content is read."""
+        entry = self._known.get(locator.location)
+        if entry is None or self.verify or locator.kind != "file" or entry.status not in {"loaded", "failed"}:
+            return False
+        if entry.status == "failed" and entry.options != self.options:
+            return False
+        return (entry.size_bytes, entry.mtime_ns) == (locator.size_bytes, locator.mtime_ns)
+
+    def load_source(self, locator: Locator) -> SourceOutcome:
+        """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
+        for attempt in range(5):
+            try:
+                return self._load_once(locator)
+            except (SourceMoved, StoreBusy) as error:
+                if attempt == 4:
+                    raise
+                logger.info("%s: %s Trying again.", locator.key, error)
+                time.sleep(0.2 * 2**attempt)
+        raise AssertionError
+
+    def _load_once(self, locator: Locator) -> SourceOutcome:
+        known = self._known.get(locator.location) or self._renamed(locator)
+        entry = self.store.ledger.entry(known.source_id) if known else None
+        if entry is None:
+            entry = self.store.ledger.register(self.dataset_id, locator)
+        locator = replace(locator, key=entry.key)
+        try:
+            return self._take(locator, entry)
+        except NotReady as error:
+            return self._put_off(locator, "not_ready", str(error))
+        except SourceError as error:
+            return self._put_off(locator, "failed", str(error))
+
+    def _take(self, locator: Locator, entry: LedgerEntry) -> SourceOutcome:
+        decision = self.source.decide(locator, entry if entry.cursor else None, verify=self.verify)
+        if decision.action == "skip":
+            superseded = self._close(entry, entry.version, entry.generation) if entry.status == "reading" else 0
+            self.store.ledger.touch(self.store.ledger.entry(entry.source_id), locator)
+            return SourceOutcome(source=entry.key, outcome="skipped", reason=decision.reason, superseded=superseded)
+        resumes = decision.action == "resume"
+        generation = entry.generation if resumes else entry.generation + 1
+        counts: Counter[str] = Counter()
+        version = entry.version
+        for batch in self.source.read(locator, entry.cursor if resumes else None):
+            kept = self.store.ledger.persist(
+                self.dataset_id, entry, batch, generation=generation, version=version, options=self.options
+            )
+            version = kept.version
+            counts.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), bytes=batch.size_bytes)
+        superseded = self._close(entry, version, generation)
+        return SourceOutcome(
+            source=entry.key,
+            outcome="resumed" if resumes else "loaded",
+            reason=decision.reason,
+            new=counts["new"],
+            existing=counts["existing"],
+            superseded=superseded,
+            defects=counts["defects"],
+            size_bytes=counts["bytes"],
+        )
+
+    def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
+        return self.store.ledger.finish(
+            entry, version=version, generation=generation, on_rewrite=self.settings.on_rewrite
+        )
+
+    def _put_off(self, locator: Locator, status: Literal["not_ready", "failed"], reason: str) -> SourceOutcome:
+        known = self._known.get(locator.location)
+        entry = self.store.ledger.entry(
+            known.source_id if known else self.store.ledger.register(self.dataset_id, locator).source_id
+        )
+        self.store.ledger.note(entry, locator, status=status, reason=reason, options=self.options)
+        return SourceOutcome(source=entry.key, outcome=status, reason=reason)
+
+    def _renamed(self, locator: Locator) -> LedgerEntry | None:
+        """The vanished source with the same content, which from now on lies where `locator` says."""
+        likely = [entry for entry in self._vanished if 0 < entry.size_bytes <= locator.size_bytes]
+        likely.sort(key=lambda entry: (entry.inode != locator.inode, entry.size_bytes != locator.size_bytes))
+        for entry in likely[:max_rename_candidates]:
+            whole = self.store.ledger.entry(entry.source_id)
+            if whole.cursor and self.source.decide(locator, whole).action in {"skip", "resume"}:
+                self.store.ledger.move(whole, locator)
+                self._vanished.remove(entry)
+                return whole
+        return None
+
+    def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
+        """Mark what is gone, and add everything up."""
+        done = list(outcomes)
+        gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
+        self.store.ledger.mark_gone(gone)
+        kinds = Counter(outcome.outcome for outcome in done)
+        told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
+        return LoadReport(
+            dataset=self.dataset,
+            sources=SourceCounts(
+                discovered=self._n_discovered,
+                loaded=kinds["loaded"],
+                resumed=kinds["resumed"],
+                skipped=kinds["skipped"] + self._n_unchanged,
+                not_ready=kinds["not_ready"],
+                failed=kinds["failed"] + len(self._problems),
+                gone=len(gone),
+            ),
+            records=RecordCounts(
+                new=sum(o.new for o in done),
+                existing=sum(o.existing for o in done),
+                superseded=sum(o.superseded for o in done),
+                unindexed=self.store.records.count(self.dataset_id, RecordState.WAITING),
+            ),
+            defects=sum(o.defects for o in done),
+            bytes=sum(o.size_bytes for o in done),
+            seconds=round(time.monotonic() - self.started, 3),
+            problems=[*self._problems, *told],
+        )
+
+
+def _options(settings: DatasetSettings, format: str | None) -> str:
+    spelled = repr((format or settings.format, sorted(settings.columns.items()), settings.history))
+    return hashlib.sha256(spelled.encode()).hexdigest()[:16]
+
+
+def _has_vanished(entry: LedgerEntry) -> bool:
+    """Is a source that was not found really no more? It may just not have been asked for this time."""
+    return "://" not in entry.location and not os.path.lexists(entry.location)
+
+
+def _absolute(specs: Iterable[str], problems: Iterable[Problem]) -> list[str]:
+    """The specs as later loads will find them from any folder; those that name nothing are not worth remembering."""
+    missing = {problem.source for problem in problems}
+    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs if spec not in missing]

@@ -1,0 +1,197 @@
+"""Load and index without an orchestrator: the Python API, and what the shell's commands run.
+
+>>> from components.pipeline import Pipeline
+>>> pipeline = Pipeline()  # settings from runatlas.toml and RUNATLAS_*
+>>> pipeline.load(["~/.claude/projects"])  # doctest: +SKIP
+>>> pipeline.index()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from components import wiring
+from components.contracts import IndexReport, LoadReport, Progress
+from components.errors import Cancelled, NotFound, TransientError
+from components.indexing import EmbedTask, Indexing
+from components.settings import EmbedSettings, Settings, load_settings
+from components.snapshots import Check, Snapshot, open_snapshot
+from components.snapshots import export as export_snapshot
+from components.store import DatasetStatus, Store, lease_name
+from components.store.lease import Heartbeat
+from components.verifying import verify_dataset
+
+max_passes = 100  # records that come while an index runs are taken by its next pass
+
+
+class Pipeline:
+    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+
+    @cached_property
+    def store(self) -> Store:
+        return wiring.open_store(self.settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.store
+
+    # --- load and index
+
+    def load(
+        self,
+        sources: Sequence[str | Path] = (),
+        dataset: str = "default",
+        *,
+        format: str | None = None,
+        verify: bool = False,
+        progress: Progress | None = None,
+    ) -> LoadReport:
+        """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
+        specs = [str(Path(spec).expanduser()) if "://" not in str(spec) else str(spec) for spec in sources]
+        loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
+        with self._noted(dataset, "load") as note:
+            locators = loading.discover()
+            outcomes = []
+            for n, locator in enumerate(locators, 1):
+                outcomes.append(loading.load_source(locator))
+                if progress:
+                    progress("load", n, len(locators))
+            report = loading.finish(outcomes)
+            note(asdict(report))
+        return report
+
+    def index(
+        self,
+        dataset: str = "default",
+        *,
+        recompute: bool = False,
+        retry_failed: bool = False,
+        progress: Progress | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> IndexReport:
+        """Embed, place and publish all that waits. Raises `LeaseHeld` while another index of the dataset runs."""
+        indexing = wiring.open_indexing(
+            self.settings,
+            self.store,
+            dataset,
+            recompute=recompute,
+            retry_failed=retry_failed,
+            progress=progress,
+            should_stop=should_stop,
+        )
+        with self._noted(dataset, "index") as note, indexing:
+            for _ in range(max_passes):
+                for task in indexing.plan().tasks:
+                    embed_patiently(indexing, task, self.settings.embed)
+                indexing.place()
+                indexing.publish()
+                if indexing.is_done():
+                    break
+            report = indexing.report()
+            note(asdict(report))
+        return report
+
+    @contextmanager
+    def _noted(self, dataset: str, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """A line in the run book, however the run ends."""
+        run = uuid.uuid4().hex
+        self.store.runs.start(run, dataset, kind)
+        report: dict[str, Any] = {}
+        try:
+            yield report.update
+        except BaseException as error:
+            stopped = isinstance(error, Cancelled | KeyboardInterrupt)
+            self.store.runs.finish(run, "cancelled" if stopped else "failed", error=str(error) or repr(error))
+            raise
+        self.store.runs.finish(run, "done", report=report)
+
+    # --- what there is
+
+    def status(self) -> dict[str, DatasetStatus]:
+        """Name -> where each dataset stands."""
+        return self.store.status()
+
+    def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
+        """Lines and items that could not become a record, with their places."""
+        return self.store.ledger.defects(self.dataset_id(dataset), limit)
+
+    def failed(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
+        """Records that could not be embedded, with the error."""
+        return self.store.records.failures(self.dataset_id(dataset), limit)
+
+    def record(self, id: str, dataset: str = "default") -> dict[str, Any]:
+        """One record by its id. Raises `NotFound`."""
+        stored = self.store.records.by_id(self.dataset_id(dataset), id)
+        if stored is None:
+            raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
+        return asdict(stored.record)
+
+    def dataset_id(self, dataset: str) -> int:
+        """The number of a dataset. Raises `NotFound` with the names there are."""
+        self.settings.dataset(dataset)
+        found = self.store.ledger.dataset_id(dataset)
+        if found is None:
+            names = ", ".join(self.store.ledger.datasets()) or "none yet"
+            raise NotFound(f'There is no dataset "{dataset}" (there are: {names}). Load something into it first.')
+        return found
+
+    # --- output
+
+    def output(self, dataset: str = "default") -> Path:
+        """The folder of a dataset's snapshots."""
+        self.settings.dataset(dataset)
+        return self.settings.output / dataset
+
+    def snapshot(self, dataset: str = "default") -> Snapshot:
+        """The newest published snapshot. Raises `NotFound` before the first one."""
+        return open_snapshot(self.output(dataset))
+
+    def publish(self, dataset: str = "default") -> int | None:
+        """Finish what an interrupted publication left; returns the newest snapshot's number."""
+        dataset_id = self.dataset_id(dataset)
+        fence = self.store.leases.acquire(lease_name(dataset), "publish")
+        with Heartbeat(self.store.leases, fence):
+            wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence).finish()
+        newest = self.store.publications.newest(dataset_id)
+        return newest.no if newest else None
+
+    def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
+        """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
+        return export_snapshot(self.snapshot(dataset), Path(to))
+
+    def verify(self, dataset: str = "default") -> list[Check]:
+        """Every invariant of store and snapshot, checked."""
+        return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
+
+
+def embed_patiently(indexing: Indexing, task: EmbedTask, settings: EmbedSettings) -> None:
+    """Embed a task, with growing, jittered waits between tries on transient errors."""
+    for attempt in range(settings.retries + 1):
+        try:
+            indexing.embed(task, is_last_try=attempt == settings.retries)
+        except TransientError as error:
+            if attempt == settings.retries:
+                raise
+            wait_s = max(error.retry_after_s or 0.0, settings.backoff_s * 2**attempt)
+            time.sleep(wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - jitter, no secret
+        else:
+            return

@@ -1,0 +1,387 @@
+"""Publish: what the database says should be in the output, brought to disk and committed as one snapshot.
+
+The order makes every crash harmless: parts are written aside first, then one fenced transaction commits which records
+and parts the next snapshot consists of, then the files follow from the database. Whoever comes next finishes them.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from components import publisher
+from components.contracts import Json, Progress
+from components.labels import Label, map_labels
+from components.parts import Kind, Part, part_file_name, read_row_groups
+from components.publisher import Manifest
+from components.settings import PublishSettings
+from components.snapshots import manifest_from_json
+from components.store import Store
+from components.store.layouts import LayoutInfo
+from components.store.lease import Fence
+from components.store.publications import PartInfo, Row, SnapshotInfo
+from components.store.vectors import f16
+
+batch_rows = 5_000  # read from the database at once
+label_sample = 20_000  # records that region names are made from
+label_growth = 1.2  # names are made anew when the map has grown by so much
+
+_arrow_types = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """`snapshot` is the newest one, `rows` its records; `is_new` says that this publication made it."""
+
+    snapshot: int | None
+    rows: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Parts on disk that no transaction has named yet, a pair a batch, and what records each batch holds."""
+
+    parts: Sequence[PartInfo]
+    batches: Mapping[int, Sequence[tuple[int, int, int]]]  # no -> (first seq, last seq, rows) of its stretches
+
+
+class Publishing:
+    """Publication of one dataset, under its index lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        fence: Fence,
+        *,
+        dataset: str,
+        dataset_id: int,
+        output: Path,
+        settings: PublishSettings,
+        extras: Sequence[str] = (),
+    ) -> None:
+        self.store = store
+        self.fence = fence
+        self.dataset = dataset
+        self.dataset_id = dataset_id
+        self.output = output
+        self.settings = settings
+        self.extras = [_extra_column(spec) for spec in extras]
+
+    @property
+    def parts_folder(self) -> Path:
+        return self.output / "parts"
+
+    def publish(self, layout: LayoutInfo, dim: int, progress: Progress | None = None) -> Published:
+        """Bring everything that has a position in `layout` into the output; nothing happens if it is there."""
+        newest = self.store.publications.newest(self.dataset_id)
+        written = self._write_waiting(layout, dim, progress)
+        rebuilt = self._rebuild(newest, layout, dim, progress)
+        if newest is not None and not written.batches and rebuilt is None:
+            self.finish()
+            return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
+        kept = rebuilt if rebuilt is not None else self._current_parts()
+        parts = self._compacted([*kept, *written.parts])
+        self._commit(newest, layout, dim, parts, written)
+        self.finish()
+        done = self.store.publications.newest(self.dataset_id)
+        assert done is not None
+        return Published(snapshot=done.no, rows=done.rows, is_new=True)
+
+    def finish(self) -> None:
+        """Bring the files to what the database says, and remove what nobody needs any more."""
+        newest = self.store.publications.newest(self.dataset_id)
+        if newest is None:
+            return
+        manifest = manifest_from_json(orjson.dumps(newest.manifest["manifest"]))
+        labels = [Label(**label) for label in newest.manifest["labels"]]
+        with self.fence.write():  # whoever takes over waits until the link is swapped
+            publisher.publish_snapshot(self.output, manifest, self.parts_folder, labels)
+        live = [_part(part) for kind in ("logs", "embeddings") for part in self._parts(kind)]
+        publisher.collect_garbage(
+            self.output,
+            keep=self.settings.keep_snapshots,
+            keep_s=self.settings.keep_s,
+            live_parts=live,
+            now=time.time(),
+        )
+
+    # --- what goes into the next snapshot
+
+    def _write_waiting(self, layout: LayoutInfo, dim: int, progress: Progress | None) -> Written:
+        """The waiting records that have a position, as new parts of a batch of their own."""
+        first = self.store.publications.next_batch(self.dataset_id)
+        waiting = self.store.publications.waiting_rows(self.dataset_id, layout.id, batch_rows)
+        parts: list[PartInfo] = []
+        batches: dict[int, list[tuple[int, int, int]]] = {}
+        for batch, stretch in enumerate(_stretches(waiting, self.settings.part_rows), first):
+            links: list[_Links] = []
+            name = _part_name(batch, batch)
+            tables = (self.logs_table(rows) for rows in _noting(stretch, links))
+            logs = publisher.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
+            vectors = (self.embeddings_table(link, dim) for link in links)
+            embeddings = publisher.write_embeddings_part(self.parts_folder, name, vectors)
+            parts += [_info(logs, batch, batch), _info(embeddings, batch, batch)]
+            batches[batch] = [(link.first_seq, link.last_seq, len(link.ids)) for link in links]
+            if progress:
+                progress("publish", (batch - first + 1) * self.settings.part_rows, 0)
+        return Written(parts=parts, batches=batches)
+
+    def _rebuild(
+        self, newest: SnapshotInfo | None, layout: LayoutInfo, dim: int, progress: Progress | None
+    ) -> list[PartInfo] | None:
+        """The published parts, written again where something in them changed; None if nothing did."""
+        if newest is None:
+            return []
+        is_other_map = newest.layout_id != layout.id
+        is_other_shape = newest.manifest["extras"] != self._extras_spec()
+        is_other_model = newest.manifest["model_id"] != layout.model_id
+        has_left = self.store.publications.has_superseded(self.dataset_id)
+        if not (is_other_map or is_other_shape or has_left):
+            return None
+        left = self._batches_that_shrank() if has_left else set()
+        parts: list[PartInfo] = []
+        for kind in ("logs", "embeddings"):
+            whole = is_other_model or (kind == "logs" and (is_other_map or is_other_shape))
+            for n, part in enumerate(old := self._parts(kind)):
+                again = whole or any(part.first_batch <= batch <= part.last_batch for batch in left)
+                parts += self._rewritten(kind, part, layout, dim) if again else [part]
+                if progress:
+                    progress(f"rewrite {kind}", n + 1, len(old))
+        return parts
+
+    def _batches_that_shrank(self) -> set[int]:
+        """The batches of parts that hold records which should leave."""
+        counts = self.store.publications.rows_by_batch(self.dataset_id)
+        return {
+            batch
+            for part in self._parts("logs")
+            if part.rows != sum(n for batch, n in counts.items() if part.first_batch <= batch <= part.last_batch)
+            for batch in range(part.first_batch, part.last_batch + 1)
+        }
+
+    def _rewritten(self, kind: Kind, part: PartInfo, layout: LayoutInfo, dim: int) -> list[PartInfo]:
+        """The same batches as they are now; nothing where all of them have left."""
+        batches = self.store.publications.batch_rows(
+            self.dataset_id, layout.id, part.first_batch, part.last_batch, batch_rows
+        )
+        name = _part_name(part.first_batch, part.last_batch)
+        if kind == "logs":
+            tables = (self.logs_table(rows) for rows in batches)
+            made = publisher.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
+        else:
+            vectors = (self.embeddings_table(_links(rows), dim) for rows in batches)
+            made = publisher.write_embeddings_part(self.parts_folder, name, vectors)
+        return [_info(made, part.first_batch, part.last_batch)] if made.rows else []
+
+    def _compacted(self, parts: Sequence[PartInfo]) -> list[PartInfo]:
+        """The same rows in fewer files where there are many small ones; both kinds are merged alike."""
+        out: list[PartInfo] = []
+        for kind in ("logs", "embeddings"):
+            mine = sorted((p for p in parts if p.kind == kind), key=lambda part: part.first_batch)
+            groups = publisher.tiers([(p.name, p.rows) for p in mine], part_rows=self.settings.part_rows)
+            merged = {name: group for group in groups for name in group}
+            for part in mine:
+                group = merged.get(part.name)
+                if group is None:
+                    out.append(part)
+                elif part.name == group[0]:
+                    out.append(self._merged(kind, [p for p in mine if p.name in group]))
+        return out
+
+    def _merged(self, kind: Kind, parts: Sequence[PartInfo]) -> PartInfo:
+        paths = [self.parts_folder / part_file_name(kind, part.name) for part in parts]
+        name = _part_name(parts[0].first_batch, parts[-1].last_batch)
+        made = publisher.merge_parts(kind, paths, self.parts_folder, name)
+        return _info(made, parts[0].first_batch, parts[-1].last_batch)
+
+    def logs_table(self, rows: Sequence[Row]) -> pa.Table:
+        """Rows as the logs output shows them."""
+        records = [row.stored.record for row in rows]
+        columns: dict[str, Any] = {
+            "id": [r.id for r in records],
+            "timestamp": pa.array([r.timestamp for r in records], pa.timestamp("us", tz="UTC")),
+            "filename": [r.filename for r in records],
+            "text": [r.text for r in records],
+            "iteration": np.array([r.iteration for r in records], np.int32),
+            "idx_in_iteration": np.array([r.idx_in_iteration for r in records], np.int32),
+            "type": [r.type for r in records],
+            "projection_x": np.array([row.x for row in rows], np.float32),
+            "projection_y": np.array([row.y for row in rows], np.float32),
+        }
+        for name, key, kind in self.extras:
+            columns[name] = pa.array([_typed(r.extra.get(key), kind) for r in records], _arrow_types[kind])
+        return pa.table(columns, schema=publisher.logs_schema(self._arrow_extras()))
+
+    def embeddings_table(self, links: _Links, dim: int) -> pa.Table:
+        """Ids and vectors of rows that were written."""
+        return publisher.embeddings_table(links.ids, self.store.vectors.get(links.vector_ids, dim).astype(f16))
+
+    def _arrow_extras(self) -> list[tuple[str, pa.DataType]]:
+        return [(name, _arrow_types[kind]) for name, _, kind in self.extras]
+
+    def _extras_spec(self) -> Json:
+        return [list(extra) for extra in self.extras]
+
+    def _parts(self, kind: Kind) -> list[PartInfo]:
+        return self.store.publications.parts(self.dataset_id, kind)
+
+    def _current_parts(self) -> list[PartInfo]:
+        return [*self._parts("logs"), *self._parts("embeddings")]
+
+    # --- the commit
+
+    def _commit(
+        self,
+        newest: SnapshotInfo | None,
+        layout: LayoutInfo,
+        dim: int,
+        parts: Sequence[PartInfo],
+        written: Written,
+    ) -> None:
+        no = newest.no + 1 if newest else 1
+        rows = sum(part.rows for part in parts if part.kind == "logs")
+        manifest = Manifest(
+            snapshot=no,
+            dataset=self.dataset,
+            layout=layout.version,
+            model=self.store.vectors.model(layout.model_id)[0],
+            text_settings=layout.text_hash,
+            dim=dim,
+            rows=rows,
+            parts=[_part(part) for part in parts],
+            created=datetime.now(UTC),
+        )
+        labels, labelled_rows = self._labels(newest, layout, parts, rows)
+        body = {
+            "manifest": orjson.loads(manifest.to_json()),
+            "labels": [asdict(label) for label in labels],
+            "labelled_rows": labelled_rows,
+            "extras": self._extras_spec(),
+            "model_id": layout.model_id,
+        }
+        publications = self.store.publications
+        with self.fence.write() as connection:
+            for batch, stretches in written.batches.items():
+                publications.commit_batch(
+                    connection, self.dataset_id, no=batch, stretches=stretches, layout_id=layout.id
+                )
+            publications.leave(connection, self.dataset_id)
+            publications.replace_parts(connection, self.dataset_id, parts)
+            publications.commit_snapshot(
+                connection, self.dataset_id, no=no, layout_id=layout.id, rows=rows, manifest=body
+            )
+            self.store.layouts.make_current(connection, self.dataset_id, layout.id)
+
+    def _labels(
+        self, newest: SnapshotInfo | None, layout: LayoutInfo, parts: Sequence[PartInfo], rows: int
+    ) -> tuple[list[Label], int]:
+        """Names of the map's regions, and the rows that they were made from; the old ones while they still fit."""
+        if newest is not None and newest.layout_id == layout.id:
+            labelled = newest.manifest["labelled_rows"]
+            if rows <= labelled * label_growth:
+                return [Label(**label) for label in newest.manifest["labels"]], labelled
+        files = [self.parts_folder / part_file_name("logs", part.name) for part in parts if part.kind == "logs"]
+        sample = _sampled(files, rows)
+        places = np.column_stack([sample["projection_x"].to_numpy(), sample["projection_y"].to_numpy()])
+        return map_labels(places.astype(np.float32), sample["text"].to_pylist(), sample["type"].to_pylist()), rows
+
+
+def _sampled(files: Sequence[Path], rows: int) -> pa.Table:
+    """Texts, types and places of at most `label_sample` records, taken evenly from all parts."""
+    columns = ["text", "type", "projection_x", "projection_y"]
+    stride = max(1, -(-rows // label_sample))
+    tables = [
+        table.take(np.arange(0, table.num_rows, stride)) for path in files for table in read_row_groups(path, columns)
+    ]
+    empty = publisher.logs_schema().empty_table().select(columns)
+    return pa.concat_tables([empty, *tables])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Links:
+    """What of some rows is needed to write their vectors and to mark them."""
+
+    ids: Sequence[str]
+    vector_ids: Sequence[int]
+    first_seq: int
+    last_seq: int
+
+
+def _links(rows: Sequence[Row]) -> _Links:
+    return _Links(
+        ids=[row.stored.record.id for row in rows],
+        vector_ids=[row.vector_id for row in rows],
+        first_seq=rows[0].stored.seq,
+        last_seq=rows[-1].stored.seq,
+    )
+
+
+def _noting(batches: Iterable[list[Row]], links: list[_Links]) -> Iterator[list[Row]]:
+    """The same batches, while `links` learns what went by."""
+    for rows in batches:
+        links.append(_links(rows))
+        yield rows
+
+
+def _stretches(batches: Iterator[list[Row]], part_rows: int) -> Iterator[Iterator[list[Row]]]:
+    """The batches in stretches of `part_rows` rows, a batch more or less; each must be read before the next."""
+    per_part = max(part_rows // batch_rows, 1)
+    for first in batches:
+        yield chain([first], islice(batches, per_part - 1))
+
+
+def _part_name(first_batch: int, last_batch: int) -> str:
+    """Unique whoever writes: two indexes never write the same file, even if one of them should not."""
+    return f"{first_batch:06d}-{last_batch:06d}-{uuid.uuid4().hex[:8]}"
+
+
+def _info(part: Part, first_batch: int, last_batch: int) -> PartInfo:
+    return PartInfo(
+        kind=part.kind,
+        name=part.name,
+        first_batch=first_batch,
+        last_batch=last_batch,
+        rows=part.rows,
+        size_bytes=part.size_bytes,
+        sha256=part.sha256,
+    )
+
+
+def _part(info: PartInfo) -> Part:
+    kind: Kind = "logs" if info.kind == "logs" else "embeddings"
+    return Part(kind=kind, name=info.name, rows=info.rows, sha256=info.sha256, size_bytes=info.size_bytes)
+
+
+def _extra_column(spec: str) -> tuple[str, str, str]:
+    """Column, key of `extra`, type, from `key` or `key:type`.
+
+    >>> _extra_column("cost:float")
+    ('cost', 'cost', 'float')
+    """
+    key, _, kind = spec.partition(":")
+    return key, key, kind if kind in _arrow_types else "string"
+
+
+def _typed(value: Json, kind: str) -> Any:
+    """The value as the column's type, or None where it is none."""
+    if value is None:
+        return None
+    if kind == "string":
+        return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    if kind == "bool":
+        return value if isinstance(value, bool) else None
+    try:
+        return int(value) if kind == "int" else float(value)
+    except (TypeError, ValueError):
+        return None

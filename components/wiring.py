@@ -1,0 +1,107 @@
+"""Settings to objects: the one file that names implementations."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from components.contracts import DataSource, Embedder, Progress, Projector
+from components.indexing import Indexing
+from components.loading import Loading
+from components.publishing import Publishing
+from components.settings import Settings
+from components.store import Store
+from components.store.lease import Fence
+
+
+def open_store(settings: Settings) -> Store:
+    """The state, its schema up to date."""
+    return Store(settings.database, lease_ttl_s=settings.lease.ttl_s)
+
+
+def open_source(settings: Settings, dataset: str, *, format: str | None = None) -> DataSource:
+    """What reads the sources of a dataset."""
+    from components.sources.files import FileSource
+
+    chosen = settings.dataset(dataset)
+    return FileSource(
+        settings.load,
+        timezone=chosen.timezone,
+        history=chosen.history,
+        columns=chosen.columns,
+        format=format or chosen.format,
+    )
+
+
+def open_embedder(settings: Settings, dataset: str) -> Embedder:
+    """The embedding model of a dataset."""
+    from components.embedders import open_embedder as by_uri
+
+    return by_uri(settings.model_of(dataset), settings.embed, settings.cache)
+
+
+def open_projector(settings: Settings) -> Projector:
+    """What fits and refits maps."""
+    from components.projector import open_projector as by_settings
+
+    return by_settings(settings.project, settings.cache)
+
+
+def open_loading(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    *,
+    sources: Sequence[str] = (),
+    format: str | None = None,
+    verify: bool = False,
+) -> Loading:
+    """One load of a dataset."""
+    return Loading(
+        store,
+        open_source(settings, dataset, format=format),
+        dataset,
+        settings.dataset(dataset),
+        sources=sources,
+        format=format,
+        verify=verify,
+    )
+
+
+def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
+    """Publication of a dataset, under a lease that is held."""
+    return Publishing(
+        store,
+        fence,
+        dataset=dataset,
+        dataset_id=dataset_id,
+        output=settings.output / dataset,
+        settings=settings.publish,
+        extras=settings.dataset(dataset).extras,
+    )
+
+
+def open_indexing(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    *,
+    recompute: bool = False,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Indexing:
+    """One index of a dataset; entering it takes the lease."""
+    return Indexing(
+        store,
+        open_embedder(settings, dataset),
+        open_projector(settings),
+        dataset,
+        settings,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        recompute=recompute,
+        retry_failed=retry_failed,
+        progress=progress,
+        should_stop=should_stop,
+    )
