@@ -1,0 +1,530 @@
+"""Chat logs: OpenAI, Anthropic and ShareGPT messages, as one run, a list of runs, bare messages, JSONL, or a request log.
+
+A run is anything with a list of messages. An assistant's message is a model response and opens an iteration; tool
+results belong to the response before them, also where an agent framework hands them back in the user's name. The same
+mapping of messages serves the formats whose runs are such messages with something around them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final
+
+from components.contracts import Defect, Event, Json, Skipped
+from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import mostly
+
+ROLES: Final = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "tool": "tool_result",
+    "function": "tool_result",
+    "observation": "tool_result",
+    "tool_response": "tool_result",
+    "function_response": "tool_result",
+    "ipython": "tool_result",
+    "tool_call": "tool_call",
+    "function_call": "tool_call",
+}
+LIST_KEYS: Final = ("messages", "conversations", "conversation", "input")
+ENVELOPES: Final = ("request", "body", "kwargs", "params", "input")
+ANSWER_KEYS: Final = ("response", "output", "completion", "choices")
+SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "trace_id", "sessionId", "conversationId")
+RUN_KEYS: Final = (*SESSION_KEYS, "traj_id", "id", "uuid", "instance_id", "task_id", "run_id", "conv_id")
+META_KEYS: Final = (*RUN_KEYS, "model", "resolved", "reward", "score", "success", "exit_status", "source", "dataset")
+TIME_KEYS: Final = ("timestamp", "created_at", "created", "createdAt", "time")
+TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
+CALL_BLOCKS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "function_call"})
+CALL_ITEMS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
+RESULT_ITEMS: Final = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
+THOUGHT_KEYS: Final = ("thinking", "reasoning", "content", "summary", "text")
+MAX_NAMES: Final = 10_000  # run names remembered to keep them apart; later ones get the run's number
+MAX_OPEN: Final = 32  # conversations a request log may weave together
+_HANDED_BACK = re.compile(
+    r"\s*(?:observation\s*:|execution result of|<returncode>|<tool_response>|<tool_result>|<function_results>"
+    r"|the output of the os\s*:|tool (?:output|result)s?\s*:)",
+    re.IGNORECASE,
+)
+
+EMPTY: Final = Skipped(rule="empty message")
+REPEATED: Final = Skipped(rule="repeated message")
+ENCRYPTED: Final = Skipped(rule="reasoning is encrypted")
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The messages of one run, one after the other, as events. `extra` goes with every event."""
+
+    turns: Turns
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    answering: bool = False  # the last item came from the model
+
+    def read(self, message: Json, place: int = 0, when: datetime | None = None) -> list[Read]:
+        """What one message becomes; `place` is its index for a defect, `when` its time where the log has it elsewhere."""
+        try:
+            return self._read(message, place, when) or [EMPTY]
+        except RecursionError:
+            return [Defect(offset=place, reason="nested too deeply to be read")]
+
+    def _read(self, message: Json, place: int, when: datetime | None) -> list[Read]:
+        if not isinstance(message, Mapping):
+            return [Defect(offset=place, reason="a message that is no object", excerpt=str(message)[:200])]
+        role = message.get("role") or message.get("from")
+        if not isinstance(role, str):
+            return self._item(message, place, when)
+        content = message.get("content")
+        if content is None:
+            content = message.get("value", message.get("text"))
+        when = when or _time(message)
+        kind = ROLES.get(role, "") or ROLES.get(role.lower(), role)
+        if kind == "assistant":
+            return self._response(message, content, when)
+        if kind == "tool_call":
+            self._continue_response()
+            return self._record("tool_call", text_of(content), when)
+        self.answering = False
+        if kind == "tool_result":
+            return self._result(message, content, when)
+        if kind == "user" and self.turns.iteration and isinstance(content, str) and _HANDED_BACK.match(content):
+            kind = "tool_result"
+        if isinstance(content, str):
+            return self._record(kind, content, when)
+        return self._blocks(kind, content, when)
+
+    def _continue_response(self) -> None:
+        if not self.answering:
+            self.turns.respond()
+            self.answering = True
+
+    def _record(self, kind: str, text: str, when: datetime | None, **more: Json) -> list[Read]:
+        if not text or text.isspace():
+            return []
+        extra = {**self.extra, **{k: v for k, v in more.items() if v}} if more else self.extra
+        return [self.turns.event(kind, text, when, extra)]
+
+    def _response(self, message: Mapping[str, Json], content: Json, when: datetime | None) -> list[Read]:
+        self.turns.respond()
+        self.answering = True
+        got: list[Read] = []
+        thought = message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
+        if thought:
+            got += self._record("reasoning", text_of(thought), when)
+        if isinstance(content, str):
+            got += self._record("assistant", content, when, model=message.get("model"))
+        elif content is not None:
+            got += self._blocks("assistant", content, when)
+        if refusal := message.get("refusal"):
+            got += self._record("assistant", text_of(refusal), when)
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            got += self._call(call, when)
+        if isinstance(call := message.get("function_call"), Mapping):
+            got += self._call(call, when)
+        return got
+
+    def _call(self, call: Json, when: datetime | None) -> list[Read]:
+        if not isinstance(call, Mapping):
+            return [Defect(offset=0, reason="a tool call that is no object", excerpt=str(call)[:200])]
+        function = call.get("function")
+        body = function if isinstance(function, Mapping) else call
+        name = function if isinstance(function, str) else body.get("name")
+        arguments = next((body[k] for k in ("arguments", "input", "args", "parameters") if k in body), None)
+        call_id = call.get("id") or call.get("call_id")
+        return self._record("tool_call", tool_call(name, arguments), when, tool=name, call_id=call_id)
+
+    def _result(self, message: Mapping[str, Json], content: Json, when: datetime | None) -> list[Read]:
+        tool = message.get("name") or message.get("function")
+        call_id = message.get("tool_call_id")
+        error = message.get("error")
+        text = text_of(content)
+        if isinstance(error, Mapping) and isinstance(said := error.get("message"), str) and said not in text:
+            text = f"{text}\n{said}" if text else said
+        failed = bool(error) or message.get("is_error") is True or message.get("status") == "error"
+        kind = "error" if failed else "tool_result"
+        if isinstance(content, list) and any(
+            isinstance(b, Mapping) and b.get("type") == "tool_result" for b in content
+        ):
+            return self._blocks(kind, content, when)
+        return self._record(kind, text, when, tool=tool if isinstance(tool, str) else None, call_id=call_id)
+
+    def _blocks(self, kind: str, content: Json, when: datetime | None) -> list[Read]:
+        """Blocks in their order; texts and media that stand side by side are one record."""
+        got: list[Read] = []
+        said: list[str] = []
+        for block in content if isinstance(content, list) else (content,):
+            name = block.get("type") if isinstance(block, Mapping) else None
+            if not isinstance(name, str) or not _stands_alone(name):
+                if text := text_of(block):
+                    said.append(text)
+                continue
+            if said:
+                got += self._record(kind, "\n".join(said), when)
+                said = []
+            got += self._block(name, block, when)
+        return got + self._record(kind, "\n".join(said), when) if said else got
+
+    def _block(self, name: str, block: Mapping[str, Json], when: datetime | None) -> list[Read]:
+        """A block that is a record of its own: reasoning, a tool call, a tool's result."""
+        if name in CALL_BLOCKS:
+            got = self._call(block, when)
+            if result := text_of(block.get("result")):
+                got += self._record("tool_result", result, when, tool=block.get("name"))
+            return got
+        if "reasoning" in name or "thinking" in name:
+            thought = text_of(next((block[k] for k in THOUGHT_KEYS if block.get(k)), None))
+            return self._record("reasoning", thought, when) if thought and not block.get("redacted") else [ENCRYPTED]
+        kind = "error" if block.get("is_error") is True else "tool_result"
+        content = block.get("content", block.get("output"))
+        return self._record(kind, text_of(content), when, call_id=block.get("tool_use_id"))
+
+    def _item(self, item: Mapping[str, Json], place: int, when: datetime | None) -> list[Read]:
+        """An item of the OpenAI Responses API, or a whole response of it."""
+        when = when or _time(item)
+        output = item.get("output")
+        if item.get("object") == "response" and isinstance(output, list):
+            self.answering = False
+            return [read for part in output for read in self._part(part, place, when)]
+        return self._part(item, place, when)
+
+    def _part(self, item: Json, place: int, when: datetime | None) -> list[Read]:
+        if not isinstance(item, Mapping):
+            return [Defect(offset=place, reason="an item that is no object", excerpt=str(item)[:200])]
+        name = item.get("type")
+        name = name if isinstance(name, str) else ""
+        if name == "message" and item.get("role") == "assistant":
+            self._continue_response()
+            return self._blocks("assistant", item.get("content"), when)
+        if name in CALL_ITEMS:
+            self._continue_response()
+            return self._call(item, when)
+        if name == "reasoning":
+            self._continue_response()
+            return self._block("reasoning", item, when)
+        if name in RESULT_ITEMS:
+            self.answering = False
+            return self._record("tool_result", text_of(item.get("output")), when, call_id=item.get("call_id"))
+        if isinstance(item.get("role"), str):
+            return self._read(item, place, when)
+        if name.endswith("_call"):
+            self._continue_response()
+            return self._record("tool_call", tool_call(name, item.get("action")), when)
+        return [Defect(offset=place, reason="a message without a role", excerpt=str(item)[:200])]
+
+
+def _stands_alone(name: str) -> bool:
+    return name in CALL_BLOCKS or name.endswith("tool_result") or "thinking" in name or "reasoning" in name
+
+
+def _time(message: Mapping[str, Json]) -> datetime | None:
+    for key in TIME_KEYS:
+        if key in message:
+            return timestamp(message[key])
+    return None
+
+
+# --- runs ------------------------------------------------------------------------------------------------------
+
+
+def messages_of(item: Json) -> list[Json] | None:
+    """The messages of a run, wherever the run has them; None where it has none."""
+    if isinstance(item, list):
+        return item
+    if not isinstance(item, Mapping):
+        return None
+    for key in LIST_KEYS:
+        if isinstance(found := item.get(key), list):
+            return found
+    for key in ENVELOPES:
+        if isinstance(inner := item.get(key), Mapping) and (found := messages_of(inner)) is not None:
+            return found
+    return None
+
+
+def answers_of(item: Json) -> list[Json]:
+    """The messages that answer a request, in a log that keeps requests with their responses."""
+    if isinstance(item, list):
+        return [answer for part in item for answer in answers_of(part)]
+    if not isinstance(item, Mapping):
+        return []
+    if isinstance(item.get("role"), str) or (item.get("object") == "response" and isinstance(item.get("output"), list)):
+        return [item]
+    if isinstance(choice := item.get("message"), Mapping):
+        return [choice]
+    return [answer for key in ("body", *ANSWER_KEYS) if key in item for answer in answers_of(item[key])]
+
+
+def preamble_of(item: Json) -> list[Json]:
+    """The system prompt that stands beside the messages (Anthropic, Responses API, ShareGPT) as a message."""
+    if not isinstance(item, Mapping):
+        return []
+    for key in ("system", "instructions"):
+        if isinstance(found := item.get(key), str | list) and found:
+            return [{"role": "system", "content": found}]
+    return [m for key in ENVELOPES if isinstance(inner := item.get(key), Mapping) for m in preamble_of(inner)][:1]
+
+
+def meta_of(item: Mapping[str, Json]) -> dict[str, Json]:
+    """What is worth keeping of a run beside its messages: short plain values under well-known names."""
+    asked = next((inner for key in ENVELOPES if isinstance(inner := item.get(key), Mapping)), {})
+    found = {key: item.get(key, asked.get(key)) for key in META_KEYS}
+    return {key: value for key, value in found.items() if _is_short(value)}
+
+
+def _is_short(value: Json) -> bool:
+    return 0 < len(value) <= 200 if isinstance(value, str) else isinstance(value, int | float)
+
+
+@dataclass(slots=True)
+class Open:
+    """A conversation that a later item may go on with: how many messages were read, and where the numbering stood."""
+
+    name: str
+    identity: str
+    n: int
+    digest: str
+    iteration: int
+    idx: int
+
+
+@dataclass(slots=True)
+class Runs:
+    """Reads runs one by one, names them, and leaves out what a request log repeats of a conversation.
+
+    A conversation is known by a digest over what its messages became, so an answer and its later repetition in a
+    request are the same message however they are spelled.
+    """
+
+    history: str
+    n: int = 0
+    names: dict[str, int] = field(default_factory=dict)
+    open: list[Open] = field(default_factory=list)  # the latest last
+
+    def read(self, item: Json, place: int = 0) -> list[Read]:
+        """What is new in one run (or one request with its answer)."""
+        messages = messages_of(item)
+        if messages is None:
+            return [Defect(offset=place, reason="no list of messages in it", excerpt=str(item)[:200])]
+        answers = _answers(item)
+        meta = meta_of(item) if isinstance(item, Mapping) else {}
+        identity = next((str(meta[k]) for k in (SESSION_KEYS if answers else RUN_KEYS) if k in meta), "")
+        name = self._next_name(identity)
+        conversation = Conversation(turns=Turns(run=name), extra=meta)
+        parts = [conversation.read(message, i) for i, message in enumerate([*preamble_of(item), *messages])]
+        for answer in answers:
+            if not (parts and _repeats(conversation, answer, parts[-1])):
+                parts.append(conversation.read(answer, len(parts), _time(item)))
+        if self.history == "all":
+            return self._begin(identity, name, parts)
+        chain = _chain(parts)
+        before = self._known(identity, chain)
+        turns = conversation.turns
+        if before is None:
+            self._remember(Open(name, identity, len(parts), chain[-1], turns.iteration, turns.idx) if parts else None)
+            return self._begin(identity, name, parts)
+        self.open.remove(before)
+        shift = before.idx - _count(parts[: before.n], before.iteration)
+        idx = turns.idx + shift if turns.iteration == before.iteration else turns.idx
+        self._remember(Open(before.name, identity, len(parts), chain[-1], turns.iteration, idx))
+        return _rest(parts, before, shift)
+
+    def _known(self, identity: str, chain: Sequence[str]) -> Open | None:
+        known = [o for o in self.open if o.identity == identity and o.n <= len(chain) and chain[o.n - 1] == o.digest]
+        return max(known, key=lambda o: o.n, default=None)
+
+    def _remember(self, now: Open | None) -> None:
+        if now is not None:
+            self.open = [*self.open[-MAX_OPEN + 1 :], now]
+
+    def _begin(self, identity: str, name: str, parts: Iterable[list[Read]]) -> list[Read]:
+        self.n += 1
+        if len(self.names) < MAX_NAMES:
+            base = identity or name
+            self.names[base] = self.names.get(base, 0) + 1
+            self.names.setdefault(name, 1)
+        return [read for part in parts for read in part]
+
+    def _next_name(self, identity: str) -> str:
+        name = identity or str(self.n)
+        if name not in self.names:
+            return name if len(self.names) < MAX_NAMES else f"{name}~{self.n}"
+        number = self.names[name] + 1
+        while (named := f"{name}~{number}") in self.names:
+            number += 1
+        return named if len(self.names) < MAX_NAMES else f"{name}~~{self.n}"
+
+    def state(self) -> dict[str, Json]:
+        """Plain JSON from which `runs_from` makes an equal reader."""
+        return {"n": self.n, "names": dict(self.names), "open": [asdict(o) for o in self.open]}
+
+
+def runs_from(state: Json, history: str) -> Runs:
+    """A reader that goes on where `state` was taken; None starts afresh."""
+    if not state:
+        return Runs(history=history)
+    return Runs(history=history, n=state["n"], names=dict(state["names"]), open=[Open(**o) for o in state["open"]])
+
+
+def _answers(item: Json) -> list[Json]:
+    if not isinstance(item, Mapping):
+        return []
+    return [answer for key in ANSWER_KEYS if key in item for answer in answers_of(item[key])]
+
+
+def _repeats(conversation: Conversation, answer: Json, last: list[Read]) -> bool:
+    """Is the answer the message that the messages end with?"""
+    apart = Conversation(turns=Turns(), answering=conversation.answering)
+    said = _spelled(apart.read(answer))
+    return bool(said) and said == _spelled(last)
+
+
+def _spelled(part: Iterable[Read]) -> list[str]:
+    """What a message says, however its log spells it: requests drop the reasoning of the answers they repeat."""
+    return [f"{read.type}\0{read.text}" for read in part if isinstance(read, Event) and read.type != "reasoning"]
+
+
+def _chain(parts: Iterable[list[Read]]) -> list[str]:
+    """For each message a digest of everything up to it."""
+    digest = blake2b(digest_size=12)
+    chain = []
+    for part in parts:
+        for said in _spelled(part):
+            digest.update(said.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0\0")
+        chain.append(digest.hexdigest())
+    return chain
+
+
+def _count(parts: Iterable[list[Read]], iteration: int) -> int:
+    return sum(isinstance(read, Event) and read.iteration == iteration for part in parts for read in part)
+
+
+def _rest(parts: Sequence[list[Read]], before: Open, shift: int) -> list[Read]:
+    """What stands behind the messages already read, under the name and numbers of their conversation."""
+    got: list[Read] = [REPEATED] * before.n
+    for part in parts[before.n :]:
+        for read in part:
+            if isinstance(read, Event):
+                idx = read.idx_in_iteration + (shift if read.iteration == before.iteration else 0)
+                got.append(replace(read, run=before.name, idx_in_iteration=idx))
+            else:
+                got.append(read)
+    return got
+
+
+# --- the rows --------------------------------------------------------------------------------------------------
+
+
+def is_message(item: Json) -> bool:
+    """Does it look like one message of a chat: a known role, and something said or called?"""
+    if not isinstance(item, Mapping):
+        return False
+    role = item.get("role") or item.get("from")
+    if not isinstance(role, str):
+        kind = item.get("type")
+        return isinstance(kind, str) and (kind in CALL_ITEMS or kind in RESULT_ITEMS)
+    if role not in ROLES and role.lower() not in ROLES:
+        return False
+    return any(key in item for key in ("content", "value", "tool_calls", "function_call"))
+
+
+def _is_run(item: Json) -> bool:
+    messages = messages_of(item)
+    return messages is not None and mostly(messages, is_message)
+
+
+def _dialect(item: Json) -> str:
+    messages = [m for m in (messages_of(item) or item)[:20] if isinstance(m, Mapping)]
+    if any("from" in message for message in messages):
+        return "ShareGPT turns (from, value)"
+    blocks = [b for m in messages if isinstance(c := m.get("content"), list) for b in c if isinstance(b, Mapping)]
+    if any(b.get("type") in ("tool_use", "tool_result", "thinking") for b in blocks):
+        return "Anthropic messages (role, content blocks)"
+    return "chat messages (role, content)"
+
+
+def _recognise_lines(head: Head) -> Verdict:
+    lines = head.lines
+    n_runs = sum(map(_is_run, lines))
+    if n_runs and n_runs * 2 >= len(lines):
+        return accept(f"{n_runs} of {len(lines)} lines hold {_dialect(next(filter(_is_run, lines)))}")
+    n_messages = sum(map(is_message, lines))
+    if n_messages and n_messages * 10 >= len(lines) * 9:
+        return accept(f"{n_messages} of {len(lines)} lines are chat messages")
+    return decline("neither runs (messages or conversations) nor messages with a known role on its lines")
+
+
+def _recognise_document(head: Head) -> Verdict:
+    document = head.document
+    if isinstance(document, Mapping) and _is_run(document):
+        return accept(f"one run of {_dialect(document)}")
+    if isinstance(document, list) and document:
+        if mostly(document, is_message):
+            return accept(f"a list of {_dialect(document)}")
+        if mostly(document, _is_run):
+            return accept(f"a list of runs of {_dialect(next(filter(_is_run, document)))}")
+    return decline("no messages or conversations whose items have a known role")
+
+
+@dataclass(slots=True)
+class _Lines:
+    """JSONL of runs or requests, or of the messages of one run."""
+
+    runs: Runs
+    bare: Conversation
+
+    def read(self, item: Json) -> Iterable[Read]:
+        if is_message(item) and not _is_run(item):
+            return self.bare.read(item)
+        return self.runs.read(item)
+
+    def state(self) -> Json:
+        turns = self.bare.turns
+        return {"runs": self.runs.state(), "bare": [turns.iteration, turns.idx, self.bare.answering]}
+
+
+def _reader(state: Json, options: Options) -> _Lines:
+    runs = runs_from(state and state["runs"], options.history)
+    iteration, idx, answering = state["bare"] if state else (0, 0, False)
+    return _Lines(runs, Conversation(turns=Turns(iteration=iteration, idx=idx), answering=answering))
+
+
+def _read(document: Json, options: Options) -> Iterator[Read]:
+    if isinstance(document, list) and mostly(document, is_message):
+        yield from read_messages(document)
+    elif isinstance(document, list):
+        runs = Runs(history=options.history)
+        for place, item in enumerate(document):
+            yield from runs.read(item, place)
+    else:
+        yield from (replace(read, run="") if isinstance(read, Event) else read for read in Runs("all").read(document))
+
+
+def read_messages(
+    messages: Iterable[Json], *, run: str = "", extra: Mapping[str, Json] | None = None
+) -> Iterator[Read]:
+    """The messages of one run as events."""
+    conversation = Conversation(turns=Turns(run=run), extra=extra or {})
+    for place, message in enumerate(messages):
+        yield from conversation.read(message, place)
+
+
+ROWS: tuple[Format, ...] = (
+    Format(name="chat", shape="lines", recognises=_recognise_lines, reader=_reader),
+    Format(name="chat", shape="document", recognises=_recognise_document, read=_read),
+)

@@ -1,0 +1,131 @@
+"""mini-swe-agent trajectories: `.traj.json`, one JSON document a run, or the bare list of its messages.
+
+In version 1 the assistant writes one fenced bash block, which is its action, and every later message in the user's
+name is that action's result. Version 2 has tool calls, tool messages, and a last message in the role `exit`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from components.contracts import Defect, Json
+from components.sources.formats.chat import Conversation, is_message
+from components.sources.formats.content import text_of, timestamp
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import mostly
+
+_ACTION = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
+_SUBMITS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
+
+
+def _recognise(head: Head) -> Verdict:
+    document = head.document
+    if isinstance(document, Mapping):
+        version = document.get("trajectory_format")
+        if isinstance(version, str) and version.startswith("mini-swe-agent"):
+            return accept(f"trajectory_format is {version}")
+        if isinstance(document.get("messages"), list) and _is_info(document.get("info")):
+            return accept("messages beside an info with exit_status, model_stats or mini_version")
+        return decline("no trajectory_format, no messages beside the info of a mini-swe-agent run")
+    if isinstance(document, list) and _speaks_bash(document):
+        return accept("bare messages whose every response holds a fenced bash action")
+    return decline("neither a trajectory object nor messages with fenced bash actions")
+
+
+def _is_info(info: Json) -> bool:
+    return isinstance(info, Mapping) and not info.keys().isdisjoint(("exit_status", "model_stats", "mini_version"))
+
+
+def _speaks_bash(messages: Sequence[Json]) -> bool:
+    """Do nearly all responses hold a bash block, and does what follows them look like the agent's own loop?"""
+    if len(messages) < 3 or not mostly(messages, is_message):
+        return False
+    head = messages[:60]
+    said = [text_of(m.get("content")) for m in head if isinstance(m, Mapping) and m.get("role") == "assistant"]
+    told = [text_of(m.get("content")) for m in head if isinstance(m, Mapping) and m.get("role") == "user"]
+    with_action = sum(bool(_ACTION.search(text)) for text in said)
+    loop = any("<returncode>" in text for text in told) or any(word in text for text in said for word in _SUBMITS)
+    return bool(said) and with_action * 10 >= len(said) * 8 and loop
+
+
+def _read(document: Json, _: Options) -> Iterator[Read]:
+    run = document if isinstance(document, Mapping) else {"messages": document}
+    messages = run.get("messages")
+    if not isinstance(messages, list):
+        yield Defect(offset=0, reason="no list of messages", excerpt=str(document)[:200])
+        return
+    conversation = Conversation(turns=Turns(), extra=_meta(run))
+    for place, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            yield from conversation.read(message, place)
+            continue
+        chat = _as_chat(message, answered=conversation.turns.iteration > 0)
+        yield from conversation.read(chat, place, _time(message))
+
+
+def _as_chat(message: Mapping[str, Json], *, answered: bool) -> Mapping[str, Json]:
+    """The message as a chat would have it: the bash block as a call, the call's result as a tool's message."""
+    role, content = message.get("role"), message.get("content")
+    if role == "user" and answered:
+        failed = _mapping(message.get("extra")).get("interrupt_type") == "FormatError"
+        return {**message, "role": "tool", "is_error": failed}
+    if role != "assistant":
+        return message
+    chat = dict(message)
+    if thought := _thought(message):
+        chat.setdefault("reasoning_content", thought)
+    if (
+        isinstance(content, str)
+        and not message.get("tool_calls")
+        and len(found := list(_ACTION.finditer(content))) == 1
+    ):
+        start, end = found[0].span()
+        chat["content"] = "\n\n".join(part for part in (content[:start].strip(), content[end:].strip()) if part)
+        chat["tool_calls"] = [{"name": "bash", "arguments": found[0][1]}]
+    return chat
+
+
+def _thought(message: Mapping[str, Json]) -> str:
+    """The reasoning that only the provider's stored response holds."""
+    choices = _mapping(_mapping(message.get("extra")).get("response")).get("choices")
+    first = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+    answer = _mapping(first.get("message"))
+    return text_of(answer.get("reasoning_content") or answer.get("reasoning"))
+
+
+def _time(message: Mapping[str, Json]) -> datetime | None:
+    extra = _mapping(message.get("extra"))
+    return timestamp(extra.get("timestamp")) or timestamp(_mapping(extra.get("response")).get("created"))
+
+
+def _meta(run: Mapping[str, Json]) -> dict[str, Json]:
+    info = _mapping(run.get("info"))
+    stats = _mapping(info.get("model_stats"))
+    model = _mapping(_mapping(info.get("config")).get("model"))
+    found = {
+        "instance_id": run.get("instance_id"),
+        "exit_status": info.get("exit_status"),
+        "model": model.get("model_name"),
+        "cost": stats.get("instance_cost"),
+        "api_calls": stats.get("api_calls"),
+        "version": info.get("mini_version"),
+    }
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _end(document: Json) -> End:
+    status = _mapping(_mapping(document).get("info")).get("exit_status")
+    if status:
+        return End(mark=True, reason=f"info.exit_status is {status}")
+    return End(mark=False, reason="info has no exit_status")
+
+
+ROWS: tuple[Format, ...] = (
+    Format(name="mini_swe_agent", shape="document", recognises=_recognise, read=_read, end=_end),
+)

@@ -1,0 +1,162 @@
+"""Chat logs: every message of every run once, whatever the dialect, and no history twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from reading import (
+    CORPUS,
+    as_json,
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    reads,
+    reads_file,
+    row_of,
+    rules,
+    strangers,
+    taker,
+)
+
+from components.sources.formats import FORMATS
+from components.sources.formats.chat import ROWS
+from components.sources.formats.contract import Head, Options
+
+LINES, DOCUMENT = row_of(ROWS, "lines"), row_of(ROWS, "document")
+WORDS = (
+    *("role", "content", "messages", "conversations", "from", "value", "tool_calls", "function", "name", "arguments"),
+    *("type", "text", "tool_use", "tool_result", "thinking", "object", "response", "output", "request", "system"),
+    *("user", "assistant", "tool", "function_call", "function_call_output", "reasoning", "id", "error", "choices"),
+)
+
+
+def said(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def test_golden_chats_become_their_records() -> None:
+    check_golden(ROWS, "chat")
+
+
+def test_a_reader_resumed_after_any_line_reads_the_same() -> None:
+    for name in ("request_log.jsonl", "runs.jsonl", "messages.jsonl"):
+        path = Path(__file__).parent / "data" / "chat" / name
+        items = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        whole = as_json(reads(LINES, items))
+        for cut in range(len(items)):
+            assert LINES.reader is not None
+            first = LINES.reader(None, Options())
+            found = [read for item in items[:cut] for read in first.read(item)]
+            second = LINES.reader(orjson.loads(orjson.dumps(first.state())), Options())
+            found += [read for item in items[cut:] for read in second.read(item)]
+            assert as_json(found) == whole
+
+
+def test_with_all_history_every_request_keeps_its_messages() -> None:
+    path = Path(__file__).parent / "data" / "chat" / "request_log.jsonl"
+    found = reads_file(ROWS, path, Options(history="all"))
+    assert rules(found) == {}
+    check_places(found)
+    assert Counter(e.text for e in events(found))["One?"] == 3
+
+
+def test_a_request_log_gives_each_message_once_though_its_requests_grow() -> None:
+    talk = [said("system", "s")]
+    log = []
+    for turn in range(20):
+        talk = [*talk, said("user", f"question {turn}")]
+        answer = said("assistant", f"answer {turn}", reasoning_content=f"thought {turn}")
+        log.append({"messages": talk, "response": {"choices": [{"message": answer}]}})
+        talk = [*talk, said("assistant", f"answer {turn}")]
+    found = reads(LINES, log)
+    check_places(found)
+    assert {e.run for e in events(found)} == {"0"}
+    assert Counter(e.text for e in events(found)).most_common(1)[0][1] == 1
+    assert len(events(found)) == 1 + 3 * 20
+
+
+def test_an_answer_that_the_messages_end_with_already_is_not_doubled() -> None:
+    log = [{"messages": [said("user", "hi"), said("assistant", "ho")], "response": said("assistant", "ho")}]
+    assert [e.text for e in events(reads(LINES, log))] == ["hi", "ho"]
+
+
+def test_many_names_do_not_make_the_state_grow_without_end() -> None:
+    assert LINES.reader is not None
+    reader = LINES.reader(None, Options())
+    runs = {
+        event.run for n in range(10_050) for event in events(reader.read({"id": n, "messages": [said("user", "x")]}))
+    }
+    assert len(runs) == 10_050
+    assert len(orjson.dumps(reader.state())) < 300_000
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"messages": []},
+        [{"role": "admin", "content": "x"}],
+        {"messages": [{"content": "x"}]},
+        [1, 2],
+        "messages",
+        {"conversations": "none"},
+        [],
+    ],
+)
+def test_what_is_no_chat_is_declined_with_a_reason(document: Any) -> None:
+    verdict = DOCUMENT.recognises(Head(name="x.json", shape="document", document=document))
+    assert not verdict.accepted
+    assert verdict.reason
+
+
+@given(json_values(*WORDS))
+def test_no_json_makes_a_reader_raise(item: Any) -> None:
+    for row in ROWS:
+        row.recognises(Head(name="x", shape=row.shape, lines=[item], document=item))
+        for read in reads(row, [item, item] if row.shape == "lines" else item):
+            assert read is not None
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("folder", ["openai_chat", "sharegpt_chat"])
+def test_every_message_of_the_real_chats_becomes_records(folder: str) -> None:
+    for path in corpus(f"agent-logs/{folder}"):
+        row = taker(FORMATS, path)
+        assert row is not None, path.name
+        assert row.name == "chat", path.name
+        found = reads_file(ROWS, path)
+        check_places(found)
+        assert not defects(found)
+        runs = orjson.loads(path.read_bytes())
+        assert len({e.run for e in events(found)}) == len(runs)
+        assert Counter(e.text for e in events(found)) == Counter(text for run in runs for text in texts_of_run(run))
+
+
+def texts_of_run(run: dict[str, Any]) -> list[str]:
+    """An independent account of a run's texts."""
+    texts = []
+    for message in run.get("messages") or run["conversations"]:
+        content = message.get("content") or message.get("value") or ""
+        if content.strip():
+            texts.append(content)
+        calls = [call["function"] for call in message.get("tool_calls") or []]
+        if message.get("function_call"):
+            calls.append(message["function_call"])
+        texts += [f"{call['name']} {call['arguments']}" for call in calls]
+    return texts
+
+
+@pytest.mark.corpus
+def test_chat_takes_no_file_of_another_format() -> None:
+    if not FORMATS or not CORPUS.exists():
+        pytest.skip("no shared data here")
+    for path in strangers("openai_chat", "sharegpt_chat", "web_agent", "mini_swe_agent", "tau_bench", "nebius"):
+        row = taker(FORMATS, path)
+        assert row is None or row.name != "chat", path

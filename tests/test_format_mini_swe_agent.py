@@ -1,0 +1,110 @@
+"""mini-swe-agent trajectories: every message once, the bash block as a call, version 2 as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import agentpile
+import orjson
+import pytest
+from hypothesis import given
+from reading import (
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    reads,
+    reads_file,
+    row_of,
+    rules,
+    strangers,
+    taker,
+)
+
+from components.sources.formats import FORMATS
+from components.sources.formats.contract import Head
+from components.sources.formats.mini_swe_agent import ROWS
+
+DOCUMENT = row_of(ROWS, "document")
+WORDS = (
+    *("messages", "info", "trajectory_format", "exit_status", "model_stats", "role", "content", "extra", "response"),
+    *("user", "assistant", "tool", "exit", "```bash\nls\n```", "created", "choices", "message", "reasoning", "output"),
+)
+
+
+def test_golden_trajectories_become_their_records() -> None:
+    check_golden(ROWS, "mini_swe_agent")
+
+
+def test_a_list_of_messages_without_bash_is_left_to_chat() -> None:
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "ho"},
+        {"role": "user", "content": "?"},
+    ]
+    assert not DOCUMENT.recognises(Head(name="x", shape="document", document=messages)).accepted
+
+
+@given(json_values(*WORDS))
+def test_no_json_makes_the_reader_raise(item: Any) -> None:
+    DOCUMENT.recognises(Head(name="x", shape="document", document=item))
+    DOCUMENT.end(item)
+    reads(DOCUMENT, item)
+    reads(DOCUMENT, {"messages": [item, {"role": "assistant", "content": item, "extra": item}, item], "info": item})
+
+
+@pytest.mark.corpus
+def test_every_message_of_the_real_files_is_accounted_for() -> None:
+    for path in corpus("agent-logs/mini_swe_agent"):
+        row = taker(FORMATS, path)
+        assert row is not None, path.name
+        assert row.name == "mini_swe_agent", path.name
+        found = reads_file(ROWS, path)
+        check_places(found)
+        assert not defects(found)
+        document = orjson.loads(path.read_bytes())
+        messages = document if isinstance(document, list) else document["messages"]
+        made = events(found)
+        responses = [m for m in messages if m["role"] == "assistant"]
+        others = [m["content"] for m in messages if m["role"] != "assistant" and m["content"].strip()]
+        assert [e.text for e in made if e.type not in ("assistant", "tool_call", "reasoning")] == others
+        assert max(e.iteration for e in made) == len(responses)
+        for number, message in enumerate(responses, start=1):
+            own = [e for e in made if e.iteration == number and e.type in ("assistant", "tool_call")]
+            kept = "".join(e.text.removeprefix("bash ") if e.type == "tool_call" else e.text for e in own)
+            assert unfenced(kept) == unfenced(message["content"])
+        assert rules(found).total() == sum(not m["content"].strip() for m in messages)
+
+
+def unfenced(text: str) -> list[str]:
+    """The characters of a text without blanks and fences, in no order: prose behind the block moves before it."""
+    for fence in ("```mswea_bash_command", "```bash", "```"):
+        text = text.replace(fence, "")
+    return sorted("".join(text.split()))
+
+
+@pytest.mark.corpus
+def test_another_reader_finds_the_same_texts() -> None:
+    """agentpile keeps an assistant's text whole, where ours parts the bash block from the prose, and leaves out the
+    reasoning that only the provider's response holds; every text it finds besides those is ours too."""
+    for path in corpus("agent-logs/mini_swe_agent"):
+        ours = {e.text for e in events(reads_file(ROWS, path))}
+        document = orjson.loads(path.read_bytes())
+        messages = document if isinstance(document, list) else document["messages"]
+        responses = {m["content"] for m in messages if m["role"] == "assistant"}
+        theirs = [text for run in agentpile.load(str(path)) for text in texts_of(run)]
+        assert theirs
+        assert not set(theirs) - ours - responses, path.name
+
+
+def texts_of(run: Any) -> list[str]:
+    return [step["message"] for step in run.record["steps"] if (step.get("message") or "").strip()]
+
+
+@pytest.mark.corpus
+def test_no_other_real_file_is_taken_for_a_mini_trajectory() -> None:
+    for path in strangers("mini_swe_agent", "partial"):
+        row = taker(ROWS, path)
+        assert row is None or row.name != "mini_swe_agent", path
