@@ -1,0 +1,88 @@
+"""Embedding Atlas' data folder of each snapshot: built once, aside, in the background; only the newest ones are kept."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from api.map_data import version_of
+from components.snapshots import Snapshot
+
+log = logging.getLogger(__name__)
+kept_sites = 2  # the newest, and the one that an open page still reads
+again_after_s = 30.0  # a build that failed is tried again
+
+
+@dataclass(slots=True, kw_only=True)
+class _Building:
+    thread: threading.Thread | None = None
+    error: str = ""
+    failed_at: float = field(default=0.0)
+
+
+class AtlasSites:
+    """Sites below `cache/atlas/<dataset>/<version>/`."""
+
+    def __init__(self, cache: Path) -> None:
+        self._root = cache / "atlas"
+        self._buildings: dict[Path, _Building] = {}
+        self._changing = threading.Lock()
+
+    def ready(self, snapshot: Snapshot) -> Path | None:
+        """The site of this snapshot; None while it is built, which the first question starts."""
+        folder = self._folder(snapshot)
+        if folder.is_dir():
+            return folder
+        self._begin(snapshot, folder)
+        return None
+
+    def newest_ready(self, snapshot: Snapshot) -> Path | None:
+        """The site of this snapshot, or, while it is built, the newest one that is there."""
+        folder = self.ready(snapshot)
+        if folder is not None:
+            return folder
+        sites = self._sites(self._folder(snapshot).parent)
+        return sites[0] if sites else None
+
+    def problem(self, snapshot: Snapshot) -> str:
+        """Why the site can't be built, "" where nothing went wrong."""
+        building = self._buildings.get(self._folder(snapshot))
+        return building.error if building else ""
+
+    def _folder(self, snapshot: Snapshot) -> Path:
+        return self._root / snapshot.manifest.dataset / version_of(snapshot)
+
+    def _begin(self, snapshot: Snapshot, folder: Path) -> None:
+        with self._changing:
+            building = self._buildings.setdefault(folder, _Building())
+            is_waiting = building.error and time.monotonic() - building.failed_at < again_after_s
+            if building.thread is not None or is_waiting or folder.is_dir():
+                return
+            building.thread = threading.Thread(target=self._build, args=(snapshot, folder, building), daemon=True)
+            building.thread.start()
+
+    def _build(self, snapshot: Snapshot, folder: Path, building: _Building) -> None:
+        from components.atlas import build_atlas
+
+        aside = folder.with_name(f".{folder.name}.tmp")
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            build_atlas(snapshot, aside)
+            aside.rename(folder)
+            for old in self._sites(folder.parent)[kept_sites:]:
+                shutil.rmtree(old, ignore_errors=True)
+            building.error = ""
+        except Exception as error:
+            log.exception("The Embedding Atlas site of snapshot %s could not be built.", snapshot.number)
+            building.error, building.failed_at = str(error) or type(error).__name__, time.monotonic()
+        finally:
+            building.thread = None
+
+    def _sites(self, folder: Path) -> list[Path]:
+        sites = [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
+        return sorted(sites, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -1,0 +1,94 @@
+"""Prometheus metrics, computed from the database at each scrape: flow processes come and go, the numbers stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from api.state import State
+
+if TYPE_CHECKING:
+    from components.store import DatasetStatus, Store
+    from components.store.runs import RunInfo
+
+content_type = CONTENT_TYPE_LATEST
+
+gauges = {  # field of DatasetStatus -> what it says
+    "records": "Records in the dataset.",
+    "unindexed": "Records that wait for an index.",
+    "failed": "Records whose text could not be embedded.",
+    "defects": "Lines and items that could not become a record.",
+    "drift": "Share of newly placed records that lie off the map.",
+    "layout": "Version of the layout.",
+    "snapshot": "Number of the newest snapshot.",
+    "rows": "Rows of the newest snapshot.",
+}
+
+
+class StoreMetrics:
+    """A collector that reads the store when it is asked."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._state.ask(lambda store: [*of_datasets(store.status()), *of_runs(store), *of_database(store)]))
+
+
+def metrics_text(state: State) -> bytes:
+    """The exposition text. Raises `Problem` 503 where the database does not answer."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StoreMetrics(state))
+    return generate_latest(registry)
+
+
+def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
+    for field, told in gauges.items():
+        family = GaugeMetricFamily(f"runatlas_{field}", told, labels=["dataset"])
+        for name, status in datasets.items():
+            value = getattr(status, field)
+            if value is not None:
+                family.add_metric([name], value)
+        yield family
+    indexing = GaugeMetricFamily("runatlas_indexing", "1 while an index is at work.", labels=["dataset"])
+    processed = CounterMetricFamily("processed_records", "Records embedded and placed.", labels=["dataset"])
+    for name, status in datasets.items():
+        indexing.add_metric([name], float(status.indexing.is_held))
+        processed.add_metric([name], status.records - status.unindexed - status.failed)
+    yield indexing
+    yield processed
+
+
+def of_runs(store: Store) -> Iterable[Metric]:
+    ended = CounterMetricFamily(
+        "runatlas_runs", "Loads and indexes by how they ended.", labels=["dataset", "kind", "state"]
+    )
+    totals = store.runs.totals()
+    for (dataset, kind, how), n in totals.items():
+        if how != "running":
+            ended.add_metric([dataset, kind, how], n)
+    success = GaugeMetricFamily(
+        "runatlas_last_success_timestamp_seconds", "When a load or index last succeeded.", labels=["dataset", "kind"]
+    )
+    seconds = GaugeMetricFamily("runatlas_run_seconds", "Duration of the last success.", labels=["dataset", "kind"])
+    for dataset, kind in sorted({(dataset, kind) for dataset, kind, _ in totals}):
+        run = store.runs.last(dataset, kind, state="done")
+        if run is not None and run.finished_at is not None:
+            success.add_metric([dataset, kind], run.finished_at.timestamp())
+            seconds.add_metric([dataset, kind], run_seconds(run, run.finished_at))
+    return [ended, success, seconds]
+
+
+def run_seconds(run: RunInfo, finished_at: datetime) -> float:
+    return max(0.0, (finished_at - run.started_at).total_seconds())
+
+
+def of_database(store: Store) -> Iterable[Metric]:
+    size = GaugeMetricFamily("runatlas_database_bytes", "Size of the database.")
+    size.add_metric([], store.db.size_bytes())
+    return [size]

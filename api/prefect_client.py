@@ -1,0 +1,200 @@
+"""The way to Prefect: start, find and read runs of the deployments `load/load` and `index/index`.
+
+Everything a request waits for is bounded: a dead server is told in about a second, a frozen one in five.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+
+from api.problems import Problem
+from components.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+answer_within_s = 5.0
+deployments = ("load/load", "index/index")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One flow run. `type` is Prefect's state type (SCHEDULED, PENDING, RUNNING, COMPLETED, …), `state` its name."""
+
+    id: str
+    name: str
+    flow: str
+    state: str
+    type: str
+    message: str
+    url: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    started: datetime | None = None
+    ended: datetime | None = None
+    created_by: str = ""
+
+
+class PrefectRuns:
+    """A client that is opened at the first call, once per event loop, and never waits long."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.prefect
+        self._client: PrefectClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stack = AsyncExitStack()
+
+    def api_url(self) -> str:
+        """The server's API: the setting, else what Prefect itself is told, else the one that `runatlas up` starts."""
+        from prefect.settings import PREFECT_API_URL
+
+        configured = self._settings.api_url or PREFECT_API_URL.value()
+        return str(configured or f"http://{self._settings.host}:{self._settings.port}/api").rstrip("/")
+
+    async def start(self, deployment: str, parameters: Mapping[str, Any], key: str | None) -> Run:
+        """A new run of `deployment`, or the one that the same idempotency `key` started before."""
+        async with self._calls() as client:
+            found = await client.read_deployment_by_name(deployment)
+            run = await client.create_flow_run_from_deployment(
+                found.id, parameters=dict(parameters), idempotency_key=key, tags=["http"]
+            )
+            return self._run(run, deployment.split("/", maxsplit=1)[0])
+
+    async def active(self, flows: Sequence[str] = ("load", "index")) -> list[Run]:
+        """Runs that are due and not finished, newest first; schedules' rows for later days are not among them."""
+        from prefect.client.schemas import filters
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        unfinished = filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=_unfinished())),
+            expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        )
+        async with self._calls() as client:
+            by_id = {flow.id: flow.name for flow in await client.read_flows(flow_filter=_named(flows))}
+            runs = await client.read_flow_runs(
+                flow_filter=_named(flows), flow_run_filter=unfinished, sort=FlowRunSort.EXPECTED_START_TIME_DESC
+            )
+            return [self._run(run, by_id.get(run.flow_id, "")) for run in runs]
+
+    async def read(self, run_id: UUID) -> Run | None:
+        """One run, or None where the server knows no such run."""
+        from prefect.exceptions import ObjectNotFound
+
+        async with self._calls() as client:
+            try:
+                run = await client.read_flow_run(run_id)
+            except ObjectNotFound:
+                return None
+            flow = await client.read_flow(run.flow_id)
+            return self._run(run, flow.name)
+
+    async def missing(self) -> list[str]:
+        """Deployments that should be registered and are not; raises a problem when the server does not answer."""
+        from prefect.exceptions import ObjectNotFound
+
+        absent = []
+        async with self._calls() as client:
+            for name in deployments:
+                try:
+                    await client.read_deployment_by_name(name)
+                except ObjectNotFound:
+                    absent.append(name)
+        return absent
+
+    async def close(self) -> None:
+        self._client = None
+        await self._stack.aclose()
+
+    @asynccontextmanager
+    async def _calls(self) -> AsyncIterator[PrefectClient]:
+        """The client for a few calls, their errors told as problems."""
+        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+        from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+        url = self.api_url()
+        try:
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+                async with asyncio.timeout(answer_within_s):
+                    yield await self._opened()
+        except TimeoutError as error:
+            raise self._down(f"did not answer within {answer_within_s:.0f} s") from error
+        except httpx.TransportError as error:
+            raise self._down("does not answer") from error
+        except ObjectNotFound as error:
+            detail = "The deployments `load/load` and `index/index` are not registered there: `prefect deploy --all`."
+            raise Problem(503, "deployment-missing", detail) from error
+        except PrefectHTTPStatusError as error:
+            raise _refused(error.response) from error
+
+    async def _opened(self) -> PrefectClient:
+        from prefect.client.orchestration import get_client
+
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._stack = AsyncExitStack()
+            client = get_client(httpx_settings={"timeout": answer_within_s})
+            self._client, self._loop = await self._stack.enter_async_context(client), loop
+        return self._client
+
+    def _down(self, what: str) -> Problem:
+        start = "`prefect server start`" if self._settings.api_url else "`runatlas up` (or `prefect server start`)"
+        detail = f"The Prefect server {what}. Start it: {start}; or work without it: `runatlas load`, `runatlas index`."
+        return Problem(503, "prefect-unreachable", detail, headers={"Retry-After": "5"})
+
+    def _run(self, run: FlowRun, flow: str) -> Run:
+        return Run(
+            id=str(run.id),
+            name=run.name,
+            flow=flow,
+            state=run.state.name or "" if run.state else "Pending",
+            type=run.state.type.value if run.state else "PENDING",
+            message=(run.state.message or "") if run.state else "",
+            url=self._ui(run.id),
+            parameters=run.parameters or {},
+            started=run.start_time,
+            ended=run.end_time,
+            created_by=(run.created_by.display_value or "") if run.created_by else "",
+        )
+
+    def _ui(self, run_id: UUID) -> str:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.utilities.urls import url_for
+
+        with temporary_settings({PREFECT_API_URL: self.api_url()}):
+            return url_for("flow-run", obj_id=run_id) or ""
+
+
+def _named(flows: Sequence[str]) -> Any:
+    from prefect.client.schemas import filters
+
+    return filters.FlowFilter(name=filters.FlowFilterName(any_=list(flows)))
+
+
+def _unfinished() -> list[Any]:
+    from prefect.client.schemas.objects import StateType
+
+    return [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+
+
+def _refused(response: httpx.Response) -> Problem:
+    if response.status_code in {401, 403}:
+        detail = "The Prefect server wants credentials: set PREFECT_API_AUTH_STRING or PREFECT_API_KEY here too."
+        return Problem(503, "prefect-unauthorized", detail)
+    if response.status_code in {409, 422}:
+        return Problem(422, "invalid-request", f"Prefect refused the parameters: {_detail(response)}")
+    return Problem(502, "prefect-failed", f"The Prefect server answered {response.status_code}: {_detail(response)}")
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json().get("detail", ""))[:300]
+    except (ValueError, AttributeError):
+        return response.text[:300]

@@ -1,0 +1,160 @@
+"""The light page's data: one snapshot's points, names, records, runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from api import map_data
+from api.doors import Doors, Here
+from api.health import dataset_json
+from api.map_data import MapData
+from api.pages import static, with_policy
+from api.problems import Problem
+from api.routes_data import Json
+from components.errors import NotFound
+from components.snapshots import open_snapshot, records_at
+
+router = APIRouter(prefix="/map", tags=["map"])
+
+most_rows = 500  # in one question
+picture_px = (1600, 1000)
+Number = Annotated[int | None, Query(ge=1, description="Snapshot; the newest without it.")]
+
+
+def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
+    """The map that is asked for. Raises `Problem` or `NotFound` with the way out."""
+    output = doors.state.output(dataset)
+    return doors.maps.newest(output) if number is None else doors.maps.at(output, number)
+
+
+@router.get("/{dataset}.png", response_class=FileResponse)
+def picture(doors: Here, dataset: str) -> Response:
+    """The newest snapshot as a picture."""
+    snapshot = open_snapshot(doors.state.output(dataset))
+    file = doors.settings.cache / "map" / dataset / f"{map_data.version_of(snapshot)}.png"
+    if not file.exists():
+        _draw(doors, dataset, file)
+    return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/{dataset}", response_class=Response)
+def page(doors: Here, dataset: str) -> Response:
+    """The map as a page that works in any browser and follows new snapshots."""
+    doors.state.output(dataset)
+    return with_policy(FileResponse(static / "map.html", headers={"Cache-Control": "no-cache"}))
+
+
+@router.get("/{dataset}/current.json", response_class=Json)
+async def current(doors: Here, dataset: str) -> Json:
+    """The newest snapshot's number and what is going on: small and quick, for asking again and again."""
+    await doors.monitor.look()
+    output = await run_in_threadpool(doors.state.output, dataset)
+    answer: dict[str, Any] = {"snapshot": None, "version": None, "rows": 0, "created": None}
+    try:
+        snapshot = await run_in_threadpool(open_snapshot, output)
+        answer = {
+            "snapshot": snapshot.number,
+            "version": map_data.version_of(snapshot),
+            "rows": snapshot.manifest.rows,
+            "created": snapshot.manifest.created,
+        }
+    except NotFound:
+        pass
+    known = doors.monitor.store.value
+    status = dataset_json(known.datasets[dataset]) if known and dataset in known.datasets else {}
+    work = {key: status.get(key) for key in ("indexing", "step", "progress")}
+    return Json({**answer, **work, "waiting": status.get("unindexed", 0)}, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{dataset}/snapshot.json", response_class=Json)
+def snapshot(doors: Here, dataset: str, snapshot: Number = None) -> Json:
+    """All that the page needs before it draws: legends, bounds, names of regions, where the points are."""
+    data = map_of(doors, dataset, snapshot)
+    return Json(map_data.summary(data), headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{dataset}/points.bin", response_class=Response)
+def points(doors: Here, request: Request, dataset: str, snapshot: Number = None) -> Response:
+    """The points, column by column as `snapshot.json` says; gzip where the client takes it."""
+    data = map_of(doors, dataset, snapshot)
+    file = doors.maps.points_file(data)
+    kept = "private, max-age=31536000, immutable" if request.query_params.get("v") == data.version else "no-cache"
+    headers = {"Cache-Control": kept, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return FileResponse(file, media_type="application/octet-stream", headers=headers)
+    return Response(_unpacked(file), media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/{dataset}/records", response_class=Json)
+def records(doors: Here, dataset: str, rows: str, snapshot: Number = None) -> Json:
+    """The records at these rows (`rows=1,2,3`), in that order."""
+    data = map_of(doors, dataset, snapshot)
+    return Json(_records(doors, dataset, data, _row_numbers(rows, data.rows)), headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/{dataset}/run", response_class=Json)
+def run(doors: Here, dataset: str, row: int, snapshot: Number = None) -> Json:
+    """The rows of the run that this row belongs to, in the order in which they happened."""
+    data = map_of(doors, dataset, snapshot)
+    _row_numbers(str(row), data.rows)
+    filename = data.filenames[data.filename[row]]
+    return Json({"filename": filename, "rows": map_data.rows_of_run(data, row)})
+
+
+@router.get("/{dataset}/row", response_class=Json)
+def row(doors: Here, dataset: str, id: str, snapshot: Number = None) -> Json:
+    """The row of the record with this id."""
+    data = map_of(doors, dataset, snapshot)
+    return Json({"row": map_data.row_of(data, id)})
+
+
+@router.get("/{dataset}/search", response_class=Json)
+def search(
+    doors: Here, dataset: str, q: Annotated[str, Query(min_length=1, max_length=400)], snapshot: Number = None
+) -> Json:
+    """The rows whose text or filename holds every word of `q`."""
+    data = map_of(doors, dataset, snapshot)
+    rows, is_cut = map_data.rows_with_words(data.snapshot, q)
+    return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
+
+
+def _row_numbers(rows: str, n: int) -> list[int]:
+    parts = [part for part in rows.split(",") if part]
+    if not parts or len(parts) > most_rows or not all(part.isascii() and part.isdigit() for part in parts):
+        why = f"row numbers joined by commas, at most {most_rows}"
+        raise Problem(422, "invalid-request", f"rows: {why}.", errors=[{"field": "rows", "message": why}])
+    numbers = [int(part) for part in parts]
+    if max(numbers) >= n:
+        raise Problem(404, "unknown-row", f"This snapshot has {n} rows; row {max(numbers)} was asked for.")
+    return numbers
+
+
+def _records(doors: Doors, dataset: str, data: MapData, rows: list[int]) -> list[dict[str, Any]]:
+    """By id from the database, which is quick wherever they lie; from the snapshot's own files where that is away."""
+    try:
+        found = [doors.state.record(dataset, data.ids[row].decode()) for row in rows]
+    except Problem:
+        found = records_at(data.snapshot, rows)
+    return [{"row": row, **record} for row, record in zip(rows, found, strict=True)]
+
+
+def _unpacked(file: Path) -> bytes:
+    import gzip
+
+    return gzip.decompress(file.read_bytes())
+
+
+def _draw(doors: Doors, dataset: str, file: Path) -> None:
+    from components.picture import draw_map
+
+    from components.durable import replaced
+
+    data = map_of(doors, dataset, None)
+    with replaced(file) as aside:
+        aside.write_bytes(draw_map(data))

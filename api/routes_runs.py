@@ -1,0 +1,249 @@
+"""Start loads and indexes, and ask how they are doing. The work itself is Prefect's."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from api.doors import Doors, Here
+from api.health import percent
+from api.prefect_client import Run
+from api.problems import Problem, without_places
+
+if TYPE_CHECKING:
+    from components.store.runs import RunInfo
+
+router = APIRouter(tags=["runs"])
+
+every_dataset = "*"
+ended = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+class LoadRequest(BaseModel):
+    """What to load. Without `sources`: everything that the dataset is configured with or remembers."""
+
+    model_config = ConfigDict(extra="forbid")
+    dataset: str = Field("default", description="Name of the dataset.", min_length=1, max_length=100)
+    sources: list[str] | None = Field(
+        None, description="Files, folders or globs below the dataset's own sources.", min_length=1, max_length=1_000
+    )
+
+
+class IndexRequest(BaseModel):
+    """What to index."""
+
+    model_config = ConfigDict(extra="forbid")
+    dataset: str = Field("default", description="Name of the dataset.", min_length=1, max_length=100)
+    recompute: bool = Field(False, description="Draw the map anew from all records, laid over the old one.")
+    retry_failed: bool = Field(False, description="Try the records again that could not be embedded.")
+
+
+Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same run.")]
+
+
+@router.post("/load", status_code=202)
+async def load(doors: Here, body: LoadRequest | None = None, idempotency_key: Key = None) -> dict[str, Any]:
+    """Bring every new record of the dataset into the store. Joins a load of the same sources that has not begun."""
+    wanted = body or LoadRequest()
+    sources = await run_in_threadpool(allowed_sources, doors, wanted.dataset, wanted.sources)
+    parameters: dict[str, Any] = {"dataset": wanted.dataset}
+    if sources is not None:
+        parameters["sources"] = sources
+    return await _start_or_join(doors, "load", parameters, idempotency_key)
+
+
+@router.post("/index", status_code=202)
+async def index(doors: Here, body: IndexRequest | None = None, idempotency_key: Key = None) -> dict[str, Any]:
+    """Embed what waits, place it, publish it. Joins the index of this dataset that is at work."""
+    wanted = body or IndexRequest()
+    await run_in_threadpool(known_dataset, doors, wanted.dataset)
+    parameters: dict[str, Any] = {"dataset": wanted.dataset, "recompute": wanted.recompute}
+    if wanted.retry_failed:
+        parameters["retry_failed"] = True
+    return await _start_or_join(doors, "index", parameters, idempotency_key)
+
+
+@router.get("/runs/{flow_run_id}")
+async def run(doors: Here, flow_run_id: UUID) -> JSONResponse:
+    """How a run is doing: state, progress in percent, and its report once it is done."""
+    noted, told = await asyncio.gather(
+        run_in_threadpool(doors.state.ask, lambda store: store.runs.get(str(flow_run_id))),
+        doors.prefect.read(flow_run_id),
+        return_exceptions=True,
+    )
+    found = told if isinstance(told, Run) else None
+    book = None if isinstance(noted, BaseException) else noted
+    if found is None and book is None:
+        for failure in (told, noted):
+            if isinstance(failure, BaseException):
+                raise failure
+        raise Problem(404, "unknown-run", f"There is no run {flow_run_id}. POST /load and POST /index answer with ids.")
+    return JSONResponse(run_json(str(flow_run_id), found, book))
+
+
+# --- joining -------------------------------------------------------------------------------------------------------
+
+_starting = asyncio.Lock()
+
+
+async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
+    async with _starting:  # of two requests at once the second one joins
+        joined = None if key else joinable(await doors.prefect.active([flow]), flow, parameters)
+        found = joined or await doors.prefect.start(f"{flow}/{flow}", parameters, key)
+    answer = {
+        "flow_run_id": found.id,
+        "name": found.name,
+        "state": found.state,
+        "url": found.url,
+        "joined": joined is not None,
+        "links": links(found.id, str(parameters["dataset"])),
+    }
+    if joined is not None:
+        answer["detail"] = _joined_detail(flow, joined, parameters)
+    return answer
+
+
+def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any]) -> Run | None:
+    """The run that does what is asked for, or will; None where a new one is needed.
+
+    An index goes on until nothing waits, so one at work takes what came meanwhile along. A load that has begun may
+    have passed by what came since, so only one that waits is joined.
+    """
+    for found in active:
+        if flow == "index" and found.parameters.get("dataset", "default") in {parameters["dataset"], every_dataset}:
+            return found
+        if flow == "load" and found.type in {"SCHEDULED", "PENDING"} and _asks_the_same(found.parameters, parameters):
+            return found
+    return None
+
+
+def _asks_the_same(given: Any, wanted: dict[str, Any]) -> bool:
+    return (given.get("dataset", "default"), given.get("sources")) == (wanted["dataset"], wanted.get("sources"))
+
+
+def _joined_detail(flow: str, joined: Run, parameters: dict[str, Any]) -> str:
+    missed = [
+        name
+        for name in ("recompute", "retry_failed")
+        if parameters.get(name) and not joined.parameters.get(name, False)
+    ]
+    if missed:
+        return f"An index without {' and '.join(missed)} is at work; ask again when it has finished."
+    return f"The {flow} that is at work takes this along."
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def run_json(id: str, found: Run | None, book: RunInfo | None) -> dict[str, Any]:
+    """A run as `/runs/{id}` tells it, from what Prefect knows and from what the run itself wrote down."""
+    dataset = book.dataset if book else str(found.parameters.get("dataset", "default")) if found else "default"
+    started = (found.started if found else None) or (book.started_at if book else None)
+    finished = (found.ended if found else None) or (book.finished_at if book else None)
+    return {
+        "flow_run_id": id,
+        "flow": found.flow if found else book.kind if book else None,
+        "name": found.name if found else None,
+        "dataset": dataset,
+        "state": found.state if found else book.state.capitalize() if book else None,
+        "state_type": found.type if found else None,
+        "message": without_places(found.message) if found else None,
+        "progress": progress(found, book),
+        "step": book.step if book and book.finished_at is None else None,
+        "report": book.report if book else None,
+        "error": without_places(book.error) if book and book.error else None,
+        "created_by": found.created_by or None if found else None,
+        "started": started.isoformat() if started else None,
+        "finished": finished.isoformat() if finished else None,
+        "url": found.url if found else None,
+        "links": links(id, dataset),
+    }
+
+
+def progress(found: Run | None, book: RunInfo | None) -> int:
+    """Percent: 0 until it begins, 100 when it has done what it should."""
+    if (found and found.type == "COMPLETED") or (book and book.state == "done"):
+        return 100
+    return percent(book.step, book.done, book.total) if book else 0
+
+
+def links(id: str, dataset: str) -> dict[str, str]:
+    if dataset == every_dataset:
+        return {"run": f"/runs/{id}"}
+    return {"run": f"/runs/{id}", "map": f"/map/{dataset}", "atlas": f"/atlas/{dataset}/"}
+
+
+# --- what may be asked for -----------------------------------------------------------------------------------------
+
+
+def known_dataset(doors: Doors, dataset: str) -> None:
+    """Raises `BadSetting` or `Problem` where the name can't be one of ours; `*` means all."""
+    if dataset != every_dataset:
+        doors.settings.dataset(dataset)
+        doors.state.dataset_id(dataset)
+
+
+def allowed_sources(doors: Doors, dataset: str, sources: Sequence[str] | None) -> list[str] | None:
+    """The sources to load, absolute. Raises `Problem` 422 on one that lies outside of the dataset's own."""
+    known_dataset(doors, dataset)
+    if sources is None:
+        return None
+    if dataset == every_dataset:
+        raise _refused(0, "sources belong to one dataset: name it")
+    own = doors.state.sources(dataset)
+    return [allowed_source(at, source, own, dataset) for at, source in enumerate(sources)]
+
+
+def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> str:
+    """`source` as an absolute path or URL, if it is one of the dataset's own or lies below one."""
+    if "\0" in source or not source.strip():
+        raise _refused(at, "is no path")
+    if "://" in source:
+        if source in own:
+            return source
+        raise _refused(at, f"is not among the sources of dataset {dataset!r}")
+    if ".." in Path(source).parts:
+        raise _refused(at, "may not contain '..'")
+    for root in (root_of(spec) for spec in own if "://" not in spec):
+        there = _below(root, source)
+        if there is not None:
+            return there
+    way_out = f"run `runatlas load SOURCE -d {dataset}` once, or add it to datasets.{dataset}.sources in runatlas.toml"
+    raise _refused(at, f"lies outside of the sources of dataset {dataset!r}; {way_out}")
+
+
+def root_of(spec: str) -> Path:
+    """The folder or file that a source spec stands for; of a glob the part before the first wildcard.
+
+    >>> root_of("/logs/*/run.jsonl").as_posix(), root_of("/logs/a.jsonl").as_posix()
+    ('/logs', '/logs/a.jsonl')
+    """
+    parts = Path(spec).expanduser().absolute().parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:fixed])
+
+
+def _below(root: Path, source: str) -> str | None:
+    """`source`, taken as absolute or relative to `root`, if its fixed part is `root` or really lies in it."""
+    base = root if root.is_dir() else root.parent
+    candidate = base / source
+    try:
+        fixed = root_of(str(candidate)).resolve()
+        is_below = fixed == root.resolve() or (root.is_dir() and fixed.is_relative_to(root.resolve()))
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return str(candidate) if is_below else None
+
+
+def _refused(at: int, why: str) -> Problem:
+    field = f"sources.{at}"
+    return Problem(422, "source-refused", f"{field} {why}.", errors=[{"field": field, "message": why}])

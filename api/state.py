@@ -1,0 +1,108 @@
+"""What the doors see of the database: opened at the first need, every failure told as a problem."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.problems import Problem, without_places
+from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.settings import Settings
+
+if TYPE_CHECKING:
+    from components.store import DatasetStatus, Store
+
+T = TypeVar("T")
+
+
+class State:
+    """The store of these settings; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store: Store | None = None
+        self._opening = threading.Lock()
+
+    def ask(self, question: Callable[[Store], T]) -> T:
+        """The answer of the store. Raises `Problem` 503 where the database can't give one."""
+        try:
+            return question(self._opened())
+        except (NotFound, SchemaTooNew):
+            raise
+        except (RunAtlasError, SQLAlchemyError, OSError) as error:
+            raise _unreachable(error) from error
+
+    def status(self) -> dict[str, DatasetStatus]:
+        """Name -> where the dataset stands."""
+        return self.ask(lambda store: store.status())
+
+    def dataset_id(self, name: str) -> int | None:
+        """The store's number of a dataset; None for one that is only configured. Raises `Problem` 404 on an unknown one."""
+        known = self.ask(lambda store: store.ledger.datasets())
+        if name in known:
+            return known[name]
+        if name in self.settings.datasets or name == "default":
+            return None
+        names = ", ".join(sorted({*known, *self.settings.datasets, "default"}))
+        detail = f"There is no dataset {name!r}; there are: {names}. `runatlas load SOURCE -d NAME` makes a new one."
+        raise Problem(404, "unknown-dataset", detail)
+
+    def record(self, dataset: str, id: str) -> dict[str, Any]:
+        """One record as JSON. Raises `Problem` 404."""
+        number = self.dataset_id(dataset)
+        stored = None if number is None else self.ask(lambda store: store.records.by_id(number, id))
+        if stored is None:
+            raise Problem(404, "unknown-record", f"Dataset {dataset!r} has no record {id!r}.")
+        record = stored.record
+        return {
+            "id": record.id,
+            "dataset": dataset,
+            "timestamp": record.timestamp,
+            "filename": record.filename,
+            "text": record.text,
+            "iteration": record.iteration,
+            "idx_in_iteration": record.idx_in_iteration,
+            "type": record.type,
+            "extra": record.extra,
+        }
+
+    def sources(self, dataset: str) -> tuple[str, ...]:
+        """The dataset's sources: configured ones and those given to loads by hand."""
+        number = self.dataset_id(dataset)
+        remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
+        return tuple(dict.fromkeys([*self.settings.dataset(dataset).sources, *remembered]))
+
+    def output(self, dataset: str) -> Path:
+        """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""
+        self.settings.dataset(dataset)
+        output = self.settings.output / dataset
+        if not output.is_dir():
+            self.dataset_id(dataset)
+        return output
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _opened(self) -> Store:
+        with self._opening:
+            if self._store is None:
+                from components.wiring import open_store
+
+                self._store = open_store(self.settings)
+            return self._store
+
+
+def _unreachable(error: Exception) -> Problem:
+    said = without_places(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
+    way_out = (
+        "`runatlas doctor` says more." if isinstance(error, BadSetting) else "Is it running? Try again in a moment."
+    )
+    return Problem(
+        503, "database-unreachable", f"The database can't answer: {said} {way_out}", headers={"Retry-After": "5"}
+    )

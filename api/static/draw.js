@@ -1,0 +1,205 @@
+// Points on a canvas: WebGL2, or plain pixels where there is none.
+
+const vertex = `#version 300 es
+precision highp float;
+in float x, y, time;
+in uint type, source, cluster, fresh, hit;
+uniform vec2 centre, scale, timeFilter;
+uniform float size, alpha, timeSpan;
+uniform int mode, searching, onlyFresh, emphasised;
+uniform sampler2D palette;
+out vec4 colour;
+flat out int ring;
+void hide() { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; colour = vec4(0.0); ring = 0; }
+void main() {
+  vec4 t = texelFetch(palette, ivec2(type, 0), 0), s = texelFetch(palette, ivec2(source, 1), 0);
+  vec4 c = texelFetch(palette, ivec2(cluster, 2), 0);
+  bool shown = t.a > 0.5 && s.a > 0.5 && c.a > 0.5 && (onlyFresh == 0 || fresh == 1u)
+    && (timeFilter.y < timeFilter.x || (time >= timeFilter.x && time <= timeFilter.y));
+  bool stands = searching == 1 ? hit == 1u : fresh == 1u;
+  if (!shown || (emphasised == 1 && !stands)) { hide(); return; }
+  vec4 w = time < 0.0 ? vec4(0.55, 0.56, 0.59, 1.0) : texelFetch(palette, ivec2(int(255.0 * time / max(timeSpan, 1e-6)), 3), 0);
+  vec4 ink = mode == 0 ? t : mode == 1 ? s : mode == 2 ? c : w;
+  float dim = searching == 1 && hit == 0u ? 0.13 : 1.0;
+  colour = vec4(ink.rgb, alpha * dim);
+  ring = emphasised;
+  gl_PointSize = size * (emphasised == 1 ? 1.35 : 1.0) + (emphasised == 1 ? 5.0 : 0.0);
+  if (emphasised == 1) colour.a = 1.0;
+  gl_Position = vec4((vec2(x, y) - centre) * scale, 0.0, 1.0);
+}`;
+const fragment = `#version 300 es
+precision highp float;
+in vec4 colour;
+flat in int ring;
+uniform float size;
+uniform vec3 accent;
+out vec4 result;
+void main() {
+  vec2 p = gl_PointCoord * 2.0 - 1.0;
+  float full = ring == 1 ? size * 1.35 + 5.0 : size;
+  float d = length(p) * full * 0.5, edge = full * 0.5;
+  float cover = clamp(edge - d + 0.5, 0.0, 1.0);
+  if (cover <= 0.0) discard;
+  vec3 rgb = colour.rgb;
+  if (ring == 1 && d > edge - 1.8) rgb = accent;
+  result = vec4(rgb, colour.a * cover);
+}`;
+const floats = ["x", "y", "time"], bytes = ["type", "source", "cluster", "fresh", "hit"];
+export const modes = ["type", "source", "cluster", "time"];
+
+export function openDrawer(canvas, wantsPlain) {
+  const gl = wantsPlain ? null : canvas.getContext("webgl2", { antialias: false, alpha: false, powerPreference: "high-performance" });
+  return gl ? new GlDrawer(canvas, gl) : new PlainDrawer(canvas, canvas.getContext("2d"));
+}
+
+// Diameter in device pixels and opacity: many points are small and let each other shine through; zooming in makes them grow.
+export function dotOf(n, view, ratio) {
+  const base = Math.max(1.3, Math.min(6.5, 34 / Math.pow(Math.max(n, 1), 0.215)));
+  const size = Math.min(15, base * Math.pow(Math.max(view.magnification, 0.3), 0.3));
+  const alpha = Math.max(0.3, Math.min(0.9, 2.6 / Math.pow(Math.max(n, 1), 0.145) * Math.pow(Math.max(view.magnification, 1), 0.15)));
+  return { size: size * ratio, alpha };
+}
+
+class GlDrawer {
+  constructor(canvas, gl) {
+    this.kind = "webgl2";
+    this.canvas = canvas;
+    this.gl = gl;
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => location.reload());
+    this.program = linked(gl);
+    this.at = new Proxy({}, { get: (seen, name) => seen[name] ?? (seen[name] = gl.getUniformLocation(this.program, name)) });
+    this.palette = gl.createTexture();
+    this.buffers = {};
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+  }
+
+  setPoints(points) {
+    const gl = this.gl;
+    for (const buffer of Object.values(this.buffers)) gl.deleteBuffer(buffer);
+    this.buffers = {};
+    this.n = points.n;
+    for (const name of [...floats, ...bytes]) this.attribute(name, points[name]);
+    this.buffers.order = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.order);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, shuffled(points.n), gl.STATIC_DRAW);
+  }
+
+  attribute(name, values) {
+    const gl = this.gl, place = gl.getAttribLocation(this.program, name);
+    this.buffers[name] = gl.createBuffer();
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
+    gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
+    if (place < 0) return;
+    gl.enableVertexAttribArray(place);
+    if (floats.includes(name)) gl.vertexAttribPointer(place, 1, gl.FLOAT, false, 0, 0);
+    else gl.vertexAttribIPointer(place, 1, gl.UNSIGNED_BYTE, 0, 0);
+  }
+
+  setHits(hit) {
+    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers.hit);
+    this.gl.bufferData(this.gl.ARRAY_BUFFER, hit, this.gl.DYNAMIC_DRAW);
+  }
+
+  setPalette(pixels) {
+    const gl = this.gl;
+    gl.bindTexture(gl.TEXTURE_2D, this.palette);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 4, 0, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+  }
+
+  // `most`: draw at most so many points, an even sample of all.
+  draw(view, look, most) {
+    const { gl, canvas, at } = this, dot = dotOf(this.n, view, look.ratio);
+    gl.viewport(0, 0, canvas.width, canvas.height);
+    gl.clearColor(...look.ground.map((value) => value / 255), 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    if (!this.n) return;
+    gl.useProgram(this.program);
+    gl.uniform2f(at.centre, view.x, view.y);
+    gl.uniform2f(at.scale, (2 * view.scale) / view.width, (2 * view.scale) / view.height);
+    gl.uniform2f(at.timeFilter, ...look.timeFilter);
+    gl.uniform1f(at.size, dot.size);
+    gl.uniform1f(at.alpha, dot.alpha);
+    gl.uniform1f(at.timeSpan, look.timeSpan);
+    gl.uniform1i(at.mode, modes.indexOf(look.mode));
+    gl.uniform1i(at.searching, look.searching ? 1 : 0);
+    gl.uniform1i(at.onlyFresh, look.onlyFresh ? 1 : 0);
+    gl.uniform3f(at.accent, ...look.accent.map((value) => value / 255));
+    gl.uniform1i(at.emphasised, 0);
+    gl.drawElements(gl.POINTS, Math.min(this.n, most), gl.UNSIGNED_INT, 0);
+    if (!look.searching && !look.hasFresh) return;
+    gl.uniform1i(at.emphasised, 1);
+    gl.drawElements(gl.POINTS, this.n, gl.UNSIGNED_INT, 0);
+  }
+}
+
+class PlainDrawer {
+  constructor(canvas, context) { this.kind = "canvas2d"; this.canvas = canvas; this.context = context; this.n = 0; }
+
+  setPoints(points) { this.points = points; this.n = points.n; this.order = shuffled(points.n); }
+  setHits() {}
+  setPalette(pixels) { this.colours = pixels; }
+
+  draw(view, look, most) {
+    const { canvas, points } = this, { width, height } = canvas;
+    const image = this.context.createImageData(width, height), out = new Uint32Array(image.data.buffer);
+    out.fill(packed(look.ground));
+    if (this.n) {
+      const side = Math.max(1, Math.round(dotOf(this.n, view, look.ratio).size * 0.85));
+      for (const standing of [false, true]) {
+        const limit = standing ? this.n : Math.min(this.n, most);
+        if (standing && !look.searching && !look.hasFresh) break;
+        for (let k = 0; k < limit; k++) {
+          const i = this.order[k];
+          if (!look.shows(i)) continue;
+          const stands = look.searching ? points.hit[i] === 1 : points.fresh[i] === 1;
+          if (standing !== stands) continue;
+          const [px, py] = view.toScreen(points.x[i], points.y[i]);
+          const ink = look.searching && !stands ? look.ground.map((g) => Math.round(g * 0.85 + 19)) : look.colourAt(i);
+          square(out, width, height, px * look.ratio, py * look.ratio, side + (standing ? 2 : 0), packed(ink));
+        }
+      }
+    }
+    this.context.putImageData(image, 0, 0);
+  }
+}
+
+const packed = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+function square(out, width, height, px, py, side, ink) {
+  const x0 = Math.round(px - side / 2), y0 = Math.round(py - side / 2);
+  for (let y = Math.max(0, y0); y < Math.min(height, y0 + side); y++) {
+    for (let x = Math.max(0, x0); x < Math.min(width, x0 + side); x++) out[y * width + x] = ink;
+  }
+}
+
+// Row numbers in an order without meaning, so that any first part of them is a fair sample; the same every time.
+function shuffled(n) {
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) order[i] = i;
+  let seed = 2463534242;
+  for (let i = n - 1; i > 0; i--) {
+    seed ^= seed << 13; seed ^= seed >>> 17; seed ^= seed << 5;
+    const j = (seed >>> 0) % (i + 1), kept = order[i];
+    order[i] = order[j];
+    order[j] = kept;
+  }
+  return order;
+}
+
+function linked(gl) {
+  const program = gl.createProgram();
+  for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader));
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+  return program;
+}

@@ -1,0 +1,51 @@
+// The points of one snapshot as typed arrays, and a grid that finds the one under the pointer.
+
+const arrays = { f4: Float32Array, u1: Uint8Array };
+
+export async function fetchPoints(base, summary) {
+  const answer = await fetch(base + summary.points.url);
+  if (!answer.ok) throw new Error(`points: ${answer.status}`);
+  const buffer = await answer.arrayBuffer();
+  const points = { n: summary.rows, hit: new Uint8Array(summary.rows) };
+  for (const column of summary.points.columns) points[column.name] = new arrays[column.type](buffer, column.offset, summary.rows);
+  points.grid = new Grid(points.x, points.y, summary.bounds);
+  return points;
+}
+
+class Grid {
+  constructor(x, y, [left, bottom, right, top]) {
+    const n = x.length;
+    this.x = x;
+    this.y = y;
+    this.side = Math.max(1, Math.min(1024, Math.ceil(Math.sqrt(n / 3))));
+    this.left = left;
+    this.bottom = bottom;
+    this.width = Math.max((right - left) / this.side, 1e-9);
+    this.height = Math.max((top - bottom) / this.side, 1e-9);
+    const cell = new Uint32Array(n);
+    this.starts = new Uint32Array(this.side * this.side + 1);
+    for (let i = 0; i < n; i++) this.starts[(cell[i] = this.row(y[i]) * this.side + this.column(x[i])) + 1]++;
+    for (let c = 0; c < this.side * this.side; c++) this.starts[c + 1] += this.starts[c];
+    const next = this.starts.slice();
+    this.order = new Uint32Array(n);
+    for (let i = 0; i < n; i++) this.order[next[cell[i]]++] = i;
+  }
+
+  column(x) { return Math.max(0, Math.min(this.side - 1, Math.floor((x - this.left) / this.width))); }
+  row(y) { return Math.max(0, Math.min(this.side - 1, Math.floor((y - this.bottom) / this.height))); }
+
+  // The row nearest to (x, y) within `reach` map units that `accepts` takes, or -1.
+  nearest(x, y, reach, accepts) {
+    let best = -1, least = reach * reach;
+    for (let r = this.row(y - reach); r <= this.row(y + reach); r++) {
+      for (let c = this.column(x - reach); c <= this.column(x + reach); c++) {
+        const cell = r * this.side + c;
+        for (let k = this.starts[cell]; k < this.starts[cell + 1]; k++) {
+          const i = this.order[k], dx = this.x[i] - x, dy = this.y[i] - y, d = dx * dx + dy * dy;
+          if (d <= least && accepts(i)) { least = d; best = i; }
+        }
+      }
+    }
+    return best;
+  }
+}

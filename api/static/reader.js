@@ -1,0 +1,84 @@
+// The sheet on the right: one whole record and its run, or the list of what was found. Texts are only ever text.
+
+import { css } from "./colours.js";
+
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "dot") made.style.setProperty("--dot", css(value));
+    else if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export const moment = (iso) => (iso ? new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "no time");
+
+// The text with each word that was searched for marked; made of text nodes, so markup in a log stays text.
+export function marked(text, words) {
+  const wanted = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).filter(Boolean);
+  if (!wanted.length) return [document.createTextNode(text)];
+  return text.split(new RegExp(`(${wanted.join("|")})`, "giu")).map((part, i) => (i % 2 ? element("mark", { textContent: part }) : document.createTextNode(part)));
+}
+
+export class Reader {
+  constructor(sheet, { close, step, show, pick, dot }) {
+    Object.assign(this, { sheet, close, step, show, pick, dot });
+  }
+
+  hide() {
+    this.sheet.hidden = true;
+    this.sheet.replaceChildren();
+    document.body.classList.remove("reading");
+  }
+
+  open(...parts) {
+    this.sheet.replaceChildren(...parts);
+    this.sheet.hidden = false;
+    document.body.classList.add("reading");
+  }
+
+  record(record, path, row, words, backToList) {
+    const at = path.indexOf(row);
+    const bar = element("div", { className: "bar" },
+      element("button", { textContent: "←", title: "earlier in the run (p)", disabled: at <= 0, onclick: () => this.step(-1) }),
+      element("button", { textContent: "→", title: "later in the run (n)", disabled: at < 0 || at >= path.length - 1, onclick: () => this.step(1) }),
+      element("span", { className: "quiet", textContent: at >= 0 ? `${(at + 1).toLocaleString()} of ${path.length.toLocaleString()} in its run` : "" }),
+      element("span", { className: "gap" }),
+      ...(backToList ? [element("button", { textContent: "list", onclick: backToList })] : []),
+      element("button", { textContent: "locate", title: "bring it into view", onclick: () => this.show(row) }),
+      element("button", { textContent: "✕", title: "close (Esc)", onclick: this.close }));
+    const what = element("div", { className: "what" },
+      element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
+      element("span", { textContent: `${record.iteration}.${record.idx_in_iteration}` }),
+      element("span", { textContent: moment(record.timestamp) }));
+    this.open(
+      element("header", {}, bar, element("h2", { textContent: record.filename }), what),
+      element("div", { className: "body" }, element("pre", {}, ...marked(record.text, words)), facts(record)));
+  }
+
+  list(title, records, total, words) {
+    const bar = element("div", { className: "bar" },
+      element("h2", { textContent: title }), element("span", { className: "gap" }),
+      element("button", { textContent: "✕", title: "close (Esc)", onclick: this.close }));
+    const items = records.map((record) => element("button", { onclick: () => this.pick(record.row) },
+      element("div", { className: "what" },
+        element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
+        element("span", { className: "where", textContent: record.filename })),
+      element("div", { className: "text" }, ...marked(excerpt(record.text, words), words))));
+    const rest = total > records.length ? [element("p", { className: "quiet", textContent: `the first ${records.length} of ${total.toLocaleString()}; all are marked on the map` })] : [];
+    this.open(element("header", {}, bar), element("div", { className: "body" }, element("div", { id: "hits" }, ...items), ...rest));
+  }
+}
+
+function excerpt(text, words) {
+  const at = words.length ? text.toLowerCase().indexOf(words[0].toLowerCase()) : 0;
+  return at > 60 ? "… " + text.slice(at - 50) : text;
+}
+
+function facts(record) {
+  const rows = [["id", record.id], ["run", record.filename], ["iteration", `${record.iteration}, place ${record.idx_in_iteration}`], ["time", record.timestamp ?? "none in the log"]];
+  for (const [key, value] of Object.entries(record.extra ?? {})) rows.push([key, typeof value === "string" ? value : JSON.stringify(value, null, 1)]);
+  return element("dl", {}, ...rows.flatMap(([key, value]) => [element("dt", { textContent: key }), element("dd", { textContent: value })]));
+}
