@@ -105,6 +105,11 @@ class DatasetSettings(Section):
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
 
 
+def _user_cache() -> Path:
+    """Where this system keeps what programs can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runatlas"
+
+
 class Settings(BaseSettings):
     """All settings, frozen. `home` holds `runatlas.db`, `output/`, `cache/` and logs."""
 
@@ -113,6 +118,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path("data")
+    shared_cache: Path = Field(default_factory=_user_cache)  # model graphs and compiled kernels, for all homes
     database_url: str | None = Field(None, repr=False)  # None: SQLite in `home`
     model: str = "all-MiniLM-L6-v2"
     api_token: str | None = Field(None, repr=False)
@@ -132,8 +138,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic calls it so
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
 
@@ -162,7 +168,7 @@ class Settings(BaseSettings):
 
     @property
     def cache(self) -> Path:
-        """What can be made again: model graphs, compiled kernels, memory-mapped layouts."""
+        """What can be made again from the database: memory-mapped layouts, data of the pages."""
         return self.home.absolute() / "cache"
 
 
@@ -175,5 +181,5 @@ def load_settings(**overrides: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise BadSetting(
             f"Setting {name!r} can't be used: {first['msg']} (got {first.get('input')!r}). "
-            f"It comes from runatlas.toml in {os.getcwd()} or from RUNATLAS_{name.upper().replace('.', '__')}."
+            f"It comes from runatlas.toml in {Path.cwd()} or from RUNATLAS_{name.upper().replace('.', '__')}."
         ) from error

@@ -38,14 +38,14 @@ def open_embedder(settings: Settings, dataset: str) -> Embedder:
     """The embedding model of a dataset."""
     from components.embedders import open_embedder as by_uri
 
-    return by_uri(settings.model_of(dataset), settings.embed, settings.cache)
+    return by_uri(settings.model_of(dataset), settings.embed, settings.shared_cache)
 
 
 def open_projector(settings: Settings) -> Projector:
     """What fits and refits maps."""
     from components.projector import open_projector as by_settings
 
-    return by_settings(settings.project, settings.cache)
+    return by_settings(settings.project, settings.shared_cache)
 
 
 def open_loading(

@@ -187,8 +187,10 @@ class Publications:
 
     def replace_parts(self, connection: Connection, dataset_id: int, parts: Sequence[PartInfo]) -> None:
         """From now on the output consists of these parts."""
-        names = [part.name for part in parts]
-        connection.execute(delete(part_t).where(part_t.c.dataset_id == dataset_id, part_t.c.name.not_in(names)))
+        for kind in ("logs", "embeddings"):
+            names = [part.name for part in parts if part.kind == kind]
+            mine = (part_t.c.dataset_id == dataset_id) & (part_t.c.kind == kind)
+            connection.execute(delete(part_t).where(mine, part_t.c.name.not_in(names)))
         rows = [{"dataset_id": dataset_id, **_fields(part)} for part in parts]
         self.db.insert_new(connection, part_t, rows)
 

@@ -198,7 +198,7 @@ class PartRow(SQLModel, table=True):
     """An immutable output file that holds all records of batches `first_batch` to `last_batch`."""
 
     __tablename__ = "part"
-    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+    __table_args__ = (UniqueConstraint("dataset_id", "kind", "name"),)
     id: int | None = Field(default=None, primary_key=True)
     dataset_id: int = Field(foreign_key="dataset.id")
     kind: str  # logs, embeddings

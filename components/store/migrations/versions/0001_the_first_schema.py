@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -114,7 +115,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_part_dataset_id_dataset")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_part")),
-        sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_part_dataset_id_name")),
+        sa.UniqueConstraint("dataset_id", "kind", "name", name=op.f("uq_part_dataset_id_kind_name")),
     )
     op.create_table(
         "source",
