@@ -187,8 +187,9 @@ class Conversation:
                 got += self._record("tool_result", result, when, tool=block.get("name"))
             return got
         if "reasoning" in name or "thinking" in name:
-            thought = text_of(next((block[k] for k in THOUGHT_KEYS if block.get(k)), None))
-            return self._record("reasoning", thought, when) if thought and not block.get("redacted") else [ENCRYPTED]
+            keys = ("summary",) if block.get("redacted") is True else THOUGHT_KEYS
+            thought = text_of(next((block[k] for k in keys if block.get(k)), None))
+            return self._record("reasoning", thought, when) or [ENCRYPTED]
         kind = "error" if block.get("is_error") is True else "tool_result"
         content = block.get("content", block.get("output"))
         return self._record(kind, text_of(content), when, call_id=block.get("tool_use_id"))

@@ -1,0 +1,202 @@
+"""Inspect AI logs: `.eval` archives with one member a sample, and the same as one `.json` document.
+
+A sample is a run. Its `messages` are read; `input`, `output` and the transcript's events tell them again, and only lend
+them their times. Long texts lie aside as `attachment://<hash>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import repeat
+from typing import Final
+
+from components.contracts import Defect, Json, Skipped
+from components.sources.formats.chat import Conversation
+from components.sources.formats.content import timestamp
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import Names, not_an_object
+
+TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")
+_ATTACHMENT = re.compile(r"attachment://([0-9a-fA-F]+)")
+_SAMPLE = re.compile(r"samples/(.+)\.json")
+
+
+def _recognise_archive(head: Head) -> Verdict:
+    members = head.members
+    journal = "_journal/start.json" in members
+    if journal or ("header.json" in members and any(map(_takes, members))):
+        samples = sum(map(_takes, members))
+        return accept(f"{'_journal/start.json' if journal else 'header.json'} and {samples} samples")
+    return decline("no _journal/start.json, no header.json with samples in the archive")
+
+
+def _recognise_document(head: Head) -> Verdict:
+    document = head.document
+    if not isinstance(document, Mapping):
+        return decline("not a JSON object")
+    log = (
+        isinstance(document.get("eval"), Mapping) and isinstance(document.get("status"), str) and "version" in document
+    )
+    if log and not document.keys().isdisjoint(("plan", "samples", "results", "stats")):
+        return accept(f"version, status ({document['status']}) and eval of an evaluation log")
+    return decline("no version, status and eval beside plan, samples or results")
+
+
+def _takes(member: str) -> bool:
+    return _SAMPLE.fullmatch(member) is not None
+
+
+def _read_member(name: str, document: Json, _: Options) -> Iterator[Read]:
+    found = _SAMPLE.fullmatch(name)
+    yield from _sample(document, found[1] if found else name, {})
+
+
+def _read(document: Json, _: Options) -> Iterator[Read]:
+    log = _mapping(document)
+    task = _mapping(log.get("eval"))
+    about = {key: task[key] for key in ("task", "model") if isinstance(task.get(key), str)}
+    names = Names()
+    samples = log.get("samples")
+    for place, sample in enumerate(samples if isinstance(samples, list) else ()):
+        if isinstance(sample, Mapping):
+            run = names.unique(f"{sample.get('id')}_epoch_{sample.get('epoch', 1)}")
+            yield from _sample(sample, run, about)
+        else:
+            yield not_an_object(place, sample)
+
+
+def _sample(sample: Json, run: str, about: Mapping[str, Json]) -> Iterator[Read]:
+    if not isinstance(sample, Mapping):
+        yield not_an_object(0, sample)
+        return
+    conversation = Conversation(turns=Turns(run=run), extra={**about, **_meta(sample)})
+    events = sample.get("events") or _mapping(sample.get("transcript")).get("events")
+    events = events if isinstance(events, list) else []
+    times = _times(events)
+    for place, message in enumerate(_messages(sample)):
+        yield from conversation.read(message, place, _time(message, times))
+    yield from _errors(conversation, sample)
+    yield from repeat(TRANSCRIPT, len(events))
+
+
+def _messages(sample: Mapping[str, Json]) -> list[Json]:
+    """The sample's messages with their attachments; its input and output where an early end left it without."""
+    found = sample.get("messages")
+    messages = list(found) if isinstance(found, list) else []
+    if not messages:
+        given = sample.get("input")
+        messages = list(given) if isinstance(given, list) else [{"role": "user", "content": given}] if given else []
+    if not any(_mapping(m).get("role") == "assistant" for m in messages):
+        choices = _mapping(sample.get("output")).get("choices")
+        messages += (
+            [c["message"] for c in choices or () if "message" in _mapping(c)] if isinstance(choices, list) else []
+        )
+    attachments = sample.get("attachments") or _mapping(sample.get("transcript")).get("content")
+    return (
+        [_resolved(m, attachments) for m in messages] if isinstance(attachments, Mapping) and attachments else messages
+    )
+
+
+def _resolved(value: Json, attachments: Mapping[str, Json], depth: int = 0) -> Json:
+    """The value with attached texts put back; a hash that is not there stays as it is."""
+    if isinstance(value, str):
+        if "attachment://" not in value:
+            return value
+        return _ATTACHMENT.sub(lambda found: str(attachments.get(found[1], found[0])), value)
+    if depth > 50:
+        return value
+    if isinstance(value, list):
+        return [_resolved(part, attachments, depth + 1) for part in value]
+    if isinstance(value, Mapping):
+        return {key: _resolved(part, attachments, depth + 1) for key, part in value.items()}
+    return value
+
+
+def _times(events: list[Json]) -> dict[str, datetime]:
+    """When messages came to be: a model's answer by its id or text, a tool's by its message's or call's id.
+
+    A text that was answered twice tells nothing of the time.
+    """
+    times: dict[str, datetime] = {}
+    twice: set[str] = set()
+    for event in events:
+        if not isinstance(event, Mapping):
+            continue
+        when = timestamp(event.get("completed")) or timestamp(event.get("timestamp"))
+        for key in _keys(event):
+            if when is not None and times.setdefault(key, when) != when:
+                twice.add(key)
+    return {key: when for key, when in times.items() if key not in twice}
+
+
+def _keys(event: Mapping[str, Json]) -> list[str]:
+    """By what the message that an event made is known."""
+    keys: list[Json] = []
+    if event.get("event") == "model":
+        choices = _mapping(event.get("output")).get("choices")
+        answer = _mapping(_mapping(choices[0]).get("message")) if isinstance(choices, list) and choices else {}
+        keys = [answer.get("id"), answer.get("content")]
+    elif event.get("event") == "tool":
+        keys = [event.get("message_id"), event.get("id")]
+    return [key for key in keys if isinstance(key, str) and key]
+
+
+def _time(message: Json, times: Mapping[str, datetime]) -> datetime | None:
+    if not isinstance(message, Mapping):
+        return None
+    role = message.get("role")
+    keys = ("id", "tool_call_id") if role == "tool" else ("id", "content") if role == "assistant" else ("id",)
+    return next((times[key] for name in keys if isinstance(key := message.get(name), str) and key in times), None)
+
+
+def _errors(conversation: Conversation, sample: Mapping[str, Json]) -> Iterator[Read]:
+    """Why the sample (or an earlier try at it) failed."""
+    retries = sample.get("error_retries")
+    for error in [*(retries if isinstance(retries, list) else ()), sample.get("error")]:
+        if not error:
+            continue
+        said = _mapping(error).get("message") if isinstance(error, Mapping) else error
+        if isinstance(said, str) and said.strip():
+            yield conversation.turns.event("error", said, extra=conversation.extra)
+        else:
+            yield Defect(offset=0, reason="a sample's error without a message", excerpt=str(error)[:80])
+
+
+def _meta(sample: Mapping[str, Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {
+        "sample": sample.get("id"),
+        "epoch": sample.get("epoch"),
+        "limit": _mapping(sample.get("limit")).get("type"),
+        "model": next(iter(_mapping(sample.get("model_usage"))), None),
+        "total_time_s": sample.get("total_time"),
+    }
+    for name, score in _mapping(sample.get("scores") or {"score": sample.get("score")}).items():
+        found[f"score_{name}" if name != "score" else name] = _mapping(score).get("value")
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _end(header: Json) -> End:
+    status = _mapping(header).get("status")
+    if isinstance(status, str) and status != "started":
+        return End(mark=True, reason=f"status is {status}")
+    return End(mark=False, reason=f"status is {status}")
+
+
+ROWS: tuple[Format, ...] = (
+    Format(
+        name="inspect",
+        shape="archive",
+        recognises=_recognise_archive,
+        takes=_takes,
+        read_member=_read_member,
+        end=_end,
+        end_member="header.json",
+    ),
+    Format(name="inspect", shape="document", recognises=_recognise_document, read=_read, end=_end),
+)

@@ -1,0 +1,364 @@
+"""OpenHands: event lists (trajectory exports), evaluation outputs with a run per line, and the SDK's event files.
+
+An event is an action or an observation. Actions of one model response share its id; without an id every action of the
+agent is a response. The SDK's events (version 1, one file each) are read by their documented shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from components.contracts import Defect, Json, Skipped
+from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import EMPTY, Names, excerpt, guarded, mostly, not_an_object
+
+ENCRYPTED: Final = Skipped(rule="reasoning is encrypted")
+STATE: Final = Skipped(rule="state of the agent")
+RECALL: Final = Skipped(rule="recall of workspace knowledge")
+SILENT: Final = {
+    "change_agent_state": STATE,
+    "agent_state_changed": STATE,
+    "null": STATE,
+    "pause": STATE,
+    "resume": STATE,
+    "stop": STATE,
+    "initialize": STATE,
+    "start": STATE,
+    "condensation_request": STATE,
+    "recall": RECALL,
+}
+SILENT_KINDS: Final = frozenset(
+    {
+        "ConversationStateUpdateEvent",
+        "PauseEvent",
+        "CondensationRequest",
+        "TokenEvent",
+        "LLMCompletionLogEvent",
+        "StreamingDeltaEvent",
+    }
+)
+KINDS: Final = SILENT_KINDS | {
+    "SystemPromptEvent",
+    "MessageEvent",
+    "ActionEvent",
+    "ObservationEvent",
+    "UserRejectObservation",
+    "AgentErrorEvent",
+    "ConversationErrorEvent",
+    "Condensation",
+    "CondensationSummaryEvent",
+}
+BOOKKEEPING: Final = frozenset(
+    {
+        *("thought", "blocking", "hidden", "is_static", "is_input", "confirmation_state", "impl_source", "kind"),
+        *("translated_ipython_code", "security_risk", "keep_prompt", "wait_for_response", "image_urls"),
+    }
+)
+ENDED: Final = frozenset({"finished", "awaiting_user_input", "error", "stopped", "rejected"})
+
+
+@dataclass(slots=True)
+class Events:
+    """The events of one run in their order; a response goes on while its id stays the same."""
+
+    turns: Turns
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    response: str = ""  # the model response that the last action came from
+
+    def read(self, event: Json, place: int = 0) -> Iterator[Read]:
+        """What one event becomes."""
+        if not isinstance(event, Mapping):
+            yield not_an_object(place, event)
+        elif _is_v1(event):
+            yield from guarded(place, self._v1(event))
+        elif isinstance(event.get("action"), str):
+            yield from guarded(place, self._action(event))
+        elif isinstance(event.get("observation"), str):
+            yield from guarded(place, self._observation(event))
+        else:
+            yield Defect(offset=place, reason="neither an action nor an observation", excerpt=excerpt(event))
+
+    def _say(self, kind: str, text: str, event: Mapping[str, Json], **more: Json) -> Iterator[Read]:
+        if not text or text.isspace():
+            yield EMPTY
+        else:
+            kept = {k: v for k, v in more.items() if isinstance(v, str | int | float) and v != ""}
+            yield self.turns.event(kind, text, timestamp(event.get("timestamp")), {**self.extra, **kept})
+
+    def _answer(self, response: Json) -> bool:
+        """Opens an iteration unless the response is the one going on; says whether it did."""
+        known = isinstance(response, str) and bool(response)
+        if known and response == self.response:
+            return False
+        self.turns.respond()
+        self.response = response if known else ""
+        return True
+
+    # --- version 0 ---
+
+    def _action(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        name, args = event["action"], _mapping(event.get("args"))
+        if name in SILENT:
+            yield SILENT[name]
+            return
+        source = event.get("source") or (
+            "agent" if self.turns.iteration or name not in ("message", "system") else "user"
+        )
+        called = _mapping(event.get("tool_call_metadata"))
+        if name == "system":
+            yield from self._say("system", text_of(args.get("content")), event)
+            return
+        if source == "agent":
+            model = _mapping(called.get("model_response"))
+            if self._answer(model.get("id")) and (thought := _reasoning(model)):
+                yield from self._say("reasoning", thought, event)
+        if name == "message":
+            text = text_of(args.get("content")) or text_of(event.get("message"))
+            kind = {"agent": "assistant", "user": "user"}.get(source, "system") if isinstance(source, str) else "user"
+            yield from self._say(kind, text, event)
+        elif name == "condensation":
+            yield from self._say("summary", text_of(args.get("summary")), event)
+        else:
+            yield from self._call(name, args, event, call_id=called.get("tool_call_id"))
+
+    def _call(
+        self, name: str, args: Mapping[str, Json], event: Mapping[str, Json], call_id: Json = None
+    ) -> Iterator[Read]:
+        thought = text_of(args.get("thought"))
+        if name == "think":
+            yield from self._say("reasoning", thought, event)
+            return
+        if thought.strip():
+            yield from self._say("assistant", thought, event)
+        kept = {k: v for k, v in args.items() if k not in BOOKKEEPING and v is not None and v not in ("", {}, [])}
+        yield from self._say("tool_call", tool_call(name, kept or None), event, tool=name, call_id=call_id)
+
+    def _observation(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        name, extras = event["observation"], _mapping(event.get("extras"))
+        if name in SILENT:
+            yield SILENT[name]
+            return
+        kind = "error" if name == "error" else "summary" if name == "condense" else "tool_result"
+        called = _mapping(event.get("tool_call_metadata"))
+        exit_code = extras.get("exit_code", _mapping(extras.get("metadata")).get("exit_code"))
+        text = text_of(event.get("content"))
+        yield from self._say(kind, text, event, tool=name, call_id=called.get("tool_call_id"), exit_code=exit_code)
+
+    # --- version 1 ---
+
+    def _v1(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        kind = event["kind"]
+        if kind in SILENT_KINDS:
+            yield STATE
+        elif kind == "SystemPromptEvent":
+            yield from self._say("system", text_of(event.get("system_prompt")), event)
+        elif kind == "MessageEvent":
+            yield from self._message(event)
+        elif kind == "ActionEvent":
+            yield from self._v1_action(event)
+        elif kind in ("Condensation", "CondensationSummaryEvent"):
+            yield from self._say("summary", text_of(event.get("summary")), event)
+        else:
+            yield from self._outcome(event)
+
+    def _message(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        message = _mapping(event.get("llm_message"))
+        if event.get("source") != "agent":
+            kind = "user" if event.get("source") == "user" else "system"
+            yield from self._say(kind, text_of(message.get("content")), event)
+            return
+        if (
+            self._answer(event.get("llm_response_id"))
+            and (thought := text_of(message.get("reasoning_content"))).strip()
+        ):
+            yield from self._say("reasoning", thought, event)
+        yield from self._say("assistant", text_of(message.get("content")), event)
+
+    def _v1_action(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        opened = self._answer(event.get("llm_response_id"))
+        if opened and (thought := text_of(event.get("reasoning_content"))).strip():
+            yield from self._say("reasoning", thought, event)
+        if (said := text_of(event.get("thought"))).strip():
+            yield from self._say("assistant", said, event)
+        called, action = _mapping(event.get("tool_call")), _mapping(event.get("action"))
+        name = event.get("tool_name") or called.get("name") or action.get("kind")
+        arguments = called.get("arguments")
+        if arguments is None:
+            arguments = {k: v for k, v in action.items() if k not in BOOKKEEPING and v is not None} or None
+        yield from self._say(
+            "tool_call", tool_call(name, arguments), event, tool=name, call_id=event.get("tool_call_id")
+        )
+
+    def _outcome(self, event: Mapping[str, Json]) -> Iterator[Read]:
+        """What came of an action: an observation, a rejection, an error."""
+        seen = _mapping(event.get("observation"))
+        failed = event["kind"] in ("AgentErrorEvent", "ConversationErrorEvent") or seen.get("is_error") is True
+        text = next((text for part in (seen, event) for key in SAID if (text := text_of(part.get(key))).strip()), "")
+        kind, about = "error" if failed else "tool_result", {"tool": event.get("tool_name")}
+        yield from self._say(
+            kind, text, event, **about, call_id=event.get("tool_call_id"), exit_code=seen.get("exit_code")
+        )
+
+
+SAID: Final = ("content", "output", "error", "rejection_reason", "detail")
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _reasoning(model: Mapping[str, Json]) -> str:
+    """The reasoning that only the stored model response holds."""
+    choices = model.get("choices")
+    first = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+    thought = text_of(_mapping(first.get("message")).get("reasoning_content"))
+    return thought if thought.strip() else ""
+
+
+def _is_v1(event: Mapping[str, Json]) -> bool:
+    kind = event.get("kind")
+    return isinstance(kind, str) and kind in KINDS
+
+
+def _is_event(item: Json) -> bool:
+    if not isinstance(item, Mapping):
+        return False
+    if _is_v1(item):
+        return not item.keys().isdisjoint(("source", "id", "timestamp"))
+    named = isinstance(item.get("action"), str) != isinstance(item.get("observation"), str)
+    return named and not item.keys().isdisjoint(("args", "extras", "source"))
+
+
+def _history_of(item: Json) -> list[Json] | None:
+    """The events of a run, pairs of action and observation laid flat; None where there are none."""
+    found = item.get("history", item.get("trajectory")) if isinstance(item, Mapping) else item
+    if not isinstance(found, list):
+        return None
+    return [e for entry in found for e in (entry if isinstance(entry, list) else [entry])]
+
+
+def _is_run(item: Json) -> bool:
+    history = _history_of(item) if isinstance(item, Mapping) else None
+    return history is not None and mostly(history, _is_event)
+
+
+# --- recognition ---
+
+
+def _recognise_document(head: Head) -> Verdict:
+    document = head.document
+    if isinstance(document, Mapping) and _is_v1(document) and _is_event(document):
+        return accept(f"one event of the SDK, {document['kind']}")
+    if isinstance(document, list) and mostly(_history_of(document) or [], _is_event):
+        return accept(f"a list of {len(document)} events, actions and observations")
+    if _is_run(document):
+        return accept("a history of events, actions and observations")
+    if isinstance(document, list) and mostly(document, _is_run):
+        return accept(f"{len(document)} runs, each with a history of events")
+    return decline("no events with action or observation and args, extras or source")
+
+
+def _recognise_lines(head: Head) -> Verdict:
+    if mostly(list(head.lines), _is_run):
+        return accept("runs with a history of events on its lines")
+    if mostly(list(head.lines), _is_event):
+        return accept("events, actions and observations, on its lines")
+    return decline("no runs with a history of events, no events on its lines")
+
+
+# --- reading ---
+
+
+def _run(item: Mapping[str, Json], name: str) -> Iterator[Read]:
+    history = _history_of(item) or []
+    events = Events(turns=Turns(run=name), extra=_meta(item))
+    instruction = item.get("instruction")
+    if isinstance(instruction, str) and instruction.strip() and not any(map(_is_of_the_user, history)):
+        yield from events._say("user", instruction, {})  # noqa: SLF001 - the same room
+    for place, event in enumerate(history):
+        yield from events.read(event, place)
+    if isinstance(error := item.get("error"), str) and error.strip():
+        yield from events._say("error", error, {})  # noqa: SLF001
+
+
+def _is_of_the_user(event: Json) -> bool:
+    """Does a user's message open the history already?"""
+    message = isinstance(event, Mapping) and event.get("action") == "message"
+    return message and event.get("source", "user") == "user"
+
+
+def _meta(item: Mapping[str, Json]) -> dict[str, Json]:
+    metadata, issue = _mapping(item.get("metadata")), _mapping(item.get("issue"))
+    found: dict[str, Any] = {
+        "instance_id": item.get("instance_id"),
+        "issue": issue.get("number"),
+        "agent": metadata.get("agent_class"),
+        "model": _mapping(metadata.get("llm_config")).get("model"),
+        "cost": _mapping(item.get("metrics")).get("accumulated_cost"),
+        "success": item.get("success"),
+    }
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+
+
+def _read(document: Json, _: Options) -> Iterator[Read]:
+    if isinstance(document, Mapping) and not _is_v1(document):
+        yield from _run(document, "")
+    elif isinstance(document, list) and mostly(document, _is_run):
+        names = Names()
+        for place, item in enumerate(document):
+            if isinstance(item, Mapping):
+                yield from _run(item, names.unique(item.get("instance_id")))
+            else:
+                yield not_an_object(place, item)
+    else:
+        events = Events(turns=Turns())
+        for place, event in enumerate(_history_of(document) or [document]):
+            yield from events.read(event, place)
+
+
+@dataclass(slots=True)
+class _Lines:
+    """JSONL of runs, or of the events of one run."""
+
+    names: Names
+    events: Events
+
+    def read(self, item: Json) -> Iterable[Read]:
+        if isinstance(item, Mapping) and _history_of(item) is not None:
+            issue = _mapping(item.get("issue")).get("number")
+            return _run(item, self.names.unique(item.get("instance_id", issue)))
+        return self.events.read(item)
+
+    def state(self) -> Json:
+        turns = self.events.turns
+        return {"names": self.names.count, "events": [turns.iteration, turns.idx, self.events.response]}
+
+
+def _reader(state: Json, _: Options) -> _Lines:
+    names, (iteration, idx, response) = (state["names"], state["events"]) if state else ({}, (0, 0, ""))
+    return _Lines(Names(names), Events(turns=Turns(iteration=iteration, idx=idx), response=response))
+
+
+def _end(document: Json) -> End:
+    if isinstance(document, Mapping):
+        if _is_v1(document):
+            return End(mark=True, reason="an event's file is written once")
+        return End(mark=True, reason="a run is written out when it is over")
+    last = next((e for e in reversed(document if isinstance(document, list) else []) if isinstance(e, Mapping)), {})
+    if _is_run(last):
+        return End(mark=True, reason="runs are written out when they are over")
+    if last.get("action") in ("finish", "reject") or last.get("tool_name") == "finish":
+        return End(mark=True, reason="the last event is the agent's finish")
+    state = _mapping(last.get("extras")).get("agent_state")
+    if isinstance(state, str) and state in ENDED:
+        return End(mark=True, reason=f"the agent's last state is {state}")
+    return End(mark=False, reason="the last event is neither finish nor a final state")
+
+
+ROWS: tuple[Format, ...] = (
+    Format(name="openhands", shape="lines", recognises=_recognise_lines, reader=_reader),
+    Format(name="openhands", shape="document", recognises=_recognise_document, read=_read, end=_end),
+)
