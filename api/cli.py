@@ -1,0 +1,415 @@
+"""The shell: `runatlas`. Reports go to stdout, logs to stderr; exit codes are 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import orjson
+import typer
+
+from components.contracts import LoadReport
+from components.errors import BadSetting, Cancelled, RunAtlasError
+from components.settings import Settings, load_settings
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="runatlas",
+    help="Turns the logs of LLM-agent runs into a living map.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="The dataset to work on.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+
+
+def main() -> None:
+    """Entry of the console script."""
+    app()
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """The command with errors turned into one line on stderr and an exit code: the shell's one door."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _log_to_stderr()
+        try:
+            command(*args, **kwargs)
+        except BadSetting as error:
+            _leave(str(error), 2)
+        except (Cancelled, KeyboardInterrupt) as error:
+            _leave(str(error) or "Stopped; what is done stays done.", 130)
+        except RunAtlasError as error:
+            _leave(str(error), 1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    typer.echo(f"runatlas: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+# --- load and index --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def load(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs, database URLs; remembered for later loads.")
+    ] = None,
+    dataset: DatasetOption = "default",
+    format: Annotated[str | None, typer.Option(help="Read as this format instead of recognising it.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare whole contents, not sizes and times.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Load nothing; say what each file is taken for, and why.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring every new record of the sources into the store, once."""
+    from components.pipeline import Pipeline
+
+    if explain:
+        _explain(sources or [], dataset, format, json=json)
+        return
+    with Pipeline() as pipeline, _progress(quiet=json) as progress:
+        report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=progress)
+    if json:
+        _print_json(asdict(report))
+    else:
+        _tell_load(report)
+    done = report.sources.loaded + report.sources.resumed + report.sources.skipped + report.sources.not_ready
+    if not done and (report.sources.failed or report.problems):
+        raise typer.Exit(1)
+
+
+def _tell_load(report: LoadReport) -> None:
+    s, r = report.sources, report.records
+    typer.echo(
+        f'Dataset "{report.dataset}": {r.new} new records, {r.existing} already there, {report.defects} defects '
+        f"({report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s)."
+    )
+    typer.echo(
+        f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
+        f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
+    )
+    for problem in report.problems:
+        typer.echo(f"  {problem.source}: {problem.reason}")
+    if not s.discovered and not report.problems:
+        typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
+    if r.unindexed:
+        typer.echo(f"{r.unindexed} records wait for `runatlas index`.")
+
+
+def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool) -> None:
+    from components import wiring
+    from components.sources.files import explain
+
+    settings = load_settings()
+    found = wiring.open_source(settings, dataset, format=format).discover(sources)
+    explained = [{"source": locator.key, **asdict(explain(locator.location))} for locator in found.locators]
+    if json:
+        _print_json(explained)
+        return
+    for item in explained:
+        typer.echo(f"{item['source']}: {item['format'] or 'not recognised'} ({item['reason']})")
+        for name, reason in item["declined"].items():
+            typer.echo(f"    not {name}: {reason}")
+
+
+@app.command()
+@guarded
+def index(
+    dataset: DatasetOption = "default",
+    recompute: Annotated[bool, typer.Option("--recompute", help="Make the map anew over the old one.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the texts again that could not be embedded.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Embed, place and publish every record that waits."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline, _progress(quiet=json) as progress:
+        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=progress)
+        output = pipeline.output(dataset)
+    if json:
+        _print_json(asdict(report))
+        return
+    if report.step == "none" and not report.records:
+        typer.echo(f'Nothing waits in dataset "{dataset}": snapshot {report.snapshot} holds all {report.rows} records.')
+        return
+    drift = "" if report.drift is None else f", {report.drift:.0%} of the newly placed lie off the map"
+    typer.echo(
+        f'Dataset "{dataset}": {report.records} records ({report.embedded} texts embedded, {report.reused} known, '
+        f"{report.failed} failed), {report.step} on layout {report.layout}{drift}."
+    )
+    typer.echo(
+        f"Snapshot {report.snapshot}: {report.rows} rows in {output / 'current'} ({report.seconds.total:.1f} s)."
+    )
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total or None)
+            bars.update(tasks[step], completed=done, total=total or None)
+
+        yield show
+
+
+# --- where things stand ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def status(json: JsonOption = False) -> None:
+    """Say where every dataset stands."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        found = {
+            name: {
+                **{key: value for key, value in asdict(state).items() if key not in {"indexing", "rows"}},
+                "output": str(pipeline.output(name) / "current"),
+                "indexing": state.indexing.is_held,
+            }
+            for name, state in pipeline.status().items()
+        }
+    if json:
+        _print_json({"datasets": found})
+        return
+    if not found:
+        typer.echo("No datasets yet: `runatlas load PATH` makes the first.")
+    for name, state in found.items():
+        typer.echo(f"{name}")
+        for key, value in state.items():
+            typer.echo(f"  {key:<10} {'-' if value is None else value}")
+
+
+@app.command()
+@guarded
+def defects(dataset: DatasetOption = "default", limit: LimitOption = 100, json: JsonOption = False) -> None:
+    """List lines and items that could not become a record, and where they are."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        found = pipeline.defects(dataset, limit)
+    if json:
+        _print_json(found)
+        return
+    for defect in found:
+        typer.echo(f"{defect['source']} at {defect['offset']}: {defect['reason']}  {defect['excerpt'][:80]!r}")
+    if not found:
+        typer.echo("No defects.")
+
+
+@app.command()
+@guarded
+def failed(dataset: DatasetOption = "default", limit: LimitOption = 100, json: JsonOption = False) -> None:
+    """List records whose text could not be embedded, and why."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        found = pipeline.failed(dataset, limit)
+    if json:
+        _print_json(found)
+        return
+    for failure in found:
+        typer.echo(f"{failure['id']} {failure['filename']} ({failure['attempts']} tries): {failure['error']}")
+    typer.echo("`runatlas index --retry-failed` tries them again." if found else "No failed records.")
+
+
+@app.command()
+@guarded
+def show(id: str, dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+    """Show one record."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        record = pipeline.record(id, dataset)
+    if json:
+        _print_json(record)
+        return
+    for key in ("id", "filename", "timestamp", "iteration", "idx_in_iteration", "type"):
+        typer.echo(f"{key:<17} {record[key]}")
+    for key, value in record["extra"].items():
+        typer.echo(f"{key:<17} {value}")
+    typer.echo(f"\n{record['text']}")
+
+
+# --- output ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def publish(dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+    """Finish a publication that was interrupted."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        number = pipeline.publish(dataset)
+    if json:
+        _print_json({"dataset": dataset, "snapshot": number})
+    else:
+        typer.echo("Nothing is published yet." if number is None else f"Snapshot {number} is published.")
+
+
+@app.command()
+@guarded
+def export(
+    to: Annotated[Path, typer.Option("--to", help="Folder for logs.parquet and embeddings.parquet.")],
+    dataset: DatasetOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Write the newest snapshot as two plain files."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        files = [str(path) for path in pipeline.export(to, dataset)]
+    if json:
+        _print_json({"dataset": dataset, "files": files})
+    else:
+        typer.echo("\n".join(files))
+
+
+@app.command()
+@guarded
+def verify(dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+    """Check every invariant of the store and the newest snapshot."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        checks = pipeline.verify(dataset)
+    is_ok = all(check.ok for check in checks)
+    if json:
+        _print_json({"ok": is_ok, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            typer.echo(f"{'ok   ' if check.ok else 'WRONG'} {check.name}{': ' + check.detail if check.detail else ''}")
+    if not is_ok:
+        raise typer.Exit(1)
+
+
+# --- the product -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Load and index the sample logs.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the map in the browser when ready.")] = False,
+) -> None:
+    """Bring up the whole product: Prefect server and worker, triggers, HTTP API, map."""
+    from api.up import run_up
+
+    raise typer.Exit(run_up(load_settings(), demo=demo, open_browser=open_browser))
+
+
+@app.command()
+@guarded
+def view(
+    dataset: DatasetOption = "default",
+    light: Annotated[bool, typer.Option("--light", help="The light page instead of Embedding Atlas.")] = False,
+) -> None:
+    """Open the map in the browser; serves it until Ctrl-C if nothing serves it yet."""
+    import webbrowser
+
+    from components.pipeline import Pipeline
+
+    settings = load_settings()
+    with Pipeline(settings) as pipeline:
+        pipeline.snapshot(dataset)  # says so if there is none
+    url = (
+        f"http://{settings.api.host}:{settings.api.port}/{'map' if light else 'atlas'}/{dataset}{'' if light else '/'}"
+    )
+    typer.echo(url)
+    if _answers(settings):
+        webbrowser.open(url)
+        return
+    import uvicorn
+
+    from api.http import create_app
+
+    webbrowser.open(url)
+    uvicorn.run(create_app(settings), host=settings.api.host, port=settings.api.port, log_level="warning")
+
+
+def _answers(settings: Settings) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"http://{settings.api.host}:{settings.api.port}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@app.command()
+@guarded
+def watch() -> None:
+    """Load whenever a watched folder or database changes, until Ctrl-C."""
+    from threading import Event
+
+    from components.pipeline import Pipeline
+    from flows.watch import watch as watch_sources
+
+    settings = load_settings()
+
+    def on_change(dataset: str) -> None:
+        with Pipeline(settings) as pipeline:
+            _tell_load(pipeline.load(dataset=dataset))
+
+    typer.echo("Watching; Ctrl-C stops.", err=True)
+    watch_sources(settings, on_change, Event())
+
+
+@app.command()
+@guarded
+def doctor(json: JsonOption = False) -> None:
+    """Say what is wrong with this installation, and how to mend it."""
+    from api.doctor import examine
+
+    findings = examine()
+    if json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
