@@ -8,11 +8,11 @@ table's name, or nothing), SQLite by asking for its `data_version`.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,22 +102,26 @@ def watch(
     watchers = _Watchers(stop)
     try:
         while not stop.is_set():
-            watchers.follow(wanted())
+            with _logged("What is to be watched can't be told just now; nothing changes till the next look."):
+                watchers.follow(wanted())
             end = time.monotonic() + rescan_s
             while time.monotonic() < end and not stop.wait(0.2):
                 for dataset in watchers.take():
                     changes.note(dataset, time.monotonic())
                 for dataset in changes.due(time.monotonic()):
-                    _call(on_change, dataset)
+                    with _logged(f"The load of {dataset} could not be started; the next change tries again."):
+                        on_change(dataset)
     finally:
         watchers.close()
 
 
-def _call(on_change: Callable[[str], None], dataset: str) -> None:
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """A watch outlives what fails in it."""
     try:
-        on_change(dataset)
+        yield
     except Exception:
-        logger.exception("The load of %s could not be started; the next change tries again.", dataset)
+        logger.exception("%s", what)
 
 
 class _Watchers:
@@ -217,7 +221,7 @@ def datasets_of(changes: Iterable[tuple[Change, str]], owners: Iterable[tuple[Pa
 
 def _identity(folder: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(folder)
+        found = folder.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

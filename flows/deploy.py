@@ -1,0 +1,85 @@
+"""Registers what `prefect.yaml` declares: the work pool, both deployments, their schedules and triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import ServiceUnavailable
+from components.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+root = Path(__file__).resolve().parents[1]  # where prefect.yaml lies, and where runs start
+deployments = ("load/load", "index/index")
+
+
+async def deploy(client: PrefectClient, settings: Settings) -> bool:
+    """True where `prefect.yaml` had to be registered: it is new to this server, or has changed.
+
+    Registering anew would switch on again what somebody switched off in the UI, so it is not done without need.
+    """
+    await _ensure_pool(client, settings.prefect.work_pool)
+    seen = settings.home / "prefect-deployed"
+    mark = _mark(settings)
+    if seen.exists() and seen.read_text(encoding="utf-8") == mark and await _all_known(client):
+        return False
+    await _prefect_deploy()
+    seen.write_text(mark, encoding="utf-8")
+    return True
+
+
+def _mark(settings: Settings) -> str:
+    """Equal for equal declarations of the same checkout on the same server."""
+    digest = hashlib.sha256((root / "prefect.yaml").read_bytes())
+    digest.update(f"{root}\n{settings.prefect.api_url if not _is_own(settings) else 'own'}".encode())
+    return digest.hexdigest()
+
+
+def _is_own(settings: Settings) -> bool:
+    """Does the server keep its database in our home? Then its port may change from start to start."""
+    return Path(os.environ.get("PREFECT_HOME", "")) == settings.home / "prefect"
+
+
+async def _ensure_pool(client: PrefectClient, name: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        await client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+
+
+async def _all_known(client: PrefectClient) -> bool:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        for name in deployments:
+            await client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+async def _prefect_deploy() -> None:
+    """The command a person would type. Raises `ServiceUnavailable` with the end of what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
+        cwd=root,
+        env={**os.environ, "RUNATLAS_ROOT": str(root)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        told = output.decode(errors="replace").strip().splitlines()[-8:]
+        raise ServiceUnavailable("`prefect deploy --all` failed:\n" + "\n".join(told))

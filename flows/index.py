@@ -1,0 +1,89 @@
+"""The index flow: embed what waits, place it, publish it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from components.contracts import IndexReport
+from components.errors import LeaseHeld
+from components.settings import Settings, load_settings
+from components.store import Store
+from components.wiring import open_store
+from flows import show, steps
+from flows.events import announce_drift
+from flows.telling import Told
+
+
+@flow(name="index", flow_run_name="index {dataset}")
+def index(
+    dataset: str = "default", recompute: bool = False, retry_failed: bool = False
+) -> IndexReport | State[IndexReport]:
+    """
+    Embed the records that wait, place them on the map and publish a snapshot, until nothing waits.
+
+    Args:
+        dataset: Name of the dataset; "*" takes every known dataset, one after the other.
+        recompute: Draw the map anew from all records, laid over the old one. A change of model needs it too.
+        retry_failed: Try again the records that could not be embedded before.
+    """
+    settings = load_settings()
+    with closing(open_store(settings)) as store:
+        try:
+            with Told(store, dataset, "index") as told:
+                if dataset == steps.every:
+                    return index_all(settings, store, told, recompute=recompute, retry_failed=retry_failed)
+                report = index_one(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed)
+                index_others(settings, store, done={dataset})
+                return report
+        except LeaseHeld as held:
+            return Completed(name="Joined", message=f"{held}")
+
+
+def index_all(settings: Settings, store: Store, told: Told, *, recompute: bool, retry_failed: bool) -> IndexReport:
+    """Every known dataset in turn; one that fails does not keep the others."""
+
+    def one(name: str) -> IndexReport:
+        with Told(store, name, "index", part_of=steps.every) as part:
+            return index_one(settings, store, part, name, recompute=recompute, retry_failed=retry_failed)
+
+    total = show.total_index(steps.for_each(store.ledger.datasets(), one))
+    told.report = asdict(total)
+    return total
+
+
+def index_others(settings: Settings, store: Store, done: set[str]) -> None:
+    """Datasets that came to be due meanwhile: their triggers found this run at work and were turned away."""
+
+    def one(name: str) -> None:
+        with Told(store, name, "index", part_of=",".join(sorted(done))) as part:
+            index_one(settings, store, part, name, recompute=False, retry_failed=False)
+
+    while others := [name for name in steps.due(settings, store) if name not in done]:
+        done.update(others)
+        steps.for_each(others, one)
+
+
+def index_one(
+    settings: Settings, store: Store, told: Told, dataset: str, *, recompute: bool, retry_failed: bool
+) -> IndexReport:
+    """Fetch, embed, place, publish, until nothing waits. Raises `LeaseHeld` while another index of it runs."""
+    with steps.open_index(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed) as run:
+        while True:
+            for batch in steps.fetch_unindexed(run).tasks:
+                steps.embed(run, batch)
+            steps.place(run)
+            steps.publish(run)
+            if run.indexing.is_done():
+                break
+        report = steps.report_index(run)
+    announce_drift(dataset, drift=report.drift, limit=settings.project.drift_warn)
+    return report
+
+
+if __name__ == "__main__":
+    index()

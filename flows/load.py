@@ -1,0 +1,66 @@
+"""The load flow: bring what is new into the store, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+
+from prefect import flow
+
+from components.contracts import LoadReport
+from components.settings import Settings, load_settings
+from components.store import Store
+from components.wiring import open_store
+from flows import show, steps
+from flows.events import announce_threshold
+from flows.telling import Told
+
+
+@flow(name="load", flow_run_name="load {dataset}")
+def load(dataset: str = "default", sources: list[str] | None = None, verify: bool = False) -> LoadReport:
+    """
+    Bring every new record of a dataset into the store, once. Cheap when nothing is new; safe at any time.
+
+    Args:
+        dataset: Name of the dataset; "*" takes every known dataset, one after the other.
+        sources: Files, folders, globs or table URLs to load from now on, as the worker's machine sees them. Empty: the
+            sources that are configured or were given before.
+        verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
+    """
+    settings = load_settings()
+    with closing(open_store(settings)) as store:
+        if dataset != steps.every:
+            with Told(store, dataset, "load") as told:
+                return load_one(settings, store, told, dataset, sources or (), verify=verify)
+        return load_all(settings, store, verify=verify)
+
+
+def load_all(settings: Settings, store: Store, *, verify: bool) -> LoadReport:
+    """Every known dataset in turn; one that fails does not keep the others."""
+
+    def one(name: str) -> LoadReport:
+        with Told(store, name, "load", part_of=steps.every) as part:
+            return load_one(settings, store, part, name, (), verify=verify)
+
+    with Told(store, steps.every, "load") as told:
+        total = show.total_load(steps.for_each(steps.known_datasets(settings, store), one))
+        told.report = asdict(total)
+    return total
+
+
+def load_one(
+    settings: Settings, store: Store, told: Told, dataset: str, sources: Sequence[str], *, verify: bool
+) -> LoadReport:
+    """Discover, read and persist, report; and tell who waits for it that enough records wait."""
+    run = steps.open_load(settings, store, told, dataset, sources, verify=verify)
+    for group in steps.discover(run):
+        steps.read_and_persist(run, group, label=steps.label_of(group))
+    report = steps.report_load(run)
+    threshold = settings.dataset(dataset).index_threshold
+    announce_threshold(dataset, unindexed=report.records.unindexed, threshold=threshold)
+    return report
+
+
+if __name__ == "__main__":
+    load()

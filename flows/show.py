@@ -1,0 +1,203 @@
+"""What a person sees of a run in the Prefect UI: live progress, the report as a table, the map with what is new."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
+
+Row = dict[str, str]
+told_problems = 50  # nobody reads a longer table
+by_reach: Sequence[Step] = ("none", "transform", "fit", "refit")
+
+
+def artifact_key(kind: str, dataset: str) -> str:
+    """The key under which the UI keeps the history of this artifact: lower case, digits and dashes alone.
+
+    >>> artifact_key("load", "runs"), artifact_key("load", "Runs.v2")
+    ('load-runs', 'load-runs-v2-84c3f1')
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")
+    if plain != dataset:
+        plain = f"{plain}-{hashlib.sha256(dataset.encode()).hexdigest()[:6]}".strip("-")
+    return f"{kind}-{plain}"
+
+
+# --- reports ---------------------------------------------------------------------------------------------------
+
+
+def load_rows(report: LoadReport) -> list[Row]:
+    """What a load did, a figure a row, and then its problems."""
+    rows = [_row(f"sources {name}", n) for name, n in _counts(report.sources) if n]
+    rows += [_row(f"records {name.replace('existing', 'already there')}", n) for name, n in _counts(report.records)]
+    rows += [
+        _row("defects", report.defects),
+        _row("bytes", report.bytes),
+        {"what": "seconds", "is": f"{report.seconds:.1f}"},
+    ]
+    rows += [{"what": problem.source, "is": problem.reason} for problem in report.problems[:told_problems]]
+    if len(report.problems) > told_problems:
+        rows.append(_row("further problems", len(report.problems) - told_problems))
+    return rows
+
+
+def index_rows(report: IndexReport) -> list[Row]:
+    """What an index did, a figure a row."""
+    drift = "-" if report.drift is None else f"{100 * report.drift:.1f} %"
+    return [
+        _row("records that waited", report.records),
+        _row("texts embedded", report.embedded),
+        _row("texts that had a vector already", report.reused),
+        _row("texts longer than the model's window", report.shortened),
+        _row("records that could not be embedded", report.failed),
+        {"what": "placed by", "is": report.step},
+        {"what": "layout", "is": _or_dash(report.layout)},
+        {"what": "new records off the map", "is": drift},
+        {"what": "snapshot", "is": _or_dash(report.snapshot)},
+        _row("records on the map", report.rows),
+        *({"what": f"seconds, {name}", "is": f"{n:.1f}"} for name, n in _counts(report.seconds)),
+    ]
+
+
+def load_line(report: LoadReport) -> str:
+    """A load in one sentence."""
+    sources, records = report.sources, report.records
+    return (
+        f"{report.dataset}: {records.new:,} new records from {sources.loaded + sources.resumed:,} of "
+        f"{sources.discovered:,} sources in {report.seconds:.1f} s; {sources.not_ready:,} not ready, "
+        f"{sources.failed:,} failed, {report.defects:,} defects; {records.unindexed:,} records wait for an index."
+    )
+
+
+def index_line(report: IndexReport) -> str:
+    """An index in one sentence."""
+    return (
+        f"{report.dataset}: {report.records:,} records waited, {report.embedded:,} texts embedded, {report.reused:,} reused, "
+        f"{report.failed:,} failed ({report.step}); snapshot {_or_dash(report.snapshot)} holds {report.rows:,} "
+        f"records after {report.seconds.total:.1f} s."
+    )
+
+
+def total_load(reports: Sequence[LoadReport]) -> LoadReport:
+    """One report of several datasets, everything added up; its dataset is `*`."""
+    return LoadReport(
+        dataset="*",
+        sources=SourceCounts(**_sums([report.sources for report in reports], SourceCounts)),
+        records=RecordCounts(**_sums([report.records for report in reports], RecordCounts)),
+        defects=sum(report.defects for report in reports),
+        bytes=sum(report.bytes for report in reports),
+        seconds=round(sum(report.seconds for report in reports), 3),
+        problems=[problem for report in reports for problem in report.problems],
+    )
+
+
+def total_index(reports: Sequence[IndexReport]) -> IndexReport:
+    """One report of several datasets: figures added up, the furthest step, the largest drift; its dataset is `*`."""
+    return IndexReport(
+        dataset="*",
+        records=sum(report.records for report in reports),
+        embedded=sum(report.embedded for report in reports),
+        reused=sum(report.reused for report in reports),
+        failed=sum(report.failed for report in reports),
+        step=max((report.step for report in reports), key=by_reach.index, default="none"),
+        layout=None,
+        drift=max((report.drift for report in reports if report.drift is not None), default=None),
+        snapshot=None,
+        rows=sum(report.rows for report in reports),
+        seconds=IndexSeconds(**_sums([report.seconds for report in reports], IndexSeconds)),
+        shortened=sum(report.shortened for report in reports),
+    )
+
+
+def _counts(value: Any) -> list[tuple[str, Any]]:
+    return [(field.name.replace("_", " "), getattr(value, field.name)) for field in fields(value)]
+
+
+def _sums(values: Sequence[Any], kind: Any) -> dict[str, Any]:
+    return {field.name: sum(getattr(value, field.name) for value in values) for field in fields(kind)}
+
+
+def _row(what: str, n: int) -> Row:
+    return {"what": what, "is": f"{n:,}"}
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+# --- artifacts -------------------------------------------------------------------------------------------------
+
+
+def show_load(report: LoadReport) -> None:
+    """The load's report among the run's artifacts."""
+    key = artifact_key("load", report.dataset)
+    create_table_artifact(table=list(load_rows(report)), key=key, description=load_line(report))
+
+
+def show_index(report: IndexReport) -> None:
+    """The index's report among the run's artifacts."""
+    key = artifact_key("index", report.dataset)
+    create_table_artifact(table=list(index_rows(report)), key=key, description=index_line(report))
+
+
+def show_map(dataset: str, png: bytes, *, api: str, caption: str) -> None:
+    """The map as a picture, with the way to the real one."""
+    picture = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    text = (
+        f"![Map of {dataset}]({picture})\n\n{caption}\n\n"
+        f"[Open the map]({api}/atlas/{dataset}/), or, without WebGPU, [the light one]({api}/map/{dataset})."
+    )
+    create_markdown_artifact(text, key=artifact_key("map", dataset), description=f"The map of {dataset}")
+
+
+class ProgressBar:
+    """A progress artifact, made at the first call and moved on with each further one."""
+
+    def __init__(self, dataset: str) -> None:
+        self._key = artifact_key("progress", dataset)
+        self._id: UUID | None = None
+
+    def show(self, share: float, text: str) -> None:
+        """`share` of the work is done, from 0 to 1; `text` says the rest."""
+        percent = round(100 * min(max(share, 0.0), 1.0), 1)
+        if self._id is None:
+            made = create_progress_artifact(progress=percent, key=self._key, description=text)
+            self._id = made if isinstance(made, UUID) else None
+        else:
+            update_progress_artifact(artifact_id=self._id, progress=percent, description=text)
+
+
+def progress_text(step: str, done: int, total: int, per_s: float) -> str:
+    """How far a step is, how fast, and for how long yet.
+
+    >>> progress_text("embed", 500, 2_000, 100.0)
+    'embed: 500 of 2,000 records, 100 records/s, 15 s left'
+    """
+    text = f"{step}: {done:,} of {total:,} records"
+    if per_s <= 0 or done >= total:
+        return text
+    return f"{text}, {per_s:,.0f} records/s, {duration((total - done) / per_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it.
+
+    >>> duration(15), duration(150), duration(9000)
+    ('15 s', '3 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

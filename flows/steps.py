@@ -1,0 +1,268 @@
+"""The steps of `components/` as Prefect tasks: their names, their retries, and what is told while they run.
+
+Tasks run one after the other in the run's main thread, which is where a cancellation arrives. Each commits what it has
+done, so a stop costs seconds of work. A run has a few hundred tasks at most, however much it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import Task, exponential_backoff
+
+from components import wiring
+from components.contracts import IndexReport, LoadReport, Locator
+from components.errors import LeaseHeld, RunAtlasError, SourceError, TransientError, is_transient
+from components.indexing import EmbedPlan, EmbedTask, Indexing
+from components.loading import Loading, SourceOutcome
+from components.settings import EmbedSettings, Settings
+from components.store import Store
+from components.store.tables import RecordState
+from flows import show
+from flows.telling import Told
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+every = "*"  # stands for all datasets; none can be named so
+most_groups = 100  # of sources in a load; a task costs the server 40 ms and 20 KiB
+group_bytes = 16 << 20  # small sources are read together up to this much
+group_sources = 200
+longest_wait_s = 60.0  # that a service may ask for before another try
+
+
+# --- which datasets --------------------------------------------------------------------------------------------
+
+
+def known_datasets(settings: Settings, store: Store) -> list[str]:
+    """Names of all datasets that the settings or the store know."""
+    return sorted({*settings.datasets, *store.ledger.datasets()})
+
+
+def due(settings: Settings, store: Store) -> list[str]:
+    """Datasets in which so many records wait that an index is due."""
+    waiting = {name: store.records.count(id, RecordState.WAITING) for name, id in store.ledger.datasets().items()}
+    return [name for name, n in waiting.items() if n >= settings.dataset(name).index_threshold]
+
+
+def for_each(names: Iterable[str], do: Callable[[str], T]) -> list[T]:
+    """What `do` gives for each name; one that fails does not keep the others. Raises the first error in the end."""
+    given: list[T] = []
+    errors: list[RunAtlasError] = []
+    for name in names:
+        try:
+            given.append(do(name))
+        except LeaseHeld as held:
+            logger.info("%s", held)
+        except RunAtlasError as error:
+            logger.error("%s: %s", name, error)  # noqa: TRY400 - the first one is raised below
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return given
+
+
+# --- retries ---------------------------------------------------------------------------------------------------
+
+
+def another_try_may_help(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
+    """Did the task end in an error that may pass?"""
+    try:
+        state.result()
+    except Exception as error:  # noqa: BLE001
+        return is_transient(error)
+    return False
+
+
+def patiently(settings: EmbedSettings) -> dict[str, Any]:
+    """Options of a task that is tried again after transient errors, with doubling, jittered waits."""
+    if not settings.retries:
+        return {"retries": 0}
+    return {
+        "retries": settings.retries,
+        "retry_delay_seconds": exponential_backoff(settings.backoff_s),
+        "retry_jitter_factor": 0.3,
+        "retry_condition_fn": another_try_may_help,
+    }
+
+
+def is_last_try(retries: int) -> bool:
+    """Will the task that runs now not be tried again?"""
+    context = TaskRunContext.get()
+    return context is None or context.task_run.run_count > retries
+
+
+# --- load ------------------------------------------------------------------------------------------------------
+
+
+class Load:
+    """One load of one dataset: the work, what became of each source, and who is told."""
+
+    def __init__(self, loading: Loading, told: Told) -> None:
+        self.loading = loading
+        self.told = told
+        self.n_sources = 0
+        self.outcomes: dict[str, SourceOutcome] = {}
+
+
+def open_load(
+    settings: Settings, store: Store, told: Told, dataset: str, sources: Sequence[str], *, verify: bool
+) -> Load:
+    """A load of these sources, or of those that are known. Raises `BadSetting` for a name that no dataset can have."""
+    return Load(wiring.open_loading(settings, store, dataset, sources=sources, verify=verify), told)
+
+
+@task(name="discover", cache_policy=NO_CACHE)
+def discover(load: Load) -> list[list[Locator]]:
+    """The sources that may hold something new, in groups that are worth a task."""
+    found = load.loading.discover()
+    load.n_sources = len(found)
+    return by_size(found)
+
+
+@task(
+    name="read and persist",
+    task_run_name="read and persist {label}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(1.0),
+    retry_jitter_factor=0.3,
+    retry_condition_fn=another_try_may_help,
+)
+def read_and_persist(load: Load, group: Sequence[Locator], label: str) -> None:  # noqa: ARG001 - names the task run
+    """Read each source of the group on from where it was left; keep what is new. A further try goes on, not over."""
+    for locator in group:
+        if locator.location not in load.outcomes:
+            load.outcomes[locator.location] = load.loading.load_source(locator)
+            load.told("read and persist", len(load.outcomes), load.n_sources)
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def report_load(load: Load) -> LoadReport:
+    """What the load did, for the artifacts, the log and the run book. Raises `SourceError` if nothing could be read."""
+    report = load.loading.finish(load.outcomes.values())
+    load.told.report = asdict(report)
+    show.show_load(report)
+    logger.info("%s", show.load_line(report))
+    for problem in report.problems[: show.told_problems]:
+        logger.warning("%s: %s", problem.source, problem.reason)
+    sources = report.sources
+    if sources.failed and not sources.loaded + sources.resumed + sources.skipped + sources.not_ready:
+        raise SourceError(f"Nothing could be read. {report.problems[0].source}: {report.problems[0].reason}")
+    return report
+
+
+def by_size(locators: Sequence[Locator]) -> list[list[Locator]]:
+    """The locators in groups, order kept: a big source alone, small ones together, at most about a hundred groups."""
+    total = sum(locator.size_bytes for locator in locators)
+    most_bytes = max(group_bytes, total // most_groups)
+    most_sources = max(group_sources, -(-len(locators) // most_groups))
+    groups: list[list[Locator]] = []
+    filled = most_bytes
+    for locator in locators:
+        if filled + locator.size_bytes > most_bytes or len(groups[-1]) == most_sources:
+            groups.append([])
+            filled = 0
+        groups[-1].append(locator)
+        filled += locator.size_bytes
+    return groups
+
+
+def label_of(group: Sequence[Locator]) -> str:
+    """What a group of sources is called in the UI."""
+    first = group[0].key.replace("{", "(").replace("}", ")")
+    return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
+
+
+# --- index -----------------------------------------------------------------------------------------------------
+
+
+class Index:
+    """One index of one dataset: the work, under its lease, and who is told."""
+
+    def __init__(self, indexing: Indexing, told: Told, settings: Settings) -> None:
+        self.indexing = indexing
+        self.told = told
+        self.settings = settings
+
+
+@contextmanager
+def open_index(
+    settings: Settings, store: Store, told: Told, dataset: str, *, recompute: bool, retry_failed: bool
+) -> Iterator[Index]:
+    """An index that holds the dataset's lease. Raises `LeaseHeld` while another one does."""
+    with wiring.open_indexing(
+        settings,
+        store,
+        dataset,
+        recompute=recompute,
+        retry_failed=retry_failed,
+        progress=told,
+        should_stop=told.stopping.is_set,
+    ) as indexing:
+        yield Index(indexing, told, settings)
+
+
+@task(name="fetch unindexed", cache_policy=NO_CACHE)
+def fetch_unindexed(index: Index) -> EmbedPlan:
+    """The texts that have no vector yet, in batches of similar length."""
+    plan = index.indexing.plan()
+    logger.info(
+        "%s: %d records wait, %d of them have a vector; %d batches to embed.",
+        index.indexing.dataset,
+        plan.records,
+        plan.reused,
+        len(plan.tasks),
+    )
+    return plan
+
+
+def embed(index: Index, batch: EmbedTask) -> None:
+    """Embed and commit a batch, with another try after errors that may pass."""
+    options = patiently(index.settings.embed)
+    _embed.with_options(**options)(index, batch, label=f"{batch.no}, {len(batch.seqs)} texts")
+
+
+@task(name="embed", task_run_name="embed batch {label}", cache_policy=NO_CACHE)
+def _embed(index: Index, batch: EmbedTask, label: str) -> None:  # noqa: ARG001 - names the task run
+    """What is committed already is not embedded again; a text that fails alone at the last try is set aside."""
+    try:
+        index.indexing.embed(batch, is_last_try=is_last_try(index.settings.embed.retries))
+    except TransientError as error:
+        logger.warning("%s", error)
+        time.sleep(min(error.retry_after_s or 0.0, longest_wait_s))
+        raise
+
+
+@task(name="place", cache_policy=NO_CACHE)
+def place(index: Index) -> str:
+    """Fit a map, place on it, or draw it anew, as the data asks for; which of these it was."""
+    step = index.indexing.place()
+    logger.info("%s: placed by %s.", index.indexing.dataset, step)
+    return step
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(index: Index) -> None:
+    """Bring the output to what is placed: the next snapshot, if there is anything new."""
+    published = index.indexing.publish()
+    logger.info("%s: snapshot %s holds %d records.", index.indexing.dataset, published.snapshot, published.rows)
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def report_index(index: Index) -> IndexReport:
+    """What the index did, for the artifacts, the log and the run book."""
+    report = index.indexing.report()
+    index.told.report = asdict(report)
+    show.show_index(report)
+    logger.info("%s", show.index_line(report))
+    return report
