@@ -9,8 +9,12 @@ from __future__ import annotations
 from components.sources.formats import (
     autogen,
     chat,
+    claude_code,
+    codex,
+    generic,
     mini_swe_agent,
     nebius,
+    plain_text,
     reflexion,
     swe_agent,
     tau_bench,
@@ -20,6 +24,8 @@ from components.sources.formats import (
 from components.sources.formats.contract import Format
 
 FORMATS: tuple[Format, ...] = (
+    *claude_code.ROWS,
+    *codex.ROWS,
     *tau_bench.ROWS,
     *autogen.ROWS,
     *reflexion.ROWS,
@@ -29,4 +35,6 @@ FORMATS: tuple[Format, ...] = (
     *mini_swe_agent.ROWS,
     *swe_agent.ROWS,
     *chat.ROWS,
+    *generic.ROWS,
+    *plain_text.ROWS,
 )

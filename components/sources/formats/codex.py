@@ -1,0 +1,229 @@
+"""Codex CLI: rollout files, their legacy form with bare items, and what `codex exec --json` prints.
+
+A rollout line is `{timestamp, type, payload}`. `response_item` lines are the conversation; `event_msg` lines repeat
+them and are left out, but for errors. The legacy form and `exec --json` are read by their documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from components.contracts import Defect, Json, Skipped
+from components.sources.formats.content import json_text, text_of, timestamp, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+
+LINE_TYPES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
+EXEC_TYPES: Final = ("thread.", "turn.", "item.")
+ITEM_TYPES: Final = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "local_shell_call",
+        "local_shell_call_output",
+        "web_search_call",
+    }
+)
+ERRORS: Final = ("error", "stream_error")
+
+
+def recognises(head: Head) -> Verdict:
+    lines = [line for line in head.lines if isinstance(line, dict)]
+    if not lines:
+        return decline("no JSON lines")
+    rollout = sum("payload" in line and line.get("type") in LINE_TYPES for line in lines)
+    if rollout >= 0.6 * len(lines):
+        return accept(f"{rollout} of the first {len(lines)} lines have a payload and a type of Codex")
+    if lines[0].get("type") == "thread.started" and "thread_id" in lines[0]:
+        return accept("it begins with thread.started, as `codex exec --json` does")
+    if _is_legacy(lines):
+        return accept("a session line without type, then bare response items")
+    return decline("fewer than 60 % of its lines have a payload and a type of Codex")
+
+
+def _is_legacy(lines: list[dict[str, Any]]) -> bool:
+    first, rest = lines[0], lines[1:]
+    if "type" in first or not {"id", "timestamp"} <= first.keys() or not ({"instructions", "git"} & first.keys()):
+        return False
+    items = sum(line.get("type") in ITEM_TYPES or "record_type" in line for line in rest)
+    return bool(rest) and items >= 0.6 * len(rest)
+
+
+class Reader:
+    """Remembers the numbering, whether the model is writing, and the session's id, folder and model."""
+
+    def __init__(self, state: Json, _: Options) -> None:
+        state = state or {}
+        self.turns = Turns(iteration=state.get("iteration", 0), idx=state.get("idx", 0))
+        self.writing: bool = state.get("writing", False)
+        self.session: dict[str, Json] = dict(state.get("session", {}))
+
+    def state(self) -> Json:
+        turns = self.turns
+        return {"iteration": turns.iteration, "idx": turns.idx, "writing": self.writing, "session": self.session}
+
+    def read(self, item: Json) -> Iterable[Read]:
+        if not isinstance(item, dict):
+            return (Defect(offset=0, reason="the line is no object"),)
+        kind, when = item.get("type"), timestamp(item.get("timestamp"))
+        payload = item.get("payload")
+        if kind in LINE_TYPES:
+            if not isinstance(payload, dict):
+                return (Defect(offset=0, reason=f"the {kind} line has no payload"),)
+            return (self._line(str(kind), payload, when),)
+        if kind in ITEM_TYPES:
+            return (self._item(item, when),)
+        if isinstance(kind, str) and kind.startswith(EXEC_TYPES):
+            return self._printed(kind, item, when)
+        if kind == "error":
+            return (self._input("error", text_of(item.get("message")), when),)
+        if kind is None and "id" in item:  # the first line of a legacy file
+            return (self._session(item, when),)
+        return (Skipped(rule="line of another type"),)
+
+    # --- rollout lines ---
+
+    def _line(self, kind: str, payload: Mapping[str, Any], when: datetime | None) -> Read:
+        if kind == "response_item":
+            return self._item(payload, when)
+        if kind == "session_meta":
+            return self._session(payload, when)
+        if kind == "compacted":
+            return self._input("summary", text_of(payload.get("message")), when)
+        if kind == "turn_context":
+            if model := payload.get("model"):
+                self.session["model"] = model
+            return Skipped(rule="turn_context line")
+        if payload.get("type") in ERRORS:
+            return self._input("error", text_of(payload.get("message")) or json_text(payload), when)
+        return Skipped(rule="event_msg line")
+
+    def _session(self, meta: Mapping[str, Any], when: datetime | None) -> Read:
+        for key, name in (("id", "session_id"), ("cwd", "cwd"), ("model_provider", "model_provider")):
+            if value := meta.get(key):
+                self.session[name] = value
+        told = text_of(meta.get("base_instructions") or meta.get("instructions"))
+        return self._input("system", told, when) if told.strip() else Skipped(rule="session line without instructions")
+
+    # --- response items ---
+
+    def _item(self, item: Mapping[str, Any], when: datetime | None) -> Read:
+        kind = str(item.get("type"))
+        if kind == "message":
+            return self._message(item, when)
+        if kind == "reasoning":
+            text = text_of(item.get("summary")) or text_of(item.get("content"))
+            return self._output("reasoning", text, when, empty="encrypted reasoning")
+        if kind.endswith("_output"):
+            return self._result(item, when)
+        if kind.endswith("_call"):
+            name = item.get("name") or kind.removesuffix("_call")
+            arguments: Json = next((item[key] for key in ("arguments", "input", "action") if item.get(key)), None)
+            about = {"tool": name, "tool_call_id": item.get("call_id") or item.get("id")}
+            return self._output("tool_call", tool_call(name, arguments), when, about)
+        return Skipped(rule=f"{kind} item")
+
+    def _message(self, item: Mapping[str, Any], when: datetime | None) -> Read:
+        text, role = text_of(item.get("content")), item.get("role")
+        if role == "assistant":
+            return self._output("assistant", text, when)
+        return self._input("user" if role == "user" else "system", text, when, {"role": role} if role else {})
+
+    def _result(self, item: Mapping[str, Any], when: datetime | None) -> Read:
+        about: dict[str, Any] = {"tool_call_id": item.get("call_id")}
+        output, type = _unwrapped(item.get("output")), "tool_result"
+        if isinstance(output, dict):
+            metadata = output.get("metadata")
+            if isinstance(metadata, dict) and "exit_code" in metadata:
+                about["exit_status"] = metadata["exit_code"]
+            type = "error" if output.get("success") is False else type
+            output = output.get("output", output.get("content", output))
+        return self._input(type, text_of(output), when, about)
+
+    # --- codex exec --json ---
+
+    def _printed(self, kind: str, item: Mapping[str, Any], when: datetime | None) -> Iterable[Read]:
+        if kind == "thread.started":
+            self.session["session_id"] = item.get("thread_id")
+        if kind == "turn.failed":
+            return (self._input("error", text_of(_at(item, "error").get("message")), when),)
+        if kind != "item.completed":
+            return (Skipped(rule=f"{kind} line"),)
+        return tuple(self._completed(_at(item, "item"), when))
+
+    def _completed(self, item: Mapping[str, Any], when: datetime | None) -> Iterable[Read]:
+        kind = str(item.get("type") or item.get("item_type"))
+        if kind in ("agent_message", "assistant_message"):
+            yield self._output("assistant", text_of(item.get("text")), when)
+        elif kind == "reasoning":
+            yield self._output("reasoning", text_of(item.get("text")), when, empty="encrypted reasoning")
+        elif kind == "error":
+            yield self._input("error", text_of(item.get("message")), when)
+        elif kind == "command_execution":
+            yield self._output("tool_call", tool_call("command_execution", item.get("command")), when)
+            about = {"exit_status": item.get("exit_code")}
+            yield self._input("tool_result", text_of(item.get("aggregated_output")), when, about)
+        elif kind == "mcp_tool_call":
+            yield self._output("tool_call", tool_call(item.get("tool"), item.get("arguments")), when)
+            yield self._input("error" if item.get("error") else "tool_result", _mcp_result(item), when)
+        elif kind in ("file_change", "web_search", "todo_list"):
+            given: Json = next((item[key] for key in ("changes", "query", "items") if key in item), None)
+            yield self._output("tool_call", tool_call(kind, given), when)
+        else:
+            yield Skipped(rule=f"{kind} item")
+
+    # --- numbering ---
+
+    def _output(
+        self,
+        type: str,
+        text: str,
+        when: datetime | None,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        empty: str = "empty text",
+    ) -> Read:
+        """Something the model wrote: the first after an input begins an iteration, even when it can't be read."""
+        if not self.writing:
+            self.turns.respond()
+        self.writing = True
+        return self._event(type, text, when, extra, empty)
+
+    def _input(self, type: str, text: str, when: datetime | None, extra: Mapping[str, Any] | None = None) -> Read:
+        self.writing = False
+        return self._event(type, text, when, extra, "empty text")
+
+    def _event(self, type: str, text: str, when: datetime | None, extra: Mapping[str, Any] | None, empty: str) -> Read:
+        if not text.strip():
+            return Skipped(rule=empty)
+        return self.turns.event(type, text, when, {**self.session, **(extra or {})})
+
+
+def _unwrapped(output: Json) -> Json:
+    """The object that an output string holds, where it is one; older versions wrote `{"output": …, "metadata": …}`."""
+    if isinstance(output, str) and output.startswith('{"'):
+        try:
+            value = orjson.loads(output)
+        except orjson.JSONDecodeError:
+            return output
+        return value if isinstance(value, dict) and "output" in value else output
+    return output
+
+
+def _mcp_result(item: Mapping[str, Any]) -> str:
+    return text_of(item.get("error")) or text_of(item.get("result"))
+
+
+def _at(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = item.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+ROWS = (Format(name="codex", shape="lines", recognises=recognises, reader=Reader),)

@@ -1,0 +1,90 @@
+"""One item's bytes to a value: JSON as found in the wild, CSV rows, text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from components.contracts import Json
+
+MAX_FIELD_CHARS: Final = 1 << 30
+PADDING: Final = b"\x00\xef\xbb\xbf \t\r\n"  # NUL (holes left by a crash), byte order mark, blanks
+
+
+def json_values(line: bytes) -> Sequence[Json]:
+    """The JSON values on a line: none on a blank one, several where lone carriage returns part them.
+
+    What strict JSON refuses but people write is mended: NUL and BOM around the value, bytes that are no UTF-8, raw
+    control characters in strings, lone surrogates, NaN and Infinity (null). Raises `ValueError` with the reason.
+    """
+    try:
+        return (orjson.loads(line),)
+    except orjson.JSONDecodeError as error:
+        refused = error
+    bare = line.strip(PADDING)
+    if not bare:
+        return ()
+    if b"\r" in bare:
+        return [value for part in bare.split(b"\r") for value in json_values(part)]
+    if bare[0] not in b'{["' and not refused.doc:
+        raise ValueError("not JSON")
+    return (_lenient(bare),)
+
+
+def _lenient(raw: bytes) -> Json:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(text_from(raw), strict=False, parse_constant=_nothing)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def text_from(raw: bytes) -> str:
+    """The text of bytes that should be UTF-8: else Latin-1, or UTF-8 with marks where only a few bytes are wrong."""
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        mended = raw.decode("utf-8", "replace")
+    wrong = mended.count("\ufffd")
+    right = sum(1 for character in mended if ord(character) > 127) - wrong
+    return mended if right > wrong else raw.decode("latin-1")
+
+
+def csv_row(raw: bytes, delimiter: str) -> list[str]:
+    """The fields of one row. Raises `ValueError` with the reason."""
+    found = csv_rows(text_from(raw), delimiter, 1)
+    return found[0] if found else []
+
+
+def csv_rows(text: str, delimiter: str, n: int) -> list[list[str]]:
+    """The first `n` rows that are not blank. Raises `ValueError` with the reason."""
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    reader = csv.reader(io.StringIO(text.replace("\x00", ""), newline=""), delimiter=delimiter)
+    try:
+        return list(itertools.islice((row for row in reader if row), n))
+    except csv.Error as error:
+        raise ValueError(f"not a CSV row: {error}") from error
+
+
+def row_item(header: Sequence[str], fields: Sequence[str]) -> Mapping[str, Any]:
+    """A row as an object: empty fields are left out. Raises `ValueError` when it is longer than the header."""
+    if len(fields) > len(header):
+        raise ValueError(f"the row has {len(fields)} fields, the header {len(header)}")
+    return {name: field for name, field in zip(header, fields, strict=False) if field != ""}
