@@ -7,13 +7,18 @@ A new format is one pure file with a tuple `ROWS`, one import and one line here.
 from __future__ import annotations
 
 from components.sources.formats import (
+    atif,
     autogen,
     chat,
     claude_code,
     codex,
+    gemini_cli,
     generic,
+    inspect,
     mini_swe_agent,
     nebius,
+    openhands,
+    pi,
     plain_text,
     reflexion,
     swe_agent,
@@ -26,6 +31,11 @@ from components.sources.formats.contract import Format
 FORMATS: tuple[Format, ...] = (
     *claude_code.ROWS,
     *codex.ROWS,
+    *pi.ROWS,
+    *openhands.ROWS,
+    *atif.ROWS,
+    *inspect.ROWS,
+    *gemini_cli.ROWS,
     *tau_bench.ROWS,
     *autogen.ROWS,
     *reflexion.ROWS,

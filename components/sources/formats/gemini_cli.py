@@ -1,0 +1,202 @@
+"""Gemini CLI sessions: one JSON document that is rewritten as it grows, or (newer, by documentation) JSONL.
+
+A message of type `gemini` is a model response with its thoughts and its tool calls, which carry their own results. The
+JSONL shape writes a message again when a tool has finished; then only what it did not hold before is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final
+
+from components.contracts import Json, Skipped
+from components.sources.formats.content import json_text, text_of, timestamp, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import EMPTY, REPEATED, guarded, mostly, not_an_object
+
+BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
+TYPES: Final = {"user": "user", "gemini": "assistant", "info": "info", "error": "error", "warning": "warning"}
+FAILED: Final = frozenset({"error", "cancelled"})
+MAX_KNOWN: Final = 8  # messages whose parts are remembered, for when they are written again
+
+
+def _is_message(item: Json) -> bool:
+    if not isinstance(item, Mapping):
+        return False
+    kind = item.get("type")
+    return (
+        isinstance(kind, str) and kind in TYPES and "timestamp" in item and ("content" in item or "toolCalls" in item)
+    )
+
+
+def _is_header(item: Json) -> bool:
+    return isinstance(item, Mapping) and isinstance(item.get("sessionId"), str) and "projectHash" in item
+
+
+def _recognise(head: Head) -> Verdict:
+    document = head.document
+    messages = document.get("messages") if isinstance(document, Mapping) and "sessionId" in document else None
+    if isinstance(messages, list) and (mostly(messages, _is_message) or (not messages and _is_header(document))):
+        return accept("sessionId and messages of type user or gemini")
+    return decline("no sessionId beside messages of type user or gemini")
+
+
+def _recognise_lines(head: Head) -> Verdict:
+    lines = [line for line in head.lines if not _is_update(line)]
+    if lines and _is_header(lines[0]) and all(map(_is_message, lines[1:20])):
+        return accept("a header with sessionId and projectHash, then messages of type user or gemini")
+    return decline("no header with sessionId and projectHash on the first line")
+
+
+def _is_update(item: Json) -> bool:
+    return isinstance(item, Mapping) and ("$set" in item or "$rewindTo" in item)
+
+
+@dataclass(slots=True)
+class Session:
+    """The messages of one session in their order."""
+
+    turns: Turns = field(default_factory=Turns)
+    session: str = ""
+    open: str = ""  # the response that stands last
+    known: dict[str, list[str]] = field(default_factory=dict)  # message id -> digests of its parts
+
+    def read(self, item: Json, place: int = 0) -> Iterator[Read]:
+        """What one message, or one line of the JSONL shape, becomes."""
+        if not isinstance(item, Mapping):
+            yield not_an_object(place, item)
+        elif "type" not in item and (_is_header(item) or _is_update(item)):
+            self.session = str(item.get("sessionId") or self.session)
+            yield BOOKKEEPING
+        else:
+            yield from guarded(place, self._message(item))
+
+    def _message(self, message: Mapping[str, Json]) -> Iterator[Read]:
+        name, kind = str(message.get("id") or ""), message.get("type")
+        before = self.known.get(name) if name else None
+        if kind == "gemini":
+            if before is None or self.open != name:
+                self.turns.respond()
+            self.open = name
+        extra = self._extra(message)
+        parts = list(_parts(message))
+        seen: list[str] = []
+        for part in parts:
+            digest = blake2b(f"{part.type}\0{part.text}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+            seen.append(digest)
+            if before is not None and digest in before:
+                yield REPEATED
+            else:
+                when = part.when or timestamp(message.get("timestamp"))
+                yield self.turns.event(part.type, part.text, when, {**extra, **part.extra})
+        if not parts:
+            yield EMPTY
+        if name:
+            self.known = {**dict(list(self.known.items())[-MAX_KNOWN + 1 :]), name: [*(before or []), *seen]}
+
+    def _extra(self, message: Mapping[str, Json]) -> dict[str, Json]:
+        tokens = _mapping(message.get("tokens"))
+        found = {
+            "session": self.session,
+            "model": message.get("model"),
+            "tokens_in": tokens.get("input"),
+            "tokens_out": tokens.get("output"),
+        }
+        return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
+
+    def state(self) -> Json:
+        return [self.turns.iteration, self.turns.idx, self.session, self.open, self.known]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    type: str
+    text: str
+    when: datetime | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+def _parts(message: Mapping[str, Json]) -> Iterator[_Part]:
+    """A message's parts that can be read: thoughts, text, then each call with its result."""
+    for part in _all_parts(message):
+        if part.text and not part.text.isspace():
+            yield part
+
+
+def _all_parts(message: Mapping[str, Json]) -> Iterator[_Part]:
+    thoughts = message.get("thoughts")
+    for thought in thoughts if isinstance(thoughts, list) else ():
+        about = _mapping(thought)
+        said = [text_of(about.get(key)) for key in ("subject", "description")] if about else [text_of(thought)]
+        yield _Part("reasoning", "\n".join(filter(None, said)), timestamp(about.get("timestamp")))
+    kind = message.get("type")
+    yield _Part(TYPES.get(kind, kind) if isinstance(kind, str) and kind else "user", text_of(message.get("content")))
+    calls = message.get("toolCalls")
+    for call in calls if isinstance(calls, list) else ():
+        yield from _call(_mapping(call))
+
+
+def _call(call: Mapping[str, Json]) -> Iterator[_Part]:
+    name, when = call.get("name"), timestamp(call.get("timestamp"))
+    found = {"tool": name, "call_id": call.get("id"), "status": call.get("status")}
+    extra = {key: value for key, value in found.items() if isinstance(value, str)}
+    yield _Part("tool_call", tool_call(name, call.get("args")), when, extra)
+    status = call.get("status")
+    failed = isinstance(status, str) and status in FAILED
+    yield _Part("error" if failed else "tool_result", _result(call.get("result")), when, extra)
+
+
+def _result(result: Json) -> str:
+    parts = result if isinstance(result, list) else [result]
+    return "\n".join(text for part in parts if (text := _result_text(part)))
+
+
+def _result_text(part: Json) -> str:
+    response = _mapping(_mapping(part).get("functionResponse")).get("response")
+    if not isinstance(response, Mapping):
+        return text_of(part if response is None else response)
+    for key in ("output", "error"):
+        if isinstance(said := response.get(key), str):
+            return said
+    return json_text(response)
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _read(document: Json, _: Options) -> Iterator[Read]:
+    about = _mapping(document)
+    session = Session(session=str(about.get("sessionId") or ""))
+    messages = about.get("messages")
+    for place, message in enumerate(messages if isinstance(messages, list) else ()):
+        yield from session.read(message, place)
+    if not isinstance(messages, list):
+        yield not_an_object(0, document)
+
+
+@dataclass(slots=True)
+class _Lines:
+    session: Session
+
+    def read(self, item: Json) -> Iterable[Read]:
+        return self.session.read(item)
+
+    def state(self) -> Json:
+        return self.session.state()
+
+
+def _reader(state: Json, _: Options) -> _Lines:
+    if not state:
+        return _Lines(Session())
+    iteration, idx, session, last, known = state
+    return _Lines(Session(Turns(iteration=iteration, idx=idx), session, last, dict(known)))
+
+
+ROWS: tuple[Format, ...] = (
+    Format(name="gemini_cli", shape="document", recognises=_recognise, read=_read),
+    Format(name="gemini_cli", shape="lines", recognises=_recognise_lines, reader=_reader),
+)

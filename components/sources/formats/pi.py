@@ -1,0 +1,138 @@
+"""Sessions of the pi coding agent: JSONL, a header, then entries that only ever grow.
+
+Entries form a tree (a person may go back and branch off); they are read in the order they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from components.contracts import Json, Skipped
+from components.sources.formats.chat import Conversation
+from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.pieces import EMPTY, guarded, not_an_object
+
+BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
+SUMMARIES: Final = frozenset({"compaction", "branch_summary"})
+ENTRIES: Final = SUMMARIES | {
+    *("message", "model_change", "thinking_level_change", "custom", "custom_message", "label", "session_info"),
+}
+
+
+def _recognise(head: Head) -> Verdict:
+    first = head.lines[0] if head.lines else None
+    if not isinstance(first, Mapping) or first.get("type") != "session" or first.keys().isdisjoint(("cwd", "version")):
+        return decline("the first line is no session header with a cwd")
+    others = [line for line in head.lines[1:] if isinstance(line, Mapping)]
+    known = sum(isinstance(kind := line.get("type"), str) and kind in ENTRIES for line in others)
+    if known * 2 >= len(others):
+        return accept(f"a session header, then {known} entries such as message, compaction, model_change")
+    return decline("a session header, but entries of other types behind it")
+
+
+@dataclass(slots=True)
+class Session:
+    """The entries of one session; `extra` holds its id, from the header."""
+
+    turns: Turns = field(default_factory=Turns)
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    def read(self, entry: Json) -> Iterable[Read]:
+        if not isinstance(entry, Mapping):
+            return [not_an_object(0, entry)]
+        kind = entry.get("type")
+        if kind == "message":
+            return guarded(0, self._message(entry))
+        if kind == "session":
+            self.extra = {"session": entry["id"]} if isinstance(entry.get("id"), str) else {}
+            return [BOOKKEEPING]
+        if isinstance(kind, str) and kind in SUMMARIES:
+            return guarded(0, self._say("summary", text_of(entry.get("summary")), entry))
+        if kind == "custom_message":
+            return guarded(0, self._say("user", text_of(entry.get("content")), entry, name=entry.get("customType")))
+        return [BOOKKEEPING]
+
+    def _say(self, kind: str, text: str, entry: Mapping[str, Json], **more: Json) -> Iterator[Read]:
+        if not text or text.isspace():
+            yield EMPTY
+        else:
+            yield self.turns.event(kind, text, timestamp(entry.get("timestamp")), {**self.extra, **_plain(more)})
+
+    def _message(self, entry: Mapping[str, Json]) -> Iterator[Read]:
+        message = entry.get("message")
+        if not isinstance(message, Mapping):
+            yield not_an_object(0, message)
+            return
+        role = message.get("role")
+        if role == "assistant":
+            yield from self._response(message, entry)
+        elif role == "toolResult":
+            kind = "error" if message.get("isError") is True else "tool_result"
+            about = {"tool": message.get("toolName"), "call_id": message.get("toolCallId")}
+            yield from self._say(kind, text_of(message.get("content")), entry, **about)
+        elif role == "bashExecution":
+            about = {"tool": "bash", "role": role, "exit_code": message.get("exitCode")}
+            yield from self._say("tool_call", tool_call("bash", text_of(message.get("command"))), entry, **about)
+            yield from self._say("tool_result", text_of(message.get("output")), entry, **about)
+        elif role in ("branchSummary", "compactionSummary"):
+            yield from self._say("summary", text_of(message.get("summary")), entry)
+        else:
+            kind = (
+                "user" if role in ("user", "custom", "hookMessage") or not isinstance(role, str) or not role else role
+            )
+            yield from self._say(kind, text_of(message.get("content")), entry, name=message.get("customType"))
+
+    def _response(self, message: Mapping[str, Json], entry: Mapping[str, Json]) -> Iterator[Read]:
+        usage = _mapping(message.get("usage"))
+        about = _plain(
+            {
+                "model": message.get("model"),
+                "stop_reason": message.get("stopReason"),
+                "tokens_in": usage.get("input"),
+                "tokens_out": usage.get("output"),
+                "cost": _mapping(usage.get("cost")).get("total"),
+            }
+        )
+        conversation = Conversation(turns=self.turns, extra={**self.extra, **about})
+        chat = {"role": "assistant", "content": _renamed(message.get("content"))}
+        error = message.get("errorMessage")
+        failed = isinstance(error, str) and bool(error.strip())
+        for read in conversation.read(chat, when=timestamp(entry.get("timestamp"))):
+            if not (failed and read == EMPTY):
+                yield read
+        if failed:
+            yield from self._say("error", str(error), entry, **about)
+
+    def state(self) -> Json:
+        return [self.turns.iteration, self.turns.idx, dict(self.extra)]
+
+
+def _renamed(content: Json) -> Json:
+    """The blocks of pi under the names that chats use."""
+    if not isinstance(content, list):
+        return content
+    return [
+        {**block, "type": "tool_call"} if isinstance(block, Mapping) and block.get("type") == "toolCall" else block
+        for block in content
+    ]
+
+
+def _plain(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in values.items() if isinstance(value, str | int | float) and value != ""}
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _reader(state: Json, _: Options) -> Session:
+    if not state:
+        return Session()
+    iteration, idx, extra = state
+    return Session(turns=Turns(iteration=iteration, idx=idx), extra=extra)
+
+
+ROWS: tuple[Format, ...] = (Format(name="pi", shape="lines", recognises=_recognise, reader=_reader),)
