@@ -18,7 +18,7 @@ def prepared_text(record: Record, settings: TextSettings) -> str:
     >>> record = Record(id="0" * 32, timestamp=None, filename="a", text="Hello", iteration=0, idx_in_iteration=0,
     ...                 type="user", extra={"tool": "ls"})
     >>> prepared_text(record, TextSettings(fields=("extra.tool", "text"), field_prefixes={"text": "says "}))
-    'ls\\nsays Hello'
+    'ls\nsays Hello'
     """
     if settings == _plain:
         return record.text
@@ -36,8 +36,8 @@ def prepared_text(record: Record, settings: TextSettings) -> str:
 
 
 def digest(text: str) -> bytes:
-    """SHA-256 of a prepared text: with the model's identity it names a vector."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    """SHA-256 of a prepared text, cut to 16 bytes: with the model's identity it names a vector."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def settings_hash(settings: TextSettings) -> str:

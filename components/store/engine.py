@@ -116,8 +116,9 @@ class Database:
         """Insert those rows that break no unique constraint; returns how many."""
         if not rows:
             return 0
-        before = connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
-        return int(before.rowcount)
+        insert = self.insert(table).on_conflict_do_nothing()
+        done = connection.execute(insert, rows, execution_options={"preserve_rowcount": True})
+        return int(done.rowcount)
 
     def size_bytes(self) -> int:
         """What the database takes on disk, 0 where that can't be told."""

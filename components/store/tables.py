@@ -149,7 +149,7 @@ class Vector(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("model_id", "digest"),)
     id: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
     model_id: int = Field(foreign_key="model.id")
-    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # SHA-256 of the prepared text
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # of the prepared text
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 

@@ -1,0 +1,257 @@
+"""The store keeps its promises on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from databases import fresh_database, postgres_server
+
+from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
+from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
+from components.store import Store
+from components.store.ledger import SourceMoved
+from components.store.lease import Fence
+from components.store.migrate import upgrade
+from components.store.tables import RecordState
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'runatlas.db'}"
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as database:
+        yield database
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = Store(url, lease_ttl_s=0.5)
+    yield opened
+    opened.close()
+
+
+def record(text: str, iteration: int = 0, filename: str = "a.jsonl") -> Record:
+    return Record(
+        id=record_id(filename=filename, iteration=iteration, idx_in_iteration=0, type="user", text=text),
+        timestamp=datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC),
+        filename=filename,
+        text=text,
+        iteration=iteration,
+        idx_in_iteration=0,
+        type="user",
+        extra={"model": "m", "cost": 0.5},
+    )
+
+
+def batch(records: Sequence[Record], offset: int = 100, defects: Sequence[Defect] = ()) -> Batch:
+    cursor = Cursor(format="generic", offset=offset, size_bytes=offset, mtime_ns=2**62, inode=2**64 - 1)
+    return Batch(records=records, defects=defects, cursor=cursor, size_bytes=offset)
+
+
+def register(store: Store, key: str = "a.jsonl", root: str = "/logs") -> tuple[int, LedgerEntry]:
+    dataset_id = store.ledger.dataset_id("default", create=True)
+    assert dataset_id is not None
+    return dataset_id, store.ledger.register(dataset_id, Locator(location=f"{root}/{key}", key=key, root=root))
+
+
+def persist(store: Store, records: Sequence[Record], *, generation: int = 1, defects: Sequence[Defect] = ()) -> int:
+    dataset_id, entry = register(store)
+    kept = store.ledger.persist(
+        dataset_id, entry, batch(records, defects=defects), generation=generation, version=entry.version
+    )
+    return kept.new
+
+
+def texts(store: Store, *states: RecordState) -> list[str]:
+    dataset_id, _ = register(store)
+    return [s.record.text for rows in store.records.stream(dataset_id, *(states or tuple(RecordState))) for s in rows]
+
+
+def fence(store: Store) -> Fence:
+    return store.leases.acquire("index:default", "test")
+
+
+class TestLedger:
+    def test_records_come_back_as_they_were_given(self, store: Store) -> None:
+        given = record("naïve \N{SNOWMAN} text")
+        persist(store, [given])
+        dataset_id, _ = register(store)
+        assert store.records.by_id(dataset_id, given.id).record == given  # type: ignore[union-attr]
+
+    def test_the_same_batch_on_an_old_version_is_refused_whole(self, store: Store) -> None:
+        dataset_id, entry = register(store)
+        store.ledger.persist(dataset_id, entry, batch([record("one")]), generation=1, version=entry.version)
+        with pytest.raises(SourceMoved):
+            store.ledger.persist(dataset_id, entry, batch([record("two")]), generation=1, version=entry.version)
+        assert texts(store) == ["one"]
+
+    def test_a_new_generation_finds_what_is_there_and_adds_what_is_new(self, store: Store) -> None:
+        assert persist(store, [record("one"), record("two")]) == 2
+        assert persist(store, [record("two"), record("three")], generation=2) == 1
+        assert sorted(texts(store)) == ["one", "three", "two"]
+
+    def test_equal_records_of_one_source_are_each_kept(self, store: Store) -> None:
+        assert persist(store, [record("same")] * 3) == 3
+        assert persist(store, [record("same")] * 2) == 2  # the log went on with two more
+        assert persist(store, [record("same")] * 5, generation=2) == 0  # and was then read again whole
+        assert persist(store, [record("same")] * 6, generation=3) == 1
+
+    def test_replacing_marks_what_the_newest_generation_lacks_and_revives_what_returns(self, store: Store) -> None:
+        persist(store, [record("one"), record("two")])
+        persist(store, [record("two")], generation=2)
+        _, entry = register(store)
+        assert store.ledger.finish(entry, version=entry.version, generation=2, on_rewrite="replace") == 1
+        assert texts(store, RecordState.SUPERSEDED) == ["one"]
+        persist(store, [record("one"), record("two")], generation=3)
+        assert sorted(texts(store, RecordState.WAITING)) == ["one", "two"]
+
+    def test_a_defect_is_kept_once_and_goes_with_its_generation(self, store: Store) -> None:
+        defect = Defect(offset=7, reason="not JSON\0", excerpt="{\ud800")
+        persist(store, [], defects=[defect])
+        dataset_id, entry = register(store)
+        assert store.ledger.defects(dataset_id) == [
+            {"source": "a.jsonl", "offset": 7, "reason": "not JSON\ufffd", "excerpt": "{?"}
+        ]
+        persist(store, [record("mended")], generation=2)
+        store.ledger.finish(entry, version=entry.version + 1, generation=2, on_rewrite="keep")
+        assert store.ledger.defect_count(dataset_id) == 0
+
+    def test_the_same_path_under_two_roots_gets_two_keys(self, store: Store) -> None:
+        _, one = register(store, root="/logs/one")
+        _, two = register(store, root="/logs/two")
+        _, again = register(store, root="/logs/one")
+        assert (one.key, two.key, again.key) == ("a.jsonl", "two/a.jsonl", "a.jsonl")
+
+    def test_sources_given_by_hand_are_remembered_once(self, store: Store) -> None:
+        dataset_id, _ = register(store)
+        store.ledger.remember(dataset_id, ["/logs", "/more"])
+        store.ledger.remember(dataset_id, ["/more", "/logs"])
+        assert store.ledger.remembered(dataset_id) == ("/logs", "/more")
+
+
+class TestVectors:
+    def test_vectors_come_back_in_the_order_asked_for(self, store: Store) -> None:
+        vectors = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        model_id = store.vectors.model_id("test model", 8)
+        digests = [bytes([n]) * 32 for n in range(5)]
+        assert store.vectors.put(fence(store), model_id, digests, vectors) == 5
+        known = store.vectors.known(model_id, [*digests, b"x" * 32])
+        wanted = [known[digests[n]] for n in (3, 0, 3, 4)]
+        np.testing.assert_allclose(store.vectors.get(wanted, 8), vectors[[3, 0, 3, 4]], atol=1e-3)
+
+    def test_the_same_text_is_stored_once(self, store: Store) -> None:
+        held = fence(store)
+        model_id = store.vectors.model_id("test model", 2)
+        vector = np.array([[1.0, 0.0]], np.float32)
+        assert [store.vectors.put(held, model_id, [b"d" * 32], vector) for _ in range(2)] == [1, 0]
+        assert store.vectors.model_id("test model", 2) == model_id
+
+
+class TestLease:
+    def test_only_one_holds_it_until_it_is_given_back(self, store: Store) -> None:
+        held = fence(store)
+        with pytest.raises(LeaseHeld, match="index:default is held by test"):
+            fence(store)
+        store.leases.release(held)
+        assert fence(store).token == held.token + 1
+
+    def test_a_sleeper_that_lost_its_lease_can_write_no_more(self, store: Store) -> None:
+        sleeper = fence(store)
+        time.sleep(0.7)
+        assert store.leases.holder("index:default").is_stale
+        fence(store)
+        with pytest.raises(LeaseLost), sleeper.write():
+            pytest.fail("the sleeper got in")
+        assert not store.leases.renew(sleeper, "")
+
+    def test_of_many_that_want_it_at_once_one_gets_it(self, store: Store) -> None:
+        got: list[int] = []
+        refused: list[str] = []
+
+        def want() -> None:
+            try:
+                got.append(fence(store).token)
+            except LeaseHeld as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=want) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(got), len(refused)) == (1, 5)
+
+
+class TestSchema:
+    def test_the_migrations_make_just_the_tables_of_the_code(self, store: Store) -> None:
+        from alembic import command
+        from alembic.config import Config
+
+        from components.store.migrate import migrations
+
+        config = Config()
+        config.set_main_option("script_location", str(migrations))
+        with store.db.write() as connection:
+            config.attributes["connection"] = connection
+            command.check(config)  # raises on a difference
+
+    def test_a_database_of_a_newer_version_is_refused(self, store: Store) -> None:
+        with store.db.write() as connection:
+            connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+        with pytest.raises(SchemaTooNew, match="9999"):
+            upgrade(store.db)
+
+    def test_processes_that_start_together_migrate_once(self, url: str) -> None:
+        code = "import sys; from components.store import Store; Store(sys.argv[1]).status(); print('up')"
+        children = [
+            subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        for child in children:
+            out, err = child.communicate(timeout=60)
+            assert out == "up\n", err
+
+
+def test_a_vector_takes_less_than_1000_bytes(store: Store) -> None:
+    n = 5_000
+    vectors = np.random.default_rng(0).normal(size=(n, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    model_id = store.vectors.model_id("test model", 384)
+    before = store.db.size_bytes()
+    digests = [np.random.default_rng(i).bytes(16) for i in range(n)]
+    store.vectors.put(fence(store), model_id, digests, vectors)
+    assert (store.db.size_bytes() - before) / n <= 1_000
+
+
+def test_runs_tell_their_progress_and_their_end(store: Store) -> None:
+    store.runs.start("r1", "default", "index")
+    store.runs.progress("r1", "embed", 5, 10)
+    assert [(run.step, run.done, run.total) for run in store.runs.active("index")] == [("embed", 5, 10)]
+    store.runs.finish("r1", "done", report={"rows": 3})
+    assert store.runs.active() == []
+    assert store.runs.last("default", "index").report == {"rows": 3}  # type: ignore[union-attr]
+
+
+def test_a_run_that_fell_silent_has_crashed(store: Store) -> None:
+    store.runs.start("r1", "default", "index")
+    with store.db.write() as connection:
+        connection.execute(sa.text("update run set heartbeat_at = :then"), {"then": "2020-01-01 00:00:00.000000"})
+    assert store.runs.get("r1").state == "crashed"  # type: ignore[union-attr]
+    assert store.runs.active() == []
