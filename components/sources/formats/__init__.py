@@ -18,6 +18,7 @@ from components.sources.formats import (
     mini_swe_agent,
     nebius,
     openhands,
+    otel,
     pi,
     plain_text,
     reflexion,
@@ -25,10 +26,13 @@ from components.sources.formats import (
     tau_bench,
     tree_of_thought,
     web_agent,
+    zipkin,
 )
 from components.sources.formats.contract import Format
 
 FORMATS: tuple[Format, ...] = (
+    *otel.ROWS,
+    *zipkin.ROWS,
     *claude_code.ROWS,
     *codex.ROWS,
     *pi.ROWS,

@@ -77,4 +77,4 @@ def speaker(message: Mapping[str, Json], *, first: bool) -> tuple[str, str]:
     return "reasoning" if aside.startswith("thought") else "assistant", agent
 
 
-ROWS: Final = (Format(name="autogen", shape="document", recognises=recognises, read=read),)
+ROWS: Final = (Format(name="autogen_whowhen", shape="document", recognises=recognises, read=read),)

@@ -116,6 +116,6 @@ def end(document: Json) -> End:
 
 
 ROWS: Final = (
-    Format(name="nebius", shape="document", recognises=recognises, read=read, end=end),
-    Format(name="nebius", shape="lines", recognises=recognises, reader=_reader),
+    Format(name="nebius_swe_agent", shape="document", recognises=recognises, read=read, end=end),
+    Format(name="nebius_swe_agent", shape="lines", recognises=recognises, reader=_reader),
 )

@@ -125,7 +125,7 @@ def _message(kind: str, message: Mapping[str, Json]) -> Iterator[Piece]:
         if isinstance(thought := message.get(key), str) and thought.strip():
             yield Piece(type="reasoning", text=thought, timestamp=when)
             break
-    if kind == "tool_result":
+    if kind == "tool_result" and not _holds_results(message):
         failed = message.get("isError") is True or message.get("is_error") is True or message.get("error") is True
         yield from _text("error" if failed or message.get("status") == "error" else kind, _result(message), extra, when)
         return
@@ -137,6 +137,12 @@ def _message(kind: str, message: Mapping[str, Json]) -> Iterator[Piece]:
     else:
         yield from _text(kind, text_of(content), extra, when)
     yield from _calls(message, when)
+
+
+def _holds_results(message: Mapping[str, Json]) -> bool:
+    """Are the results of a tool message parts of their own, each with its type?"""
+    parts = message.get("parts") or message.get("content")
+    return isinstance(parts, list) and any(isinstance(part, Mapping) and part.get("type") in _RESULTS for part in parts)
 
 
 def _result(message: Mapping[str, Json]) -> str:
@@ -223,11 +229,19 @@ def _plain(part: Mapping[str, Json]) -> str:
 
 def _spelled(value: Json) -> str:
     """A tool's answer: text where it is text or content blocks, else canonical JSON."""
-    if isinstance(value, list) and all(isinstance(part, Mapping) and "type" in part for part in value):
+    if isinstance(value, Mapping) and _are_blocks(value.get("content")):  # an MCP server's answer
+        value = value["content"]
+    if _are_blocks(value):
         return text_of(value)
     if isinstance(value, str):
         return value
     return "" if value is None else json_text(value)
+
+
+def _are_blocks(value: Json) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(part, Mapping) and "type" in part for part in value)
+    )
 
 
 def _text(kind: str, text: str, extra: Mapping[str, Any], when: datetime | None = None) -> list[Piece]:
@@ -329,7 +343,7 @@ def key_of(piece: Piece) -> str:
 
 def _canonical(text: str) -> str:
     try:
-        return json_text(orjson.loads(text))
+        return _spelled(value) if isinstance(value := orjson.loads(text), Mapping | list) else text
     except (orjson.JSONDecodeError, RecursionError):
         return text
 

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reading import (
+    CORPUS,
+    DATA,
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    parsed_lines,
+    reads,
+    reads_file,
+    row_of,
+    rules,
+    strangers,
+    taker,
+)
+
+from components.contracts import Event
+from components.sources.formats.contract import Options
+from components.sources.formats.otel import ROWS, end_document, end_jaeger, identity
+from components.sources.formats.spans import MAX_RUNS, Span, SpanRuns, span_text
+
+KEYS = (
+    "resourceSpans", "scopeSpans", "spans", "resource", "attributes", "key", "value", "stringValue", "intValue",
+    "arrayValue", "kvlistValue", "values", "traceId", "spanId", "parentSpanId", "name", "startTimeUnixNano", "events",
+    "status", "code", "resourceLogs", "scopeLogs", "logRecords", "body", "eventName", "gen_ai.choice", "exception",
+    "gen_ai.input.messages", "gen_ai.operation.name", "chat", "execute_tool", "gen_ai.prompt.0.content", "role",
+    "parts", "content", "context", "trace_id", "span_id", "data", "operationName", "spanID", "tags", "logs", "fields",
+    "processes", "references", "gcp.vertex.agent.llm_request", "pydantic_ai.all_messages", "llm.input_messages.0.message",
+)  # fmt: skip
+
+
+def test_every_shape_becomes_the_records_of_its_runs() -> None:
+    check_golden(ROWS, "otel")
+
+
+def test_the_order_in_which_spans_arrive_does_not_matter_within_a_document() -> None:
+    document = orjson.loads((DATA / "otel" / "otlp_attributes.json").read_bytes())
+    there = events(reads(ROWS[0], document))
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"].reverse()
+    assert events(reads(ROWS[0], document)) == there
+
+
+def test_lines_are_read_on_from_any_place() -> None:
+    row = row_of(ROWS, "lines")
+    assert row.reader is not None
+    lines = parsed_lines((DATA / "otel" / "otlp_lines.jsonl").read_bytes())
+    whole = reads(row, lines)
+    for cut in range(len(lines) + 1):
+        first = row.reader(None, Options())
+        found = [read for line in lines[:cut] for read in first.read(line)]
+        second = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
+        assert found + [read for line in lines[cut:] for read in second.read(line)] == whole
+
+
+def test_two_calls_under_one_agent_are_two_iterations() -> None:
+    spans = [
+        Span(trace_id="t", span_id=str(n), parent_id="agent", name="chat", role="model", start_ns=n * 10**18)
+        for n in (1, 2)
+    ]
+    assert [event.iteration for event in events(SpanRuns().read(spans))] == [1, 2]
+
+
+def test_all_history_is_kept_on_request() -> None:
+    path = DATA / "otel" / "otlp_attributes.json"
+    found = reads_file(ROWS, path, Options(history="all"))
+    assert not rules(found)
+    assert len(events(found)) == len(reads_file(ROWS, path)) - 1  # all but the defect
+
+
+def test_a_trace_without_its_root_span_is_still_running() -> None:
+    document = orjson.loads((DATA / "otel" / "otlp_attributes.json").read_bytes())
+    assert end_document(document).mark
+    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[:] = [span for span in spans if isinstance(span, dict) and "parentSpanId" in span]
+    assert not end_document(document).mark
+    assert end_jaeger(orjson.loads((DATA / "otel" / "jaeger.json").read_bytes())).mark
+    assert not end_document({}).mark
+
+
+def test_ids_are_hex_however_they_are_spelled() -> None:
+    assert identity("5B8EFFF798038103D269B633813FC60C", 16) == identity("W47/95gDgQPSabYzgT/GDA==", 16)
+    assert identity("0000000000000000", 8) == identity(None, 8) == identity("", 8) == ""
+
+
+def test_a_span_text_sorts_its_attributes_and_leaves_messages_out() -> None:
+    attributes = {"z": 1, "gen_ai.input.messages": "long", "a": {"y": [True, None], "x": 2.5}}
+    text = span_text(service="s", operation="o", status="OK", duration_ms=5, attributes=attributes)
+    assert text == 's o OK in <10ms attributes: a={"x":2.5,"y":[true,null]} z=1'
+
+
+def test_what_a_reader_remembers_is_bounded() -> None:
+    runs = SpanRuns()
+    for n in range(MAX_RUNS * 3):
+        list(runs.read([Span(trace_id=f"{n:032x}", span_id="1", name="work", start_ns=10**18 + n)]))
+    assert len(runs.state()["runs"]) == MAX_RUNS
+
+
+@given(json_values(*KEYS))
+def test_no_json_makes_a_reader_raise(value: Any) -> None:
+    for row in ROWS:
+        reads(row, value if row.shape == "document" else [value])
+    end_document(value)
+    end_jaeger(value)
+
+
+@given(json_values(*KEYS), st.sampled_from(KEYS))
+def test_no_span_makes_a_reader_raise(value: Any, key: str) -> None:
+    attributes = [
+        {"key": key, "value": {"stringValue": value}},
+        {"key": "gen_ai.operation.name", "value": value},
+        value,
+    ]
+    span = {
+        "traceId": value,
+        "spanId": "1",
+        "name": value,
+        "attributes": attributes,
+        "events": [value],
+        "status": value,
+    }
+    record = {"body": value, "eventName": "gen_ai.user.message", "attributes": attributes}
+    document = {
+        "resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [{"spans": [span, value]}]}],
+        "resourceLogs": [{"scopeLogs": [{"logRecords": [record, value]}]}],
+    }
+    reads(ROWS[0], document)
+    jaeger = {"spanID": "1", "operationName": value, "tags": [{"key": key, "value": value}], "logs": [value]}
+    reads(ROWS[2], {"data": [{"spans": [jaeger, value], "processes": value}]})
+    reads(ROWS[0], [{"name": value, "context": {"trace_id": value, "span_id": value}, "attributes": {key: value}}])
+
+
+def _raw_spans(path: Any) -> list[dict[str, Any]]:
+    """All spans of a real file, found without the reader."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            if ("spanId" in value or "spanID" in value) and ("name" in value or "operationName" in value):
+                yield value
+            else:
+                for inner in value.values():
+                    yield from walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from walk(inner)
+
+    raw = path.read_bytes()
+    try:
+        return list(walk(orjson.loads(raw)))
+    except orjson.JSONDecodeError:
+        return list(walk(parsed_lines(raw)))
+
+
+def _files() -> list[Any]:
+    traces = [path for path in corpus("traces") if not path.name.startswith("zipkin")]
+    return corpus("agent-logs/otel_genai", "agent-logs/otel_genai_jaeger") + traces
+
+
+@pytest.mark.corpus
+def test_every_span_of_a_real_file_is_accounted_for() -> None:
+    for path in _files():
+        raw = {span.get("spanId") or span["spanID"] for span in _raw_spans(path)}
+        everything = events(reads_file(ROWS, path, Options(history="all")))
+        assert {event.extra["span_id"] for event in everything} == raw, path.name
+        found = reads_file(ROWS, path)
+        assert not defects(found)
+        told = {_said(event) for event in everything if event.type not in ("span", "error")}
+        kept = [_said(event) for event in events(found) if event.type not in ("span", "error")]
+        assert told == set(kept), path.name  # nothing that was said is lost
+        spans = Counter(event.text for event in events(found) if event.type == "span")
+        assert spans == Counter(event.text for event in everything if event.type == "span")
+        skipped = sum(rules(found).values()) - rules(found)["content not captured"]
+        assert len(events(found)) + skipped == len(everything)
+        check_places(found)
+
+
+def _said(event: Event) -> tuple[str, str, str]:
+    """Run, type and text, with JSON spelled in one way."""
+    start = event.text.find("{") if event.type == "tool_call" else 0
+    head, rest = event.text[:start], event.text[start:]
+    with suppress(orjson.JSONDecodeError):
+        rest = orjson.dumps(orjson.loads(rest), option=orjson.OPT_SORT_KEYS).decode()
+    return event.run, event.type, head + rest
+
+
+@pytest.mark.corpus
+def test_one_scenario_gives_the_same_messages_in_all_modes_of_telemetry() -> None:
+    """The samples hold the same runs with content in attributes, in log records, or in the vendor's attributes alone."""
+    for scenario in ("S1", "S2", "S4a", "S4b", "S5"):
+        told = []
+        for path in corpus("agent-logs/otel_genai"):
+            if path.name.startswith("adk_py") and path.name.endswith(f"__{scenario}.json"):
+                found = events(reads_file(ROWS, path))
+                told.append([(e.iteration, e.type, e.text) for e in found if e.type not in ("span", "error")])
+        assert len(told) == 4
+        assert all(sorted(each) == sorted(told[0]) for each in told), scenario
+
+
+@pytest.mark.corpus
+def test_no_message_is_given_twice() -> None:
+    """No run of these samples has the same thing said twice, so no text may come twice in one run."""
+    for path in corpus("agent-logs/otel_genai"):
+        found = [event for event in events(reads_file(ROWS, path)) if event.type not in ("span", "error")]
+        repeats = [said for said, n in Counter(map(_said, found)).items() if n > 1]
+        assert [said for said in repeats if not said[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))] == []
+
+
+@pytest.mark.corpus
+def test_no_file_of_another_kind_is_taken() -> None:
+    own = ("otel_genai", "otel_genai_jaeger")
+    assert [path.relative_to(CORPUS) for path in strangers(*own) if taker(ROWS, path)] == []
+    assert [path.name for path in corpus("traces") if path.name.startswith("zipkin") and taker(ROWS, path)] == []
+    for path in corpus("agent-logs/otel_genai", "agent-logs/otel_genai_jaeger"):
+        row = taker(ROWS, path)
+        assert row is not None
+        assert row.name == path.parent.name
