@@ -1,0 +1,114 @@
+"""Runs of our deployments, seen from outside: start one, find those that are at work, end those that were left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from components.settings import Settings
+from components.store import Store
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+tag = "runatlas"  # of all our deployments, see prefect.yaml
+
+
+async def start_run(
+    client: PrefectClient, deployment: str, parameters: Mapping[str, Any], *, tags: Sequence[str] = ()
+) -> UUID:
+    """The id of a run that a worker will take up; does not wait for it."""
+    from prefect.deployments import arun_deployment
+
+    run = await arun_deployment(
+        deployment, client=client, parameters=dict(parameters), timeout=0, as_subflow=False, tags=list(tags)
+    )
+    return run.id
+
+
+async def end_of(client: PrefectClient, run: UUID) -> State[Any]:
+    """The final state of a run, once it has one."""
+    while True:
+        state = (await client.read_flow_run(run)).state
+        if state is not None and state.is_final():
+            return state
+        await asyncio.sleep(0.5)
+
+
+async def load_when_changed(client: PrefectClient, dataset: str) -> UUID:
+    """The id of a load that will see what changed: one that has not begun yet, or a new one."""
+    from prefect.client.schemas.objects import StateType
+
+    for run in await _runs(client, "load", [StateType.SCHEDULED, StateType.PENDING]):
+        if run.parameters.get("dataset") in {dataset, "*"} and not run.parameters.get("sources"):
+            return UUID(str(run.id))
+    return await start_run(client, "load/load", {"dataset": dataset}, tags=["changed"])
+
+
+def watched_sources(settings: Settings, store: Store) -> dict[str, tuple[str, ...]]:
+    """Dataset -> its sources: those that the settings name, and those that were given to a load by hand."""
+    remembered = {name: store.ledger.remembered(number) for name, number in store.ledger.datasets().items()}
+    names = {*settings.datasets, *remembered}
+    return {name: (*settings.dataset(name).sources, *remembered.get(name, ())) for name in sorted(names)}
+
+
+async def at_work(client: PrefectClient, flow: str | None = None) -> list[FlowRun]:
+    """Runs that a worker has taken up and not finished, of all our flows or of one."""
+    from prefect.client.schemas.objects import StateType
+
+    return await _runs(client, flow, [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+
+
+async def _runs(client: PrefectClient, flow: str | None, states: Sequence[Any]) -> list[FlowRun]:
+    """Runs of our deployments in these states; those that a schedule plans for later are not among them."""
+    from prefect.client.schemas import filters
+
+    return await client.read_flow_runs(
+        flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=[flow])) if flow else None,
+        deployment_filter=filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[tag])),
+        flow_run_filter=filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states))),
+            expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        ),
+    )
+
+
+async def reconcile(client: PrefectClient) -> int:
+    """Marks runs as crashed that a dead executor left, and says how many. For a server of which no worker runs yet."""
+    from prefect.client.schemas.objects import State, StateType
+
+    left = await at_work(client)
+    for run in left:
+        state: State[Any] = State(
+            type=StateType.CRASHED, name="Crashed", message="runatlas was stopped hard meanwhile."
+        )
+        await client.set_flow_run_state(run.id, state, force=True)
+    return len(left)
+
+
+async def drain(client: PrefectClient, *, within_s: float, below: set[int] | None = None) -> None:
+    """Cancels what is at work, and returns when it has given up or the time is over.
+
+    A worker that just ends leaves its runs `Running` for ever. `below`: only runs of these processes.
+    """
+    from prefect.client.schemas.objects import State, StateType
+
+    async def left() -> list[FlowRun]:
+        return [run for run in await at_work(client) if below is None or _pid_of(run) in below]
+
+    for run in await left():
+        state: State[Any] = State(type=StateType.CANCELLING, name="Cancelling", message="runatlas is being stopped.")
+        await client.set_flow_run_state(run.id, state)
+    end = time.monotonic() + within_s
+    while time.monotonic() < end and await left():  # noqa: ASYNC110 - the server tells it nowhere else
+        await asyncio.sleep(0.3)
+
+
+def _pid_of(run: FlowRun) -> int | None:
+    number = (run.infrastructure_pid or "").rpartition(":")[2]
+    return int(number) if number.isdigit() else None
