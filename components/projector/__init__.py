@@ -27,7 +27,7 @@ __all__ = ["FittedMap", "open_projector", "placement", "read_folder", "warm_kern
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UmapProjector:
-    """Fits maps with umap-learn; compiled kernels are kept under `cache`."""
+    """Fits maps with umap-learn; compiled kernels that can't lie beside umap are kept under `cache`."""
 
     settings: ProjectSettings
     cache: Path

@@ -45,22 +45,19 @@ def displacement(old: Places, new: Places) -> float:
 
 
 def laid_over(places: Places, old: Places) -> Places:
-    """`places` (n, 2) shifted, turned, mirrored and scaled as a whole so that they lie closest to `old`.
+    """`places` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
 
     `old` has NaN in rows that were not on the old map; they follow the others. Least squares by singular values
     (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem").
     """
     known = np.isfinite(old).all(axis=1)
-    if known.sum() < 2:
+    if not known.any():
         return places
+    # a scaled map would keep the first map's size for ever, and grow denser than its curve allows
     here, there = places[known].astype(np.float64), old[known].astype(np.float64)
     centre, goal = here.mean(axis=0), there.mean(axis=0)
-    left, strengths, right = np.linalg.svd((here - centre).T @ (there - goal))
-    spread = ((here - centre) ** 2).sum()
-    if spread == 0.0 or strengths.sum() == 0.0:
-        return places
-    turn: NDArray[np.float64] = left @ right * (strengths.sum() / spread)
-    laid: Places = ((places - centre) @ turn + goal).astype(np.float32)
+    left, _, right = np.linalg.svd((here - centre).T @ (there - goal))
+    laid: Places = ((places - centre) @ (left @ right) + goal).astype(np.float32)
     return laid
 
 

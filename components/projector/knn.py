@@ -149,16 +149,18 @@ def unit(vectors: Vectors) -> Vectors:
 
     Raises `EmbeddingFailed` for the first that is not finite or not of about unit length.
     """
-    points = on_grid(vectors)
-    with np.errstate(invalid="ignore"):
-        length = np.sqrt(np.einsum("nd,nd->n", points, points)) / grid
+    scaled = np.empty(vectors.shape, np.float32)
+    for rows in _slices(len(vectors), 4_096):
+        points = on_grid(vectors[rows])
+        with np.errstate(invalid="ignore"):
+            length = np.sqrt(np.einsum("nd,nd->n", points, points)) / grid
         bad = np.flatnonzero(~(np.abs(length - 1.0) < 0.02))
-    if len(bad):
-        raise EmbeddingFailed(
-            f"Vector {bad[0]} has length {length[bad[0]]:.4g} and can't be placed on a map; vectors are of unit length. "
-            "Its model gave no usable vector for this text."
-        )
-    scaled: Vectors = (vectors / length[:, None]).astype(np.float32)
+        if len(bad):
+            raise EmbeddingFailed(
+                f"Vector {rows.start + bad[0]} has length {length[bad[0]]:.4g} and can't be placed on a map: vectors "
+                "have unit length. Its model gave no usable vector for this text; embed it again."
+            )
+        scaled[rows] = vectors[rows] / length[:, None]
     return scaled
 
 

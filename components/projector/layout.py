@@ -141,7 +141,7 @@ def read_folder(folder: Path) -> FittedMap:
     try:
         with np.load(folder / "layout.npz", allow_pickle=False) as file:
             arrays = dict(file)
-        vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
         lists, centroids = arrays["lists"], arrays["centroids"]
         whole = vectors.shape == (len(arrays["places"]), centroids.shape[1]) and len(lists) == len(vectors)
     except (OSError, ValueError, KeyError, EOFError) as error:
