@@ -34,7 +34,7 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     if scheme == "gguf":
         from components.embedders.llama import open_llama
 
-        return open_llama(uri, settings)
+        return open_llama(uri, settings, cache)
     if scheme:
         raise BadSetting(
             f"Model {_without_secrets(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hash://DIM, "

@@ -136,7 +136,7 @@ def _encoder(tensors: Mapping[str, NDArray[np.float32]], shape: BertShape, build
     x = _embeddings(tensors, shape, build)
     for prefix in _layers(shape):
         x = _layer(tensors, shape, build, x, prefix)
-    pooled = build.op("ReduceMean", x, axes=[1], keepdims=0)
+    pooled = _sum_over_tokens(build, x)
     build.nodes.append(helper.make_node("LpNormalization", [pooled], ["vectors"], axis=-1, p=2))
     graph = helper.make_graph(
         build.nodes,
@@ -147,6 +147,18 @@ def _encoder(tensors: Mapping[str, NDArray[np.float32]], shape: BertShape, build
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _sum_over_tokens(build: _Builder, x: str) -> str:
+    """Sums over the tokens; once normalised they are the means. A product with ones, since ONNX Runtime's ReduceMean
+    adds in another order when the batch holds one text alone, and so gives that text other last bits.
+    """
+    from onnx import numpy_helper
+
+    length = build.op("Slice", build.op("Shape", "ids"), build.integers(1), build.integers(2))
+    row = build.op("Concat", build.integers(1), length, axis=0)
+    ones = build.op("ConstantOfShape", row, value=numpy_helper.from_array(np.ones(1, np.float32)))
+    return str(build.op("Squeeze", build.op("MatMul", ones, x), build.integers(1)))
 
 
 def _layers(shape: BertShape) -> Iterator[str]:

@@ -165,7 +165,7 @@ def load(folder: Path, device: str, precision: str, threads: int) -> Any:
         from transformers.utils import logging
     except ImportError as error:
         raise BadSetting(f"{error}; pip install sentence-transformers, or choose all-MiniLM-L6-v2.") from error
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if threads:
         torch.set_num_threads(threads)
     try:
