@@ -17,6 +17,7 @@ from components.sources.formats import (
     inspect,
     mini_swe_agent,
     nebius,
+    openclaw,
     openhands,
     otel,
     pi,
@@ -31,6 +32,7 @@ from components.sources.formats import (
 from components.sources.formats.contract import Format
 
 FORMATS: tuple[Format, ...] = (
+    *openclaw.ROWS,
     *otel.ROWS,
     *zipkin.ROWS,
     *claude_code.ROWS,
