@@ -145,7 +145,8 @@ class Events:
         called = _mapping(event.get("tool_call_metadata"))
         exit_code = extras.get("exit_code", _mapping(extras.get("metadata")).get("exit_code"))
         text = text_of(event.get("content"))
-        yield from self._say(kind, text, event, tool=name, call_id=called.get("tool_call_id"), exit_code=exit_code)
+        tool = name if kind == "tool_result" else called.get("function_name")
+        yield from self._say(kind, text, event, tool=tool, call_id=called.get("tool_call_id"), exit_code=exit_code)
 
     # --- version 1 ---
 

@@ -1,0 +1,140 @@
+"""OpenHands: every event of every run once, in all of its shapes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from reading import (
+    DATA,
+    as_json,
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    reads,
+    reads_file,
+    row_of,
+    rules,
+    strangers,
+    taker,
+)
+
+from components.sources.formats import FORMATS
+from components.sources.formats.contract import Head, Options
+from components.sources.formats.openhands import ROWS
+
+LINES, DOCUMENT = row_of(ROWS, "lines"), row_of(ROWS, "document")
+WORDS = (
+    *("action", "observation", "args", "extras", "source", "history", "content", "thought", "message", "agent", "user"),
+    *("tool_call_metadata", "model_response", "choices", "kind", "ActionEvent", "MessageEvent", "ObservationEvent"),
+    *("llm_message", "id", "instance_id", "instruction", "error", "run", "finish", "condensation", "metadata", "issue"),
+)
+
+
+def test_golden_runs_become_their_records() -> None:
+    check_golden(ROWS, "openhands")
+
+
+def test_events_on_lines_read_as_the_list_does_wherever_the_reading_was_broken_off() -> None:
+    assert LINES.reader is not None
+    for name in ("events.json", "sdk_events.json"):
+        document = orjson.loads((DATA / "openhands" / name).read_bytes())
+        whole = as_json(reads(DOCUMENT, document))
+        for cut in range(len(document)):
+            first = LINES.reader(None, Options())
+            found = [read for event in document[:cut] for read in first.read(event)]
+            second = LINES.reader(orjson.loads(orjson.dumps(first.state())), Options())
+            found += [read for event in document[cut:] for read in second.read(event)]
+            assert as_json(found) == whole
+
+
+@pytest.mark.parametrize(
+    ("last", "over"),
+    [
+        ({"action": "finish", "args": {}}, True),
+        ({"observation": "agent_state_changed", "extras": {"agent_state": "error"}}, True),
+        ({"observation": "agent_state_changed", "extras": {"agent_state": "running"}}, False),
+        ({"action": "run", "args": {}}, False),
+    ],
+)
+def test_a_run_is_over_when_the_agent_says_so(last: Any, over: bool) -> None:
+    assert DOCUMENT.end([{"action": "message", "args": {}}, last]).mark is over
+
+
+def test_pairs_of_action_and_observation_are_laid_flat() -> None:
+    pair = [{"action": "run", "args": {"command": "ls"}}, {"observation": "run", "content": "a", "extras": {}}]
+    found = reads(LINES, [{"instance_id": "x", "instruction": "Do.", "history": [pair, pair]}])
+    assert [e.text for e in events(found)] == ["Do.", 'run {"command":"ls"}', "a", 'run {"command":"ls"}', "a"]
+
+
+@given(json_values(*WORDS))
+def test_no_json_makes_a_reader_raise(item: Any) -> None:
+    for row in ROWS:
+        row.recognises(Head(name="x", shape=row.shape, lines=[item], document=item))
+        row.end(item)
+        reads(row, [item, {"history": [item, item]}] if row.shape == "lines" else item)
+    reads(DOCUMENT, [item, {"action": "run", "args": item}, {"kind": "ActionEvent", "action": item, "id": item}])
+
+
+@pytest.mark.corpus
+def test_every_event_of_the_real_files_is_accounted_for() -> None:
+    for path in corpus("agent-logs/openhands"):
+        row = taker(FORMATS, path)
+        assert row is not None, path.name
+        assert row.name == "openhands", path.name
+        found = reads_file(ROWS, path)
+        check_places(found)
+        assert not defects(found)
+        raw = [orjson.loads(line) for line in path.read_bytes().splitlines()] if row.shape == "lines" else None
+        runs = [run["history"] for run in raw] if raw else [orjson.loads(path.read_bytes())]
+        made = Counter(e.type for e in events(found))
+        expected = Counter(kind for run in runs for event in run for kind in kinds(event))
+        assert rules(found)["state of the agent"] == expected.pop("state", 0)
+        assert rules(found)["recall of workspace knowledge"] == expected.pop("recall", 0)
+        assert rules(found)["empty message"] == expected.pop("empty", 0)
+        assert made == expected
+        said = {e.text for e in events(found)}
+        for event in (event for run in runs for event in run):
+            text = event.get("content") or event.get("args", {}).get("thought") or ""
+            assert not text.strip() or text in said or event.get("observation") in ("recall", "null", "think")
+
+
+def kinds(event: dict[str, Any]) -> list[str]:
+    """An independent account of what an event should become."""
+    if "observation" in event:
+        name = event["observation"]
+        if name in ("null", "agent_state_changed"):
+            return ["state"]
+        if name == "recall":
+            return ["recall"]
+        return ["empty"] if not event["content"].strip() else ["error" if name == "error" else "tool_result"]
+    name, args = event["action"], event["args"]
+    if name in ("change_agent_state", "recall"):
+        return ["recall" if name == "recall" else "state"]
+    if name in ("system", "message", "think"):
+        return [
+            {"system": "system", "think": "reasoning"}.get(name, {"agent": "assistant"}.get(event["source"], "user"))
+        ]
+    return ["assistant", "tool_call"] if args.get("thought", "").strip() else ["tool_call"]
+
+
+@pytest.mark.corpus
+def test_the_same_run_as_list_and_as_line_gives_the_same_records() -> None:
+    found = {path.name: events(reads_file(ROWS, path)) for path in corpus("agent-logs/openhands")}
+    listed, lined = found["events__from_A.json"], found["eval_output__multi_swe_bench_A.jsonl"]
+    first = [e for e in lined if e.run == lined[0].run]
+    assert [(e.iteration, e.idx_in_iteration, e.type, e.text) for e in listed] == [
+        (e.iteration, e.idx_in_iteration, e.type, e.text) for e in first
+    ]
+
+
+@pytest.mark.corpus
+def test_no_other_real_file_is_taken_for_openhands() -> None:
+    for path in strangers("openhands"):
+        assert taker(ROWS, path) is None, path
