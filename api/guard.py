@@ -29,7 +29,7 @@ page_policy = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 
-_ask_for_token = """<!doctype html><html lang="en"><meta charset="utf-8"><title>runatlas</title>
+_locked_page = """<!doctype html><html lang="en"><meta charset="utf-8"><title>runatlas</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/static/page.css">
 <main class="sheet narrow"><h1>runatlas</h1><p>This server asks for its token (RUNATLAS_API_TOKEN).</p>
 <form><input type="password" name="token" aria-label="token" autocomplete="current-password" autofocus>
@@ -135,7 +135,7 @@ def _page_or_style(path: str) -> Response | None:
     if path == "/static/page.css":
         return None
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": page_policy, **security_headers}
-    return HTMLResponse(_ask_for_token, 401, headers={"WWW-Authenticate": 'Bearer realm="runatlas"', **headers})
+    return HTMLResponse(_locked_page, 401, headers={"WWW-Authenticate": 'Bearer realm="runatlas"', **headers})
 
 
 def _bearer_is(headers: Headers, token: str) -> bool:

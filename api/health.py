@@ -34,6 +34,7 @@ class Probe(Generic[T]):
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
         self._asked_at = self._answered_at = 0.0
+        self._is_first = True
         self._task: asyncio.Task[None] | None = None
         self.value: T | None = None
         self.problem: str | None = "not asked yet"
@@ -47,7 +48,8 @@ class Probe(Generic[T]):
             self._task = asyncio.create_task(self._answer())
         if self._task is None:
             return
-        await asyncio.wait({self._task}, timeout=wait_s if self._answered_at else max(wait_s, start_waits_s))
+        patience_s, self._is_first = (start_waits_s if self._is_first else wait_s), False
+        await asyncio.wait({self._task}, timeout=patience_s)
         silent_s = time.monotonic() - self._asked_at
         if self._task is not None and silent_s > silent_after_s:
             self.problem = f"no answer for {silent_s:.0f} s"
@@ -139,7 +141,7 @@ class Monitor:
     def _read_store(self) -> StoreState:
         datasets = self._state.status()
         running = self._state.ask(lambda store: store.runs.active("load"))
-        last = {name: self._state.ask(lambda store, name=name: store.runs.last(name, "index")) for name in datasets}
+        last = self._state.ask(lambda store: {name: store.runs.last(name, "index") for name in datasets})
         return StoreState(
             datasets=datasets,
             loading=tuple(run.dataset for run in running),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -20,12 +20,12 @@ from api.prefect_client import Run
 from api.problems import Problem, without_places
 
 if TYPE_CHECKING:
+    from components.store import Store
     from components.store.runs import RunInfo
 
 router = APIRouter(tags=["runs"])
 
 every_dataset = "*"
-ended = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 
 class LoadRequest(BaseModel):
@@ -75,19 +75,36 @@ async def index(doors: Here, body: IndexRequest | None = None, idempotency_key: 
 @router.get("/runs/{flow_run_id}")
 async def run(doors: Here, flow_run_id: UUID) -> JSONResponse:
     """How a run is doing: state, progress in percent, and its report once it is done."""
-    noted, told = await asyncio.gather(
-        run_in_threadpool(doors.state.ask, lambda store: store.runs.get(str(flow_run_id))),
-        doors.prefect.read(flow_run_id),
-        return_exceptions=True,
-    )
+    noted, told = await asyncio.gather(_noted(doors, flow_run_id), _told(doors, flow_run_id))
     found = told if isinstance(told, Run) else None
-    book = None if isinstance(noted, BaseException) else noted
-    if found is None and book is None:
+    lines = noted if isinstance(noted, dict) else {}
+    if found is None and not lines:
         for failure in (told, noted):
-            if isinstance(failure, BaseException):
+            if isinstance(failure, Problem):
                 raise failure
         raise Problem(404, "unknown-run", f"There is no run {flow_run_id}. POST /load and POST /index answer with ids.")
-    return JSONResponse(run_json(str(flow_run_id), found, book))
+    return JSONResponse(run_json(str(flow_run_id), found, lines))
+
+
+async def _told(doors: Doors, id: UUID) -> Run | Problem | None:
+    """What Prefect knows of the run, or why it can't say."""
+    try:
+        return await doors.prefect.read(id)
+    except Problem as problem:
+        return problem
+
+
+async def _noted(doors: Doors, id: UUID) -> dict[str, RunInfo] | Problem:
+    """What the run itself wrote down, by dataset: one line, or several where it went through all datasets."""
+
+    def lines(store: Store) -> dict[str, RunInfo]:
+        ids = [str(id), *(f"{id}/{name}" for name in store.ledger.datasets())]
+        return {line.dataset: line for line in map(store.runs.get, ids) if line is not None}
+
+    try:
+        return await run_in_threadpool(doors.state.ask, lines)
+    except Problem as problem:
+        return problem
 
 
 # --- joining -------------------------------------------------------------------------------------------------------
@@ -144,24 +161,26 @@ def _joined_detail(flow: str, joined: Run, parameters: dict[str, Any]) -> str:
 # --- reports -------------------------------------------------------------------------------------------------------
 
 
-def run_json(id: str, found: Run | None, book: RunInfo | None) -> dict[str, Any]:
+def run_json(id: str, found: Run | None, lines: Mapping[str, RunInfo]) -> dict[str, Any]:
     """A run as `/runs/{id}` tells it, from what Prefect knows and from what the run itself wrote down."""
-    dataset = book.dataset if book else str(found.parameters.get("dataset", "default")) if found else "default"
-    started = (found.started if found else None) or (book.started_at if book else None)
+    book = next(iter(lines.values())) if len(lines) == 1 else None
+    dataset = book.dataset if book else str(found.parameters.get("dataset", "default")) if found else every_dataset
+    started = (found.started if found else None) or min((line.started_at for line in lines.values()), default=None)
     finished = (found.ended if found else None) or (book.finished_at if book else None)
+    steps = {name: line.step for name, line in lines.items() if line.finished_at is None}
+    errors = [f"{name}: {without_places(line.error)}" for name, line in lines.items() if line.error]
     return {
         "flow_run_id": id,
-        "flow": found.flow if found else book.kind if book else None,
+        "flow": found.flow if found else next((line.kind for line in lines.values()), None),
         "name": found.name if found else None,
         "dataset": dataset,
         "state": found.state if found else book.state.capitalize() if book else None,
-        "state_type": found.type if found else None,
         "message": without_places(found.message) if found else None,
-        "progress": progress(found, book),
-        "step": book.step if book and book.finished_at is None else None,
-        "report": book.report if book else None,
-        "error": without_places(book.error) if book and book.error else None,
-        "created_by": found.created_by or None if found else None,
+        "progress": progress(found, list(lines.values())),
+        "step": next(iter(steps.values()), None),
+        "report": report(lines),
+        "error": "; ".join(errors) or None,
+        "created_by": (found.created_by or None) if found else None,
         "started": started.isoformat() if started else None,
         "finished": finished.isoformat() if finished else None,
         "url": found.url if found else None,
@@ -169,11 +188,29 @@ def run_json(id: str, found: Run | None, book: RunInfo | None) -> dict[str, Any]
     }
 
 
-def progress(found: Run | None, book: RunInfo | None) -> int:
+def progress(found: Run | None, lines: Sequence[RunInfo]) -> int:
     """Percent: 0 until it begins, 100 when it has done what it should."""
-    if (found and found.type == "COMPLETED") or (book and book.state == "done"):
+    if (found and found.type == "COMPLETED") or (lines and all(line.state == "done" for line in lines)):
         return 100
-    return percent(book.step, book.done, book.total) if book else 0
+    shares = [100 if line.finished_at else percent(line.step, line.done, line.total) for line in lines]
+    return min(99, sum(shares) // len(shares)) if shares else 0
+
+
+def report(lines: Mapping[str, RunInfo]) -> Any:
+    """The run's report without absolute paths; a run through several datasets has one for each."""
+    reports = {name: _without_places(line.report) for name, line in lines.items() if line.report is not None}
+    return next(iter(reports.values())) if len(lines) == 1 and reports else ({"datasets": reports} if reports else None)
+
+
+def _without_places(value: Any) -> Any:
+    match value:
+        case str():
+            return without_places(value)
+        case dict():
+            return {key: _without_places(inner) for key, inner in value.items()}
+        case list():
+            return [_without_places(inner) for inner in value]
+    return value
 
 
 def links(id: str, dataset: str) -> dict[str, str]:

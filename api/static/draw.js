@@ -5,7 +5,7 @@ precision highp float;
 in float x, y, time;
 in uint type, source, cluster, fresh, hit;
 uniform vec2 centre, scale, timeFilter;
-uniform float size, alpha, timeSpan;
+uniform float size, standout, alpha, timeSpan;
 uniform int mode, searching, onlyFresh, emphasised;
 uniform sampler2D palette;
 out vec4 colour;
@@ -23,7 +23,7 @@ void main() {
   float dim = searching == 1 && hit == 0u ? 0.13 : 1.0;
   colour = vec4(ink.rgb, alpha * dim);
   ring = emphasised;
-  gl_PointSize = size * (emphasised == 1 ? 1.35 : 1.0) + (emphasised == 1 ? 5.0 : 0.0);
+  gl_PointSize = size + (emphasised == 1 ? standout : 0.0);
   if (emphasised == 1) colour.a = 1.0;
   gl_Position = vec4((vec2(x, y) - centre) * scale, 0.0, 1.0);
 }`;
@@ -31,17 +31,18 @@ const fragment = `#version 300 es
 precision highp float;
 in vec4 colour;
 flat in int ring;
-uniform float size;
+uniform float size, standout;
 uniform vec3 accent;
 out vec4 result;
 void main() {
   vec2 p = gl_PointCoord * 2.0 - 1.0;
-  float full = ring == 1 ? size * 1.35 + 5.0 : size;
+  float full = ring == 1 ? size + standout : size;
   float d = length(p) * full * 0.5, edge = full * 0.5;
   float cover = clamp(edge - d + 0.5, 0.0, 1.0);
   if (cover <= 0.0) discard;
   vec3 rgb = colour.rgb;
-  if (ring == 1 && d > edge - 1.8) rgb = accent;
+  float line = 0.3 * standout + 0.2;
+  if (ring == 1) rgb = mix(rgb, accent, clamp(d - (edge - line) + 0.5, 0.0, 1.0));
   result = vec4(rgb, colour.a * cover);
 }`;
 const floats = ["x", "y", "time"], bytes = ["type", "source", "cluster", "fresh", "hit"];
@@ -122,6 +123,7 @@ class GlDrawer {
     gl.uniform2f(at.scale, (2 * view.scale) / view.width, (2 * view.scale) / view.height);
     gl.uniform2f(at.timeFilter, ...look.timeFilter);
     gl.uniform1f(at.size, dot.size);
+    gl.uniform1f(at.standout, look.standout * look.ratio);
     gl.uniform1f(at.alpha, dot.alpha);
     gl.uniform1f(at.timeSpan, look.timeSpan);
     gl.uniform1i(at.mode, modes.indexOf(look.mode));

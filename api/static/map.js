@@ -100,9 +100,9 @@ function showMessage(title, text) {
 
 function showState(now) {
   const { summary } = page;
-  const parts = summary || now.rows ? [`${(now.rows ?? 0).toLocaleString()} records`, `snapshot ${now.snapshot}`, ago(now.created)] : ["no snapshot yet"];
-  if (now.waiting && !now.indexing) parts.push(`${now.waiting.toLocaleString()} waiting`);
-  $("#state").textContent = parts.filter(Boolean).join(" · ");
+  const count = `${(now.rows ?? 0).toLocaleString()} records`;
+  $("#count").textContent = now.waiting && !now.indexing ? `${count}, ${now.waiting.toLocaleString()} waiting` : count;
+  $("#state").textContent = summary || now.snapshot ? `snapshot ${now.snapshot} · ${ago(now.created)}` : "no snapshot yet";
   $("#work").hidden = !now.indexing;
   if (now.indexing) {
     $("#work span").textContent = `indexing${now.step ? `: ${now.step}` : ""}`;
@@ -201,7 +201,8 @@ function showFresh() {
   const { fresh, since } = page.summary;
   $("#fresh").hidden = !fresh;
   if (!fresh) page.onlyFresh = false;
-  $("#fresh span").textContent = `${fresh.toLocaleString()} new since snapshot ${since}`;
+  $("#fresh span").title = `records that snapshot ${since} did not have`;
+  $("#fresh span").textContent = `${fresh.toLocaleString()} new since #${since}`;
   $("#fresh button").ariaPressed = String(page.onlyFresh);
 }
 
@@ -240,10 +241,17 @@ function frame(moving) {
   if (moving && last) page.most = now - last > 40 ? Math.max(30000, page.most / 1.6) : now - last < 22 ? Math.min(2e6, page.most * 1.15) : page.most;
   last = moving ? now : 0;
   const ratio = Math.min(devicePixelRatio || 1, 2);
-  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, hasFresh: Boolean(page.summary?.fresh), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
+  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, hasFresh: Boolean(page.summary?.fresh), standout: standout(), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
   if (page.points) drawer.draw(view, look, moving ? page.most : Infinity);
   else drawer.draw(view, look, 0);
   if (page.points) drawOverlay(overlay.getContext("2d"), view, { ...paint, ratio, ...page });
+}
+
+// Few points may stand out much, many only a little: extra diameter in pixels.
+function standout() {
+  const { summary, query, found } = page;
+  const share = (query ? found.length : (summary?.fresh ?? 0)) / Math.max(summary?.rows ?? 1, 1);
+  return share < 0.02 ? 5 : share < 0.1 ? 3.5 : 2.2;
 }
 
 function resize() {

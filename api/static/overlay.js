@@ -12,25 +12,26 @@ export function drawOverlay(context, view, scene) {
   if (scene.selected >= 0) ring(context, view, scene, scene.selected, 9, 2.4);
 }
 
-function drawPath(context, view, { points, path, ink, selected }) {
-  const n = path.length;
-  context.lineWidth = 1.4;
-  context.lineJoin = "round";
-  for (let k = 1; k < n; k++) {
+// The steps around the one that is read stand out, what follows it more than what led to it; the rest is a trace.
+function drawPath(context, view, { points, path, ink, accent, selected }) {
+  const here = Math.max(0, path.indexOf(selected));
+  context.lineCap = "round";
+  for (let k = 1; k < path.length; k++) {
+    const near = Math.exp(-Math.abs(k - 0.5 - here) / 5);
     const from = view.toScreen(points.x[path[k - 1]], points.y[path[k - 1]]);
     const to = view.toScreen(points.x[path[k]], points.y[path[k]]);
     const middle = [(from[0] + to[0]) / 2 + (to[1] - from[1]) * 0.08, (from[1] + to[1]) / 2 - (to[0] - from[0]) * 0.08];
-    context.strokeStyle = css(ink, 0.16 + 0.5 * (k / n));
+    context.strokeStyle = css(k > here ? accent : ink, Math.max(path.length > 60 ? 0.05 : 0.12, 0.85 * near));
+    context.lineWidth = 1 + 1.2 * near;
     context.beginPath();
     context.moveTo(...from);
     context.quadraticCurveTo(...middle, ...to);
     context.stroke();
   }
-  context.fillStyle = css(ink, 0.85);
+  context.fillStyle = css(ink, 0.7);
   for (const row of path) {
-    if (row === selected) continue;
     context.beginPath();
-    context.arc(...view.toScreen(points.x[row], points.y[row]), 2.2, 0, 7);
+    context.arc(...view.toScreen(points.x[row], points.y[row]), 1.6, 0, 7);
     context.fill();
   }
 }
