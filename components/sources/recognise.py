@@ -155,7 +155,7 @@ def _shown(opened: Opened, name: str, limits: Limits) -> list[Shown]:
         members = [member.name for member in zips.listing(opened).members]
         return [Shown(kind="archive", head=Head(name=name, shape="archive", members=members))]
     start = opened.start(TEXT_BYTES)
-    if not start.strip(parsing.PADDING):
+    if not start.strip():
         raise UnknownFormat("The file is empty.")
     if start.startswith(parquet.MAGIC):
         return [

@@ -38,9 +38,9 @@ def recognises(head: Head) -> Verdict:
 
 
 def _is_record(row: Mapping[str, Json]) -> bool:
-    if not isinstance(row.get("text"), str):
-        return False
-    return "iteration" in row or "idx_in_iteration" in row or ("type" in row and "timestamp" in row)
+    if "iteration" in row or "idx_in_iteration" in row:
+        return row.get("text") is not None
+    return isinstance(row.get("text"), str) and "type" in row and "timestamp" in row
 
 
 class Reader:
