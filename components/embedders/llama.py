@@ -77,14 +77,12 @@ def start(server: Path, model: Path, settings: EmbedSettings) -> tuple[subproces
     port = _free_port()
     command = [str(server), "--model", str(model), "--embedding", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--threads", str(settings.threads)] if settings.threads else []
-    said = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
-    try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
-    except OSError as error:
-        said.close()
-        raise BadSetting(f"llama-server at {server} can't be started: {error}") from error
-    _wait(child, port, said)
-    said.close()
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+        except OSError as error:
+            raise BadSetting(f"llama-server at {server} can't be started: {error}") from error
+        _wait(child, port, said)
     return child, port
 
 
