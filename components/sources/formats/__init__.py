@@ -15,6 +15,8 @@ from components.sources.formats import (
     gemini_cli,
     generic,
     inspect,
+    langfuse,
+    langsmith,
     mini_swe_agent,
     nebius,
     openclaw,
@@ -32,6 +34,8 @@ from components.sources.formats import (
 from components.sources.formats.contract import Format
 
 FORMATS: tuple[Format, ...] = (
+    *langsmith.ROWS,
+    *langfuse.ROWS,
     *openclaw.ROWS,
     *otel.ROWS,
     *zipkin.ROWS,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from components.contracts import Json
-from components.sources.formats.content import tool_call
+from components.sources.formats.content import json_text, tool_call
 from components.sources.formats.pieces import GENERATED, Piece, pieces_of
 from components.sources.formats.spans import Role
 
@@ -76,8 +76,8 @@ def told_by(role: Role, name: str, attributes: Mapping[str, Json], notes: Sequen
 
 
 def _history(attributes: Mapping[str, Json]) -> list[Piece]:
-    whole = _messages(attributes.get("pydantic_ai.all_messages") or attributes.get("all_messages_events"), "user")
-    return _joined(_messages(attributes.get("gen_ai.system_instructions"), "system"), whole)
+    whole = messages_in(attributes.get("pydantic_ai.all_messages") or attributes.get("all_messages_events"), "user")
+    return _joined(messages_in(attributes.get("gen_ai.system_instructions"), "system"), whole)
 
 
 def _first(places: Iterable[list[Piece]], noted: list[Piece]) -> list[Piece]:
@@ -125,18 +125,24 @@ def _answer(result: Json) -> Json:
     return parsed if wrapped or not isinstance(result, str) else result
 
 
+USUAL_KEYS: Final = (
+    *("input", "question", "query", "prompt", "user_input"),
+    *("output", "answer", "result", "response", "text"),
+)
+
+
 # --- messages in attributes -----------------------------------------------------------------------------------------
 
 
 def _inputs(attributes: Mapping[str, Json], role: Role) -> Iterator[list[Piece]]:
-    system = _messages(attributes.get("gen_ai.system_instructions"), "system")
-    yield _joined(system, _messages(attributes.get("gen_ai.input.messages"), "user"))
+    system = messages_in(attributes.get("gen_ai.system_instructions"), "system")
+    yield _joined(system, messages_in(attributes.get("gen_ai.input.messages"), "user"))
     yield _indexed(attributes, "gen_ai.prompt.")
     yield _indexed(attributes, "llm.input_messages.")
     yield _vertex_request(attributes.get("gcp.vertex.agent.llm_request"))
     if role == "model":
-        yield _messages(attributes.get("input.value"), "user")
-        yield _messages(attributes.get("traceloop.entity.input"), "user")
+        yield messages_in(attributes.get("input.value"), "user")
+        yield messages_in(attributes.get("traceloop.entity.input"), "user")
 
 
 def _joined(system: list[Piece], messages: list[Piece]) -> list[Piece]:
@@ -144,16 +150,16 @@ def _joined(system: list[Piece], messages: list[Piece]) -> list[Piece]:
 
 
 def _outputs(attributes: Mapping[str, Json], role: Role) -> Iterator[list[Piece]]:
-    yield _messages(attributes.get("gen_ai.output.messages"), "assistant")
+    yield messages_in(attributes.get("gen_ai.output.messages"), "assistant")
     yield _indexed(attributes, "gen_ai.completion.", "assistant")
     yield _indexed(attributes, "llm.output_messages.", "assistant")
     yield _vertex_response(attributes.get("gcp.vertex.agent.llm_response"))
     if role == "model":
-        yield _messages(attributes.get("output.value"), "assistant")
-        yield _messages(attributes.get("traceloop.entity.output"), "assistant")
+        yield messages_in(attributes.get("output.value"), "assistant")
+        yield messages_in(attributes.get("traceloop.entity.output"), "assistant")
 
 
-def _messages(value: Json, role: str) -> list[Piece]:
+def messages_in(value: Json, role: str) -> list[Piece]:
     """Messages as a JSON text or already structured: a list, one message, or an answer that holds some."""
     value = _parsed(value)
     if isinstance(value, Mapping):
@@ -163,8 +169,19 @@ def _messages(value: Json, role: str) -> list[Piece]:
     return pieces_of(value, role)
 
 
+def spoken(value: Json, role: str) -> list[Piece]:
+    """The messages in a model's input or output; where none are found, the text of an object's usual key, or its JSON."""
+    value = _parsed(value)
+    if found := messages_in(value, role):
+        return found
+    if not isinstance(value, Mapping) or not value:
+        return []
+    usual = next((text for key in USUAL_KEYS if isinstance(text := value.get(key), str) and text.strip()), None)
+    return pieces_of(usual or json_text(value), role)
+
+
 def _held(answer: Mapping[str, Json]) -> Json:
-    for key in ("messages", "choices", "output", "generations", "candidates"):
+    for key in ("messages", "choices", "output", "generations", "candidates", "prompts"):
         if isinstance(found := answer.get(key), list):
             return found
     return answer
@@ -283,9 +300,9 @@ def _noted(notes: Sequence[Note]) -> tuple[list[Piece], list[Piece], int]:
             asked = asked or _first(_inputs(note.attributes, "model"), [])
             answered = answered or _first(_outputs(note.attributes, "model"), [])
         elif note.name == "gen_ai.content.prompt":
-            asked += _messages(note.attributes.get("gen_ai.prompt"), "user")
+            asked += messages_in(note.attributes.get("gen_ai.prompt"), "user")
         elif note.name == "gen_ai.content.completion":
-            answered += _messages(note.attributes.get("gen_ai.completion"), "assistant")
+            answered += messages_in(note.attributes.get("gen_ai.completion"), "assistant")
         elif note.name == "gen_ai.choice":
             answered += _choice(note)
         else:
@@ -296,7 +313,7 @@ def _noted(notes: Sequence[Note]) -> tuple[list[Piece], list[Piece], int]:
 def _choice(note: Note) -> list[Piece]:
     body = note.body if isinstance(note.body, Mapping) else note.attributes
     message = body.get("message", body)
-    pieces = _messages(message, "assistant")
+    pieces = messages_in(message, "assistant")
     return [
         piece if piece.type in GENERATED or piece.type != "user" else Piece(type="assistant", text=piece.text)
         for piece in pieces

@@ -110,8 +110,9 @@ def _unwrapped(message: Mapping[str, Json]) -> Mapping[str, Json]:
         return {"role": name, **kwargs} if name in ROLES else kwargs
     if isinstance(data := message.get("data"), Mapping) and "content" in data and "content" not in message:
         return {"type": message.get("type"), **data} if "role" not in data else data
-    if isinstance(inner := message.get("message"), Mapping) and "role" in inner and "content" not in message:
-        return inner
+    inner = message.get("message")
+    if isinstance(inner, Mapping) and "content" not in message and {"role", "kwargs", "content"} & inner.keys():
+        return _unwrapped(inner)
     content = message.get("content")
     if isinstance(content, Mapping) and isinstance(content.get("parts"), list):  # a Gemini log record
         return {**content, "role": content.get("role") or message.get("role")}
@@ -132,11 +133,10 @@ def _message(kind: str, message: Mapping[str, Json]) -> Iterator[Piece]:
     content = message.get("parts") if isinstance(message.get("parts"), list) else message.get("content")
     if content is None and isinstance(message.get("text"), str):
         content = message["text"]
-    if isinstance(content, list):
-        yield from _parts(kind, content, extra, when)
-    else:
-        yield from _text(kind, text_of(content), extra, when)
-    yield from _calls(message, when)
+    found = list(_parts(kind, content, extra, when)) if isinstance(content, list) else []
+    yield from found if isinstance(content, list) else _text(kind, text_of(content), extra, when)
+    if not any(piece.type == "tool_call" for piece in found):  # LangChain spells the calls of a block list twice
+        yield from _calls(message, when)
 
 
 def _holds_results(message: Mapping[str, Json]) -> bool:
@@ -154,6 +154,9 @@ def _result(message: Mapping[str, Json]) -> str:
 
 def _calls(message: Mapping[str, Json], when: datetime | None) -> Iterator[Piece]:
     calls = message.get("tool_calls")
+    more = message.get("additional_kwargs")
+    if not calls and isinstance(more, Mapping) and "additional_kwargs" not in more:
+        yield from _calls(more, when)
     for call in calls if isinstance(calls, list) else ():
         yield from _call(call, when)
     if isinstance(call := message.get("function_call"), Mapping):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from components.contracts import Event, Json, Skipped
+from components.contracts import Defect, Event, Json, Skipped
 from components.sources.formats.content import EPOCH, json_text, timestamp
 from components.sources.formats.contract import Read, Turns
 from components.sources.formats.pieces import GENERATED, REPEATED, Piece, Said, key_of
@@ -201,6 +201,9 @@ class SpanRuns:
     def read(self, spans: Iterable[Span]) -> Iterator[Read]:
         batch: dict[tuple[str, ...], Span] = {}
         for span in spans:
+            if not (span.trace_id or span.span_id or span.name or span.role == "log"):
+                yield Defect(offset=0, reason="a span without trace id, span id and name")
+                continue
             key = (span.trace_id, span.span_id or str(id(span)), span.name, span.kind, span.service, str(span.start_ns))
             if key in batch:
                 yield REPEATED_SPAN
@@ -338,10 +341,13 @@ class _Moment:
 
 
 def _moments(spans: Iterable[Span]) -> Iterator[_Moment]:
-    """When something happens: each span begins; an answer or a result comes at its end, a failure when it happens."""
+    """When something happens: each span begins; an answer or a result comes at its end, a failure when it happens.
+
+    What comes at the end of a span that has none stands last.
+    """
     for span in spans:
         start = _last if span.start_ns is None else span.start_ns
-        end = start if span.end_ns is None else max(span.end_ns, start)
+        end = _last if span.end_ns is None else max(span.end_ns, start)
         yield _Moment(start, _BEGIN, span)
         for failure in _failures(span):
             yield _Moment(min(max(failure.at_ns or end, start), end), _FAIL, span, failure)
