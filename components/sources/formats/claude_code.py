@@ -78,7 +78,7 @@ class Reader:
             return self._one(item, "summary", text_of(item.get("summary")))
         if kind == "system":
             return self._system(item)
-        if kind in NO_CONVERSATION:
+        if isinstance(kind, str) and kind in NO_CONVERSATION:
             return (Skipped(rule=f"{kind} line"),)
         if kind == "result":  # printed by `claude -p`: the last answer once more
             return (Skipped(rule="result line"),)

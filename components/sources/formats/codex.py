@@ -38,7 +38,7 @@ def recognises(head: Head) -> Verdict:
     lines = [line for line in head.lines if isinstance(line, dict)]
     if not lines:
         return decline("no JSON lines")
-    rollout = sum("payload" in line and line.get("type") in LINE_TYPES for line in lines)
+    rollout = sum("payload" in line and _kind(line) in LINE_TYPES for line in lines)
     if rollout >= 0.6 * len(lines):
         return accept(f"{rollout} of the first {len(lines)} lines have a payload and a type of Codex")
     if lines[0].get("type") == "thread.started" and "thread_id" in lines[0]:
@@ -52,8 +52,13 @@ def _is_legacy(lines: list[dict[str, Any]]) -> bool:
     first, rest = lines[0], lines[1:]
     if "type" in first or not {"id", "timestamp"} <= first.keys() or not ({"instructions", "git"} & first.keys()):
         return False
-    items = sum(line.get("type") in ITEM_TYPES or "record_type" in line for line in rest)
+    items = sum(_kind(line) in ITEM_TYPES or "record_type" in line for line in rest)
     return bool(rest) and items >= 0.6 * len(rest)
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 class Reader:
@@ -72,19 +77,19 @@ class Reader:
     def read(self, item: Json) -> Iterable[Read]:
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the line is no object"),)
-        kind, when = item.get("type"), timestamp(item.get("timestamp"))
+        kind, when = _kind(item), timestamp(item.get("timestamp"))
         payload = item.get("payload")
         if kind in LINE_TYPES:
             if not isinstance(payload, dict):
                 return (Defect(offset=0, reason=f"the {kind} line has no payload"),)
-            return (self._line(str(kind), payload, when),)
+            return (self._line(kind, payload, when),)
         if kind in ITEM_TYPES:
             return (self._item(item, when),)
-        if isinstance(kind, str) and kind.startswith(EXEC_TYPES):
+        if kind.startswith(EXEC_TYPES):
             return self._printed(kind, item, when)
         if kind == "error":
             return (self._input("error", text_of(item.get("message")), when),)
-        if kind is None and "id" in item:  # the first line of a legacy file
+        if not kind and "id" in item:  # the first line of a legacy file
             return (self._session(item, when),)
         return (Skipped(rule="line of another type"),)
 

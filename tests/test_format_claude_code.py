@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from reading import (
+    CORPUS,
+    check_golden,
+    check_places,
+    corpus,
+    defects,
+    events,
+    json_values,
+    reads,
+    reads_file,
+    rules,
+    strangers,
+    taker,
+)
+from shelf import Shelf, loaded
+
+from components.sources.formats.claude_code import ROWS, Reader
+from components.sources.formats.contract import Options
+
+FOLDERS = ("agent-logs/claude_code", "agent-logs/claude_code_entire", "agent-logs/claude_code_growing")
+KEYS = ("type", "user", "assistant", "message", "content", "uuid", "isSidechain", "parentUuid", "thinking", "tool_use")
+
+
+def test_a_session_becomes_its_records() -> None:
+    check_golden(ROWS, "claude_code")
+
+
+def test_a_response_spread_over_lines_and_loads_is_one_iteration() -> None:
+    lines = [
+        {"type": "assistant", "uuid": str(n), "message": {"id": "m", "content": [{"type": "text", "text": str(n)}]}}
+        for n in range(4)
+    ]
+    first = Reader(None, Options())
+    places = [(e.iteration, e.idx_in_iteration) for line in lines[:2] for e in events(first.read(line))]
+    second = Reader(orjson.loads(orjson.dumps(first.state())), Options())
+    places += [(e.iteration, e.idx_in_iteration) for line in lines[2:] for e in events(second.read(line))]
+    assert places == [(1, 0), (1, 1), (1, 2), (1, 3)]
+
+
+def test_the_memory_of_sub_agents_stays_small() -> None:
+    reader = Reader(None, Options())
+    reader.read({"type": "user", "uuid": "u", "isSidechain": False, "message": {"content": "go"}})
+    for n in range(5_000):
+        parent = f"s{n - 1}" if n else None
+        line = {"type": "user", "uuid": f"s{n}", "parentUuid": parent, "isSidechain": True, "message": {"content": "x"}}
+        assert events(reader.read(line))[0].run == "s0"
+    assert len(orjson.dumps(reader.state())) < 20_000
+
+
+@given(json_values(*KEYS), json_values(*KEYS))
+def test_no_json_makes_the_reader_raise(value: object, message: object) -> None:
+    odd = [value, {"type": "assistant", "isSidechain": True, "message": message, "uuid": value}]
+    odd += [{"type": "user", "message": {"content": value, "id": message}}, {"type": "system", "content": value}]
+    odd += [{"type": "user", "message": {"content": [value, {"type": "tool_result", "content": message}]}}]
+    reads(ROWS[0], odd)
+
+
+@pytest.mark.corpus
+def test_every_block_of_a_real_session_is_accounted_for() -> None:
+    for path in corpus(*FOLDERS):
+        expected = 0
+        said = []
+        for line in path.read_bytes().splitlines():
+            item = orjson.loads(line)
+            content = item["message"]["content"] if item["type"] in ("user", "assistant") else None
+            expected += len(content) if isinstance(content, list) else 1
+            blocks = content if isinstance(content, list) else [{"text": content}] if content else []
+            said += [text for b in blocks if (text := b.get("text") or b.get("thinking"))]
+        found = reads_file(ROWS, path)
+        assert len(events(found)) + rules(found).total() == expected, path.name
+        assert defects(found) == []
+        texts = {event.text for event in events(found)}
+        assert [text for text in said if text.strip() and text not in texts] == []
+        check_places(found)
+
+
+@pytest.mark.corpus
+def test_loading_a_growing_session_is_loading_its_last_state(tmp_path) -> None:
+    sessions: dict[str, list] = {}
+    for path in corpus("agent-logs/claude_code_growing"):
+        sessions.setdefault(path.name.partition("__")[0], []).append(path)
+    for name, snapshots in sessions.items():
+        growing = tmp_path / f"{name}.jsonl"
+        shelf = Shelf()
+        for snapshot in snapshots:
+            before = dict(shelf.records)
+            growing.write_bytes(snapshot.read_bytes())
+            assert shelf.load(growing).action == ("resume" if before else "read")
+            assert {id: shelf.records[id] for id in before} == before
+        last = Shelf(key=growing.name)
+        last.load(snapshots[-1])
+        assert shelf.records == last.records
+        assert not shelf.defects
+
+
+@pytest.mark.corpus
+def test_most_records_of_real_sessions_carry_a_time() -> None:
+    for path in corpus(*FOLDERS):
+        records = loaded(path).records.values()
+        assert sum(record.timestamp is not None for record in records) >= 0.8 * len(records), path.name
+
+
+@pytest.mark.corpus
+def test_no_file_of_another_kind_is_taken() -> None:
+    own = ("claude_code", "claude_code_entire", "claude_code_growing", "partial")
+    assert [path.relative_to(CORPUS) for path in strangers(*own) if taker(ROWS, path)] == []
