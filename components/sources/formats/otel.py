@@ -218,14 +218,15 @@ def _payloads(document: Json) -> Iterator[Mapping[str, Json]]:
             yield inner if isinstance(inner, Mapping) and _is_otlp(inner) else item
 
 
+OTLP_KEYS: Final = ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs")
+
+
 def _is_otlp(item: Json) -> bool:
     if not isinstance(item, Mapping):
         return False
     if isinstance(inner := item.get("trace"), Mapping):
-        return _is_otlp(inner)
-    if any(
-        isinstance(item.get(key), list) for key in ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs")
-    ):
+        item = inner
+    if any(isinstance(item.get(key), list) for key in OTLP_KEYS):
         return True
     batches = item.get("batches")
     return isinstance(batches, list) and any(_scopes(batch) for batch in batches)
