@@ -14,7 +14,7 @@ from components.errors import BadSetting, NotReady, UnknownFormat, Unreadable
 from components.sources import parquet, parsing, zips
 from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import FORMATS
-from components.sources.formats.contract import Format, Head
+from components.sources.formats.contract import Format, Head, Verdict, decline
 from components.sources.lines import Piece, lines
 from components.sources.opener import Opened
 
@@ -92,11 +92,18 @@ def recognise(
     for format_name in dict.fromkeys(row.name for row in FORMATS):
         for one in shown:
             for row in _asked(format_name, one):
-                verdict = row.recognises(one.head)
+                verdict = _verdict(row, one.head)
                 if verdict.accepted:
                     return Recognition(format=row, shown=one, reason=verdict.reason, declined=declined)
                 declined[format_name] = verdict.reason
     raise UnknownFormat("No format recognises it. " + _told(shown, declined))
+
+
+def _verdict(row: Format, head: Head) -> Verdict:
+    try:
+        return row.recognises(head)
+    except Exception as error:  # noqa: BLE001 - the formats' door: odd content must not keep others from being asked
+        return decline(f"it could not look at it: {type(error).__name__}: {error}")
 
 
 def _told(shown: Sequence[Shown], declined: Mapping[str, str]) -> str:
@@ -134,7 +141,7 @@ def _as_wanted(shown: Sequence[Shown], wanted: str) -> Recognition:
     if not candidates:
         shapes = " or ".join(sorted({row.shape for row in _rows_of(wanted)}))
         raise UnknownFormat(f"It can't be read as {wanted}, which comes as {shapes}. " + _told(shown, {}))
-    accepted = next(((row, one) for row, one in candidates if row.recognises(one.head).accepted), candidates[0])
+    accepted = next(((row, one) for row, one in candidates if _verdict(row, one.head).accepted), candidates[0])
     return Recognition(format=accepted[0], shown=accepted[1], reason=f"the format {wanted} was asked for")
 
 
