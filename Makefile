@@ -1,0 +1,21 @@
+# The bare call does what CI does, in the environment of PYTHON.
+PYTHON ?= python3
+
+.PHONY: check lint types test slow bench
+check: lint types test slow
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types:
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest
+
+slow:  # what takes more than a few seconds, a browser, or real logs beside the checkout
+	$(PYTHON) -m pytest -m 'slow or browser or corpus or campaign'
+
+bench:
+	$(PYTHON) -m benchmarks
