@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew, TransientError
@@ -122,9 +123,10 @@ def _message(item: Mapping[str, Any]) -> str:
 
 def _http_problem(error: StarletteHTTPException, request: Request) -> Problem:
     phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    allowed = Headers(headers=dict(error.headers or {})).get("allow", "see GET /docs")
     details = {
         404: f"There is nothing at {request.url.path}. GET / lists the datasets, GET /docs every call.",
-        405: f"{request.method} is not possible here; allowed: {(error.headers or {}).get('allow', 'see GET /docs')}.",
+        405: f"{request.method} is not possible here; allowed: {allowed}.",
     }
     detail = details.get(error.status_code, str(error.detail))
     return Problem(error.status_code, phrase, detail, headers=error.headers or {})

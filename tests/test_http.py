@@ -1,0 +1,525 @@
+"""The HTTP door: what it answers, whom it answers, and what it never says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from browser import free_port
+from httpx import Client
+from prometheus_client.parser import text_string_to_metric_families
+from served import served
+
+from api.guard import host_may_be_ours
+from api.health import percent
+from api.http import create_app
+from api.map_data import source_groups
+from api.problems import without_places
+from api.routes_runs import joinable
+from components.pipeline import Pipeline
+from components.settings import Settings, load_settings
+from components.snapshots import open_snapshot
+
+evil = "<img src=x onerror=alert(1)>"
+
+
+def line(run: str, n: int) -> str:
+    kinds = ("user", "assistant", "tool_call", "error")
+    text = f"{('Please', 'Sure,', 'grep', 'Traceback')[n % 4]} step {n} of {run}: the (weird) thing {evil if n == 3 else n}"
+    item = {
+        "type": kinds[n % 4],
+        "text": text,
+        "timestamp": f"2026-01-0{1 + n % 5}T10:00:{n:02d}Z",
+        "iteration": n // 4,
+    }
+    return json.dumps(item) + "\n"
+
+
+def write_run(folder: Path, run: str, n: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{run}.jsonl").write_text("".join(line(run, i) for i in range(n)), "utf-8")
+
+
+def settings_at(home: Path, **more: Any) -> Settings:
+    """Settings with the hash model; nothing listens where Prefect should be unless `more` says so."""
+    nobody = {"port": free_port()}
+    return load_settings(home=home, model="hash://384", **{"load": {"quiet_s": 0}, "prefect": nobody, **more})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A dataset of two snapshots: run `a` in the first, `a` and `b` in the second."""
+    root = tmp_path_factory.mktemp("http")
+    settings = settings_at(root / "home")
+    with Pipeline(settings) as pipeline:
+        write_run(root / "logs", "a", 40)
+        pipeline.load([str(root / "logs")])
+        pipeline.index()
+        write_run(root / "logs", "b", 12)
+        pipeline.load()
+        pipeline.index()
+    return settings
+
+
+@pytest.fixture(scope="module")
+def client(world: Settings) -> Iterator[Client]:
+    with served(create_app(world)) as opened:
+        yield opened
+
+
+def logs(settings: Settings) -> Path:
+    return settings.home.parent / "logs"
+
+
+def assert_problem(answer: Any, status: int, *told: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert {"type", "title", "status", "detail", "instance"} <= set(body)
+    for part in told:
+        assert part in answer.text
+    return body
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+def test_health_says_what_is_wrong_and_stays_200(client: Client) -> None:
+    deadline = time.monotonic() + 15
+    while "not asked yet" in client.get("/health").text and time.monotonic() < deadline:
+        time.sleep(0.1)
+    answer = client.get("/health")
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["status"] == "degraded"
+    assert any("Prefect server does not answer" in reason for reason in body["reasons"])
+    assert body["prefect"]["reachable"] is False
+    assert body["database"]["reachable"] is True
+    assert body["indexing"] is body["loading"] is False
+    assert body["datasets"]["default"]["records"] == 52
+    assert body["datasets"]["default"]["snapshot"] == 2
+
+
+def test_health_is_quick_though_prefect_is_away(client: Client) -> None:
+    client.get("/health")
+    seconds = []
+    for _ in range(40):
+        began = time.perf_counter()
+        assert client.get("/health").status_code == 200
+        seconds.append(time.perf_counter() - began)
+    assert np.median(seconds) < 0.05
+
+
+def test_health_is_200_when_the_database_is_away(tmp_path: Path) -> None:
+    settings = settings_at(tmp_path / "home", database_url=f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/x")
+    with served(create_app(settings)) as client:
+        answer = client.get("/health")
+        assert answer.status_code == 200
+        assert answer.json()["database"]["reachable"] is False
+        assert "secret" not in answer.text
+        assert_problem(client.get("/datasets"), 503, "database")
+        assert_problem(client.get("/metrics"), 503, "database")
+
+
+def test_progress_grows_through_the_steps_and_never_says_100() -> None:
+    told = [percent(step, done, 10) for step, done in (("fetch", 0), ("embed", 5), ("place", 5), ("publish", 10))]
+    assert told == sorted(told)
+    assert told[-1] == 99
+
+
+# --- look-up -------------------------------------------------------------------------------------------------------
+
+
+def test_datasets_are_listed_with_their_links(client: Client) -> None:
+    body = client.get("/datasets").json()["datasets"]["default"]
+    assert body["rows"] == 52
+    assert body["links"] == {"map": "/map/default", "atlas": "/atlas/default/", "picture": "/map/default.png"}
+
+
+def test_a_record_is_found_by_its_id(client: Client, world: Settings) -> None:
+    row = pq.read_table(open_snapshot(world.output / "default").logs_files[0]).slice(0, 1).to_pylist()[0]
+    body = client.get(f"/datasets/default/records/{row['id']}").json()
+    assert (body["text"], body["filename"], body["type"]) == (row["text"], row["filename"], row["type"])
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/datasets/default/records/nope", "nope"),
+        ("/datasets/other/records/1", "default"),
+        ("/map/other", "there are: default"),
+        ("/atlas/other/", "there are: default"),
+        ("/map/default/records?rows=9999", "52 rows"),
+        ("/map/default/snapshot.json?snapshot=77", "newest is 2"),
+        ("/map/default/row?id=nope", "nope"),
+        (f"/runs/{uuid.uuid4()}/more", "GET /docs"),
+    ],
+)
+def test_what_is_not_there_is_a_404_with_the_way_out(client: Client, path: str, told: str) -> None:
+    assert_problem(client.get(path), 404, told)
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a%2Fb", "a%00b", "x" * 101, "%2e%2e"])
+def test_an_unusable_dataset_name_never_reaches_a_folder(client: Client, name: str) -> None:
+    for path in (f"/map/{name}/snapshot.json", f"/datasets/{name}/records/1", f"/atlas/{name}/data/metadata.json"):
+        assert client.get(path).status_code in {404, 422}
+
+
+def test_metrics_are_computed_from_the_database(client: Client) -> None:
+    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    values = {name: [sample.value for sample in family.samples] for name, family in families.items()}
+    assert values["runatlas_records"] == [52]
+    assert values["runatlas_unindexed"] == values["runatlas_failed"] == [0]
+    assert values["processed_records"] == [52]
+    assert len(values["runatlas_last_success_timestamp_seconds"]) == 2
+    assert all(seconds > 0 for seconds in values["runatlas_run_seconds"])
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
+
+
+def test_a_method_that_is_not_there_names_those_that_are(client: Client) -> None:
+    assert_problem(client.delete("/load"), 405, "DELETE", "POST")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"datasett": "x"}, "datasett"),
+        ({"dataset": 7}, "dataset"),
+        ({"dataset": ""}, "dataset"),
+        ({"sources": []}, "sources"),
+        ({"sources": "x"}, "sources"),
+    ],
+)
+def test_a_wrong_body_is_a_422_that_names_the_field(client: Client, body: dict[str, Any], field: str) -> None:
+    problem = assert_problem(client.post("/load", json=body), 422, "/docs")
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+def test_a_body_that_is_no_json_is_a_422(client: Client) -> None:
+    answer = client.post("/index", content=b"{oops", headers={"content-type": "application/json"})
+    assert_problem(answer, 422, "not valid JSON")
+
+
+def test_an_id_that_is_none_is_a_422(client: Client) -> None:
+    assert_problem(client.get("/runs/42"), 422, "flow_run_id")
+
+
+def test_a_dead_prefect_is_a_503_with_the_command_that_starts_it(client: Client) -> None:
+    client.get("/health")
+    began = time.monotonic()
+    assert_problem(client.post("/index"), 503, "runatlas up")
+    assert time.monotonic() - began < 10
+    assert_problem(client.get(f"/runs/{uuid.uuid4()}"), 503, "runatlas up")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["/etc/passwd", "../secret.jsonl", "logs/../../x", "sqlite:////etc/x.db?table=t", "\0", " ", "/", "link/x"],
+)
+def test_sources_outside_of_the_datasets_own_are_refused(client: Client, world: Settings, source: str) -> None:
+    link = logs(world) / "link"
+    if not link.is_symlink():
+        link.symlink_to("/etc")
+    problem = assert_problem(client.post("/load", json={"sources": [source]}), 422)
+    assert problem["errors"][0]["field"] == "sources.0"
+
+
+@pytest.mark.parametrize("source", ["a.jsonl", "*.jsonl", ".", "{logs}/b.jsonl"])
+def test_sources_below_the_datasets_own_reach_prefect(client: Client, world: Settings, source: str) -> None:
+    wanted = source.replace("{logs}", str(logs(world)))
+    assert_problem(client.post("/load", json={"sources": [wanted]}), 503, "prefect")
+
+
+def test_a_damaged_snapshot_is_a_500_that_tells_nothing_of_the_machine(world: Settings, tmp_path: Path) -> None:
+    settings = settings_at(tmp_path / "home")
+    shutil.copytree(world.home, settings.home, symlinks=True)
+    (damaged, *_) = open_snapshot(settings.output / "default").logs_files
+    damaged.unlink()
+    damaged.write_bytes(b"PAR1 nonsense")
+    with served(create_app(settings)) as client:
+        answer = client.get("/map/default/snapshot.json")
+        assert_problem(answer, 500)
+        assert "Traceback" not in answer.text
+        assert str(tmp_path) not in answer.text
+
+
+def test_paths_and_credentials_are_cut_out_of_messages() -> None:
+    told = without_places("can't open /home/me/logs/a.jsonl or postgresql://me:pw@db/x, but 3/4 of https://x/y is fine")
+    assert told == "can't open …/a.jsonl or postgresql://…@db/x, but 3/4 of https://x/y is fine"
+
+
+# --- who may ask ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locked(world: Settings) -> Iterator[Client]:
+    settings = world.model_copy(update={"api_token": "open sesame"})
+    with served(create_app(settings)) as opened:
+        yield opened
+
+
+def test_with_a_token_set_only_health_is_open(locked: Client) -> None:
+    assert locked.get("/health").status_code == 200
+    for path in ("/datasets", "/metrics", "/map/default", "/docs", "/openapi.json", "/static/map.js", "/", "/nothing"):
+        assert_problem(locked.get(path), 401, "Authorization")
+    assert_problem(locked.post("/index"), 401)
+    assert locked.get("/datasets", headers={"Authorization": "Bearer open sesam"}).status_code == 401
+    assert locked.get("/datasets", headers={"Authorization": "Basic open sesame"}).status_code == 401
+    assert locked.get("/datasets", headers={"Authorization": "Bearer open sesame"}).status_code == 200
+
+
+def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_only_reads(locked: Client) -> None:
+    asked = locked.get("/map/default", headers={"accept": "text/html"})
+    assert asked.status_code == 401
+    assert 'name="token"' in asked.text
+    given = locked.get("/map/default", params={"token": "open sesame", "plain": "1"})
+    assert (given.status_code, given.headers["location"]) == (303, "/map/default?plain=1")
+    cookie = given.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=lax" in cookie.lower()
+    assert "sesame" not in cookie
+    assert locked.get("/map/default").status_code == 200
+    assert locked.post("/index").status_code == 401
+    locked.cookies.clear()
+    assert locked.get("/map/default", params={"token": "wrong"}).status_code == 401
+    assert locked.get("/map/default", headers={"cookie": "runatlas=x"}).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "runatlas", "me.localhost", "10.1.2.3"])
+def test_names_that_nobody_can_buy_may_ask_on_loopback(host: str) -> None:
+    assert host_may_be_ours(host, "127.0.0.1")
+
+
+def test_a_rebound_host_name_is_refused(client: Client) -> None:
+    assert_problem(client.get("/datasets", headers={"host": "evil.example:8000"}), 421, "loopback")
+
+
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+def test_pages_of_other_sites_start_nothing(client: Client, headers: dict[str, str]) -> None:
+    assert_problem(client.post("/index", headers=headers), 403)
+
+
+# --- the light map -------------------------------------------------------------------------------------------------
+
+
+def columns(client: Client) -> dict[str, np.ndarray[Any, Any]]:
+    summary = client.get("/map/default/snapshot.json").json()
+    raw = client.get(f"/map/default/{summary['points']['url']}").content
+    places = summary["points"]["columns"]
+    return {
+        place["name"]: np.frombuffer(raw, f"<{place['type']}", summary["rows"], place["offset"]) for place in places
+    }
+
+
+def test_the_points_are_the_snapshots(client: Client, world: Settings) -> None:
+    files = open_snapshot(world.output / "default").logs_files
+    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+    points = columns(client)
+    summary = client.get("/map/default/snapshot.json").json()
+    assert points["x"].tolist() == [row["projection_x"] for row in rows]
+    assert points["y"].tolist() == [row["projection_y"] for row in rows]
+    assert [summary["types"][code]["name"] for code in points["type"]] == [row["type"] for row in rows]
+    assert [summary["sources"][code]["name"] for code in points["source"]] == [row["filename"] for row in rows]
+    since = [row["timestamp"].timestamp() - summary["time"]["min"] for row in rows]
+    assert np.allclose(points["time"], since, atol=0.1)
+    assert {entry["name"]: entry["count"] for entry in summary["sources"]} == {"a.jsonl": 40, "b.jsonl": 12}
+
+
+def test_what_the_snapshot_before_did_not_have_is_fresh(client: Client) -> None:
+    summary = client.get("/map/default/snapshot.json").json()
+    points = columns(client)
+    assert (summary["since"], summary["fresh"]) == (1, 12)
+    assert {summary["sources"][code]["name"] for code in points["source"][points["fresh"] == 1]} == {"b.jsonl"}
+
+
+def test_points_travel_as_gzip_and_are_kept_for_good(client: Client) -> None:
+    url = "/map/default/" + client.get("/map/default/snapshot.json").json()["points"]["url"]
+    packed, plain = client.get(url), client.get(url, headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert "immutable" in packed.headers["cache-control"]
+    with client.stream("GET", url) as answer:
+        assert gzip.decompress(b"".join(answer.iter_raw())) == plain.content
+
+
+def test_records_come_in_the_order_asked_for(client: Client) -> None:
+    records = client.get("/map/default/records", params={"rows": "7,3,7"}).json()
+    assert [record["row"] for record in records] == [7, 3, 7]
+    assert all(client.get(f"/map/default/row?id={record['id']}").json()["row"] == record["row"] for record in records)
+
+
+@pytest.mark.parametrize("rows", ["", "x", "1,-2", ",".join(["1"] * 501), "1.5", "²"])
+def test_rows_that_are_none_are_refused(client: Client, rows: str) -> None:
+    assert_problem(client.get("/map/default/records", params={"rows": rows}), 422, "rows")
+
+
+def test_a_run_is_told_in_the_order_in_which_it_happened(client: Client) -> None:
+    run = client.get("/map/default/run", params={"row": 0}).json()
+    rows = ",".join(str(row) for row in run["rows"])
+    steps = [(r["iteration"], r["idx_in_iteration"]) for r in client.get(f"/map/default/records?rows={rows}").json()]
+    assert steps == sorted(steps)
+    assert len(run["rows"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("q", "n"),
+    [("TRACEBACK", 13), ("step of b:", 12), ("(weird)", 52), ("weird.", 0), ("onerror=alert", 2), ("a.jsonl", 40)],
+)
+def test_search_finds_rows_that_hold_every_word(client: Client, q: str, n: int) -> None:
+    found = client.get("/map/default/search", params={"q": q}).json()
+    assert len(found["rows"]) == n
+    texts = (
+        client.get("/map/default/records", params={"rows": ",".join(map(str, found["rows"][:500]))}).text if n else ""
+    )
+    assert all(word.lower() in texts.lower() for word in q.split() if n)
+
+
+def test_an_old_snapshot_can_still_be_read_by_a_page_that_holds_it(client: Client) -> None:
+    assert client.get("/map/default/snapshot.json?snapshot=1").json()["rows"] == 40
+
+
+def test_the_tiny_answer_names_the_newest_snapshot(client: Client) -> None:
+    now = client.get("/map/default/current.json")
+    assert now.json()["snapshot"] == 2
+    assert now.json()["version"] == client.get("/map/default/snapshot.json").json()["version"]
+    assert len(now.content) < 300
+    assert now.headers["cache-control"] == "no-store"
+
+
+def test_a_dataset_without_a_map_has_a_page_that_waits(tmp_path: Path) -> None:
+    with served(create_app(settings_at(tmp_path / "home"))) as client:
+        assert client.get("/map/default").status_code == 200
+        assert client.get("/map/default/current.json").json()["snapshot"] is None
+        assert_problem(client.get("/map/default/snapshot.json"), 404, "runatlas index")
+        assert_problem(client.get("/atlas/default/"), 404, "runatlas index")
+
+
+def test_sources_are_grouped_by_folders_when_there_are_many() -> None:
+    many = [f"{team}/{day}/{n}.jsonl" for team in ("red", "blue") for day in range(3) for n in range(9)]
+    assert set(source_groups(many)) == {f"{team}/{day}" for team in ("red", "blue") for day in range(3)}
+
+
+# --- pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/map/default"])
+def test_pages_ask_nobody_else_and_run_only_our_scripts(client: Client, path: str) -> None:
+    page = client.get(path, headers={"accept": "text/html"})
+    assert page.status_code == 200
+    assert "default-src 'none'; script-src 'self';" in page.headers["content-security-policy"]
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page.text)
+
+
+def test_our_scripts_name_no_other_host() -> None:
+    for file in (Path(__file__).parents[1] / "api" / "static").glob("*.*"):
+        hosts = set(re.findall(r"https?://[^\s\"'`)]+", file.read_text("utf-8"))) - {"http://www.w3.org/2000/svg"}
+        assert not hosts, file.name
+
+
+def test_every_call_is_described(client: Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/health", "/load", "/index", "/runs/{flow_run_id}", "/datasets", "/metrics"} <= set(paths)
+    assert all(call.get("description") for methods in paths.values() for call in methods.values())
+
+
+# --- runs, on a real Prefect server --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deployed(world: Settings, prefect_server: None) -> Iterator[tuple[Client, Settings]]:
+    """The application beside a Prefect server that knows both deployments and has no worker."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    with get_client(sync_client=True) as prefect:
+        for name in ("load", "index"):
+            prefect.create_deployment(flow_id=prefect.create_flow_from_name(name), name=name)
+    settings = world.model_copy(
+        update={"prefect": world.prefect.model_copy(update={"api_url": PREFECT_API_URL.value()})}
+    )
+    with served(create_app(settings)) as opened:
+        yield opened, settings
+
+
+def test_load_and_index_answer_202_with_the_run(deployed: tuple[Client, Settings]) -> None:
+    client, _ = deployed
+    started = client.post("/load", json={"dataset": "default"})
+    body = started.json()
+    assert started.status_code == 202, started.text
+    assert body["state"] == "Scheduled"
+    assert body["joined"] is False
+    assert body["url"].endswith(body["flow_run_id"])
+    told = client.get(f"/runs/{body['flow_run_id']}").json()
+    assert (told["state"], told["progress"], told["report"], told["flow"]) == ("Scheduled", 0, None, "load")
+    again = client.post("/load")
+    assert (again.json()["flow_run_id"], again.json()["joined"]) == (body["flow_run_id"], True)
+
+
+def test_a_second_index_joins_the_first_and_says_so(deployed: tuple[Client, Settings]) -> None:
+    client, _ = deployed
+    first = client.post("/index").json()
+    second = client.post("/index", json={"recompute": True})
+    assert second.status_code == 202
+    assert (second.json()["flow_run_id"], second.json()["joined"]) == (first["flow_run_id"], True)
+    assert "without recompute" in second.json()["detail"]
+
+
+def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Settings]) -> None:
+    client, _ = deployed
+    ids = {client.post("/load", headers={"Idempotency-Key": "k1"}).json()["flow_run_id"] for _ in range(2)}
+    ids.add(client.post("/load", headers={"Idempotency-Key": "k2"}).json()["flow_run_id"])
+    assert len(ids) == 2
+
+
+def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[Client, Settings]) -> None:
+    client, settings = deployed
+    run = client.post("/load", headers={"Idempotency-Key": "told"}).json()["flow_run_id"]
+    with Pipeline(settings) as pipeline:
+        runs = pipeline.store.runs
+        runs.start(run, "default", "load")
+        runs.progress(run, "read", 30, 60)
+        assert client.get(f"/runs/{run}").json()["progress"] == 50
+        problem = {"source": "x.jsonl", "reason": "can't open /home/me/x.jsonl"}
+        runs.finish(run, "done", report={"dataset": "default", "problems": [problem]})
+    told = client.get(f"/runs/{run}").json()
+    assert told["progress"] == 100
+    assert told["report"]["problems"] == [{"source": "x.jsonl", "reason": "can't open …/x.jsonl"}]
+
+
+def test_health_is_ok_with_everything_there(deployed: tuple[Client, Settings]) -> None:
+    client, _ = deployed
+    deadline = time.monotonic() + 15
+    while (body := client.get("/health").json())["status"] != "ok" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert body["status"] == "ok", body
+    assert body["prefect"] == {"reachable": True, "problem": None}
+
+
+def test_an_unknown_run_is_a_404(deployed: tuple[Client, Settings]) -> None:
+    assert_problem(deployed[0].get(f"/runs/{uuid.uuid4()}"), 404)
+
+
+def test_a_load_that_has_begun_is_not_joined_but_an_index_is() -> None:
+    from api.prefect_client import Run
+
+    def at_work(flow: str, **parameters: Any) -> Run:
+        told = {"id": "1", "name": "n", "flow": flow, "state": "Running", "type": "RUNNING", "message": "", "url": ""}
+        return Run(**told, parameters=parameters)
+
+    assert joinable([at_work("load", dataset="d")], "load", {"dataset": "d"}) is None
+    assert joinable([at_work("index", dataset="d")], "index", {"dataset": "d"}) is not None
+    assert joinable([at_work("index", dataset="*")], "index", {"dataset": "d"}) is not None
+    assert joinable([at_work("index", dataset="e")], "index", {"dataset": "d"}) is None
