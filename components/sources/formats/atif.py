@@ -22,7 +22,7 @@ TYPES: Final = {"user": "user", "agent": "assistant", "system": "system"}
 
 
 def _version(item: Json) -> str:
-    version = item.get("schema_version") if isinstance(item, Mapping) else None
+    version = item.get("schema_version") if isinstance(item, dict) else None
     return version if isinstance(version, str) and version.startswith("ATIF-") else ""
 
 
@@ -50,13 +50,13 @@ def _read(document: Json, options: Options) -> Iterator[Read]:
 
 
 def _id(item: Json) -> Json:
-    return (item.get("trajectory_id") or item.get("session_id")) if isinstance(item, Mapping) else None
+    return (item.get("trajectory_id") or item.get("session_id")) if isinstance(item, dict) else None
 
 
 def _trajectory(
     item: Json, run: str, names: Names, options: Options, parent: str = "", depth: int = 0
 ) -> Iterator[Read]:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         yield not_an_object(0, item)
         return
     turns, extra = Turns(run=run), _meta(item, parent)
@@ -64,7 +64,7 @@ def _trajectory(
     if not isinstance(steps, list):
         yield Defect(offset=0, reason="a trajectory without a list of steps")
     for place, step in enumerate(steps if isinstance(steps, list) else ()):
-        if not isinstance(step, Mapping):
+        if not isinstance(step, dict):
             yield not_an_object(place, step)
         elif step.get("is_copied_context") is True and options.history == "new":
             yield COPIED
@@ -91,9 +91,7 @@ def _step(turns: Turns, step: Mapping[str, Json], extra: Mapping[str, Json]) -> 
             kept = {key: value for key, value in more.items() if isinstance(value, str) and value}
             yield turns.event(kind, text, when, {**own, **kept})
     results = _results(step)
-    if any(
-        not text_of(r.get("content")) and r.get("subagent_trajectory_ref") for r in results if isinstance(r, Mapping)
-    ):
+    if any(not text_of(r.get("content")) and r.get("subagent_trajectory_ref") for r in results if isinstance(r, dict)):
         yield ELSEWHERE
     elif empty:
         yield EMPTY
@@ -108,7 +106,7 @@ def _parts(step: Mapping[str, Json], kind: str) -> Iterator[Part]:
     yield kind, text_of(step.get("message")), {}
     calls = step.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, Mapping):
+        if isinstance(call, dict):
             name = call.get("function_name")
             about = {"tool": name, "call_id": call.get("tool_call_id")}
             yield "tool_call", tool_call(name, call.get("arguments") or None), about
@@ -120,12 +118,12 @@ def _parts(step: Mapping[str, Json], kind: str) -> Iterator[Part]:
 
 def _results(step: Mapping[str, Json]) -> list[Json]:
     observation = step.get("observation")
-    results = observation.get("results") if isinstance(observation, Mapping) else None
+    results = observation.get("results") if isinstance(observation, dict) else None
     return results if isinstance(results, list) else []
 
 
 def _result(result: Json) -> Iterator[Part]:
-    if not isinstance(result, Mapping):
+    if not isinstance(result, dict):
         yield "tool_result", text_of(result), {}
         return
     about = {"call_id": result.get("source_call_id")}
@@ -163,7 +161,7 @@ def _meta(item: Mapping[str, Json], parent: str) -> dict[str, Json]:
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _end(document: Json) -> End:

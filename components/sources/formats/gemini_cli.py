@@ -24,7 +24,7 @@ MAX_KNOWN: Final = 8  # messages whose parts are remembered, for when they are w
 
 
 def _is_message(item: Json) -> bool:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return False
     kind = item.get("type")
     return (
@@ -33,12 +33,12 @@ def _is_message(item: Json) -> bool:
 
 
 def _is_header(item: Json) -> bool:
-    return isinstance(item, Mapping) and isinstance(item.get("sessionId"), str) and "projectHash" in item
+    return isinstance(item, dict) and isinstance(item.get("sessionId"), str) and "projectHash" in item
 
 
 def _recognise(head: Head) -> Verdict:
     document = head.document
-    messages = document.get("messages") if isinstance(document, Mapping) and "sessionId" in document else None
+    messages = document.get("messages") if isinstance(document, dict) and "sessionId" in document else None
     if isinstance(messages, list) and (mostly(messages, _is_message) or (not messages and _is_header(document))):
         return accept("sessionId and messages of type user or gemini")
     return decline("no sessionId beside messages of type user or gemini")
@@ -52,7 +52,7 @@ def _recognise_lines(head: Head) -> Verdict:
 
 
 def _is_update(item: Json) -> bool:
-    return isinstance(item, Mapping) and ("$set" in item or "$rewindTo" in item)
+    return isinstance(item, dict) and ("$set" in item or "$rewindTo" in item)
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Session:
 
     def read(self, item: Json, place: int = 0) -> Iterator[Read]:
         """What one message, or one line of the JSONL shape, becomes."""
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             yield not_an_object(place, item)
         elif "type" not in item and (_is_header(item) or _is_update(item)):
             self.session = str(item.get("sessionId") or self.session)
@@ -156,7 +156,7 @@ def _result(result: Json) -> str:
 
 def _result_text(part: Json) -> str:
     response = _mapping(_mapping(part).get("functionResponse")).get("response")
-    if not isinstance(response, Mapping):
+    if not isinstance(response, dict):
         return text_of(part if response is None else response)
     for key in ("output", "error"):
         if isinstance(said := response.get(key), str):
@@ -165,7 +165,7 @@ def _result_text(part: Json) -> str:
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:

@@ -34,11 +34,9 @@ def _recognise_archive(head: Head) -> Verdict:
 
 def _recognise_document(head: Head) -> Verdict:
     document = head.document
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return decline("not a JSON object")
-    log = (
-        isinstance(document.get("eval"), Mapping) and isinstance(document.get("status"), str) and "version" in document
-    )
+    log = isinstance(document.get("eval"), dict) and isinstance(document.get("status"), str) and "version" in document
     if log and not document.keys().isdisjoint(("plan", "samples", "results", "stats")):
         return accept(f"version, status ({document['status']}) and eval of an evaluation log")
     return decline("no version, status and eval beside plan, samples or results")
@@ -60,7 +58,7 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
     names = Names()
     samples = log.get("samples")
     for place, sample in enumerate(samples if isinstance(samples, list) else ()):
-        if isinstance(sample, Mapping):
+        if isinstance(sample, dict):
             run = names.unique(f"{sample.get('id')}_epoch_{sample.get('epoch', 1)}")
             yield from _sample(sample, run, about)
         else:
@@ -68,7 +66,7 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
 
 
 def _sample(sample: Json, run: str, about: Mapping[str, Json]) -> Iterator[Read]:
-    if not isinstance(sample, Mapping):
+    if not isinstance(sample, dict):
         yield not_an_object(0, sample)
         return
     conversation = Conversation(turns=Turns(run=run), extra={**about, **_meta(sample)})
@@ -94,9 +92,7 @@ def _messages(sample: Mapping[str, Json]) -> list[Json]:
             [c["message"] for c in choices or () if "message" in _mapping(c)] if isinstance(choices, list) else []
         )
     attachments = sample.get("attachments") or _mapping(sample.get("transcript")).get("content")
-    return (
-        [_resolved(m, attachments) for m in messages] if isinstance(attachments, Mapping) and attachments else messages
-    )
+    return [_resolved(m, attachments) for m in messages] if isinstance(attachments, dict) and attachments else messages
 
 
 def _resolved(value: Json, attachments: Mapping[str, Json], depth: int = 0) -> Json:
@@ -109,7 +105,7 @@ def _resolved(value: Json, attachments: Mapping[str, Json], depth: int = 0) -> J
         return value
     if isinstance(value, list):
         return [_resolved(part, attachments, depth + 1) for part in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _resolved(part, attachments, depth + 1) for key, part in value.items()}
     return value
 
@@ -122,7 +118,7 @@ def _times(events: list[Json]) -> dict[str, datetime]:
     times: dict[str, datetime] = {}
     twice: set[str] = set()
     for event in events:
-        if not isinstance(event, Mapping):
+        if not isinstance(event, dict):
             continue
         when = timestamp(event.get("completed")) or timestamp(event.get("timestamp"))
         for key in _keys(event):
@@ -144,7 +140,7 @@ def _keys(event: Mapping[str, Json]) -> list[str]:
 
 
 def _time(message: Json, times: Mapping[str, datetime]) -> datetime | None:
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return None
     role = message.get("role")
     keys = ("id", "tool_call_id") if role == "tool" else ("id", "content") if role == "assistant" else ("id",)
@@ -157,7 +153,7 @@ def _errors(conversation: Conversation, sample: Mapping[str, Json]) -> Iterator[
     for error in [*(retries if isinstance(retries, list) else ()), sample.get("error")]:
         if not error:
             continue
-        said = _mapping(error).get("message") if isinstance(error, Mapping) else error
+        said = _mapping(error).get("message") if isinstance(error, dict) else error
         if isinstance(said, str) and said.strip():
             yield conversation.turns.event("error", said, extra=conversation.extra)
         else:
@@ -178,7 +174,7 @@ def _meta(sample: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _end(header: Json) -> End:

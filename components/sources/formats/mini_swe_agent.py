@@ -22,7 +22,7 @@ _SUBMITS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPU
 
 def _recognise(head: Head) -> Verdict:
     document = head.document
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         version = document.get("trajectory_format")
         if isinstance(version, str) and version.startswith("mini-swe-agent"):
             return accept(f"trajectory_format is {version}")
@@ -35,7 +35,7 @@ def _recognise(head: Head) -> Verdict:
 
 
 def _is_info(info: Json) -> bool:
-    return isinstance(info, Mapping) and not info.keys().isdisjoint(("exit_status", "model_stats", "mini_version"))
+    return isinstance(info, dict) and not info.keys().isdisjoint(("exit_status", "model_stats", "mini_version"))
 
 
 def _speaks_bash(messages: Sequence[Json]) -> bool:
@@ -43,22 +43,22 @@ def _speaks_bash(messages: Sequence[Json]) -> bool:
     if len(messages) < 3 or not mostly(messages, is_message):
         return False
     head = messages[:60]
-    said = [text_of(m.get("content")) for m in head if isinstance(m, Mapping) and m.get("role") == "assistant"]
-    told = [text_of(m.get("content")) for m in head if isinstance(m, Mapping) and m.get("role") == "user"]
+    said = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "assistant"]
+    told = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "user"]
     with_action = sum(bool(_ACTION.search(text)) for text in said)
     loop = any("<returncode>" in text for text in told) or any(word in text for text in said for word in _SUBMITS)
     return bool(said) and with_action * 10 >= len(said) * 8 and loop
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    run = document if isinstance(document, Mapping) else {"messages": document}
+    run = document if isinstance(document, dict) else {"messages": document}
     messages = run.get("messages")
     if not isinstance(messages, list):
         yield Defect(offset=0, reason="no list of messages", excerpt=str(document)[:200])
         return
     conversation = Conversation(turns=Turns(), extra=_meta(run))
     for place, message in enumerate(messages):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             yield from conversation.read(message, place)
             continue
         chat = _as_chat(message, answered=conversation.turns.iteration > 0)
@@ -116,7 +116,7 @@ def _meta(run: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _end(document: Json) -> End:

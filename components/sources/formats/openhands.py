@@ -13,7 +13,7 @@ from typing import Any, Final
 from components.contracts import Defect, Json, Skipped
 from components.sources.formats.content import text_of, timestamp, tool_call
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, Names, excerpt, guarded, mostly, not_an_object
+from components.sources.formats.pieces import EMPTY, Names, excerpt, mostly, not_an_object
 
 ENCRYPTED: Final = Skipped(rule="reasoning is encrypted")
 STATE: Final = Skipped(rule="state of the agent")
@@ -51,6 +51,7 @@ KINDS: Final = SILENT_KINDS | {
     "Condensation",
     "CondensationSummaryEvent",
 }
+PLAIN: Final = (str, int, float)
 BOOKKEEPING: Final = frozenset(
     {
         *("thought", "blocking", "hidden", "is_static", "is_input", "confirmation_state", "impl_source", "kind"),
@@ -68,25 +69,29 @@ class Events:
     extra: Mapping[str, Json] = field(default_factory=dict)
     response: str = ""  # the model response that the last action came from
 
-    def read(self, event: Json, place: int = 0) -> Iterator[Read]:
+    def read(self, event: Json, place: int = 0) -> list[Read]:
         """What one event becomes."""
-        if not isinstance(event, Mapping):
-            yield not_an_object(place, event)
-        elif _is_v1(event):
-            yield from guarded(place, self._v1(event))
-        elif isinstance(event.get("action"), str):
-            yield from guarded(place, self._action(event))
-        elif isinstance(event.get("observation"), str):
-            yield from guarded(place, self._observation(event))
-        else:
-            yield Defect(offset=place, reason="neither an action nor an observation", excerpt=excerpt(event))
+        if not isinstance(event, dict):
+            return [not_an_object(place, event)]
+        try:
+            if _is_v1(event):
+                return self._v1(event)
+            if isinstance(event.get("action"), str):
+                return self._action(event)
+            if isinstance(event.get("observation"), str):
+                return self._observation(event)
+        except RecursionError:
+            return [Defect(offset=place, reason="nested too deeply to be read")]
+        return [Defect(offset=place, reason="neither an action nor an observation", excerpt=excerpt(event))]
 
-    def _say(self, kind: str, text: str, event: Mapping[str, Json], **more: Json) -> Iterator[Read]:
+    def say(
+        self, kind: str, text: str, event: Mapping[str, Json], more: Mapping[str, Json] | None = None
+    ) -> list[Read]:
+        """One record at the event's time, or a skip where there is nothing to read."""
         if not text or text.isspace():
-            yield EMPTY
-        else:
-            kept = {k: v for k, v in more.items() if isinstance(v, str | int | float) and v != ""}
-            yield self.turns.event(kind, text, timestamp(event.get("timestamp")), {**self.extra, **kept})
+            return [EMPTY]
+        extra = {**self.extra, **_plain(more)} if more else self.extra
+        return [self.turns.event(kind, text, timestamp(event.get("timestamp")), extra)]
 
     def _answer(self, response: Json) -> bool:
         """Opens an iteration unless the response is the one going on; says whether it did."""
@@ -99,116 +104,110 @@ class Events:
 
     # --- version 0 ---
 
-    def _action(self, event: Mapping[str, Json]) -> Iterator[Read]:
+    def _action(self, event: Mapping[str, Json]) -> list[Read]:
         name, args = event["action"], _mapping(event.get("args"))
         if name in SILENT:
-            yield SILENT[name]
-            return
-        source = event.get("source") or (
-            "agent" if self.turns.iteration or name not in ("message", "system") else "user"
-        )
-        called = _mapping(event.get("tool_call_metadata"))
+            return [SILENT[name]]
         if name == "system":
-            yield from self._say("system", text_of(args.get("content")), event)
-            return
+            return self.say("system", text_of(args.get("content")), event)
+        source = event.get("source") or ("agent" if self.turns.iteration or name != "message" else "user")
+        called = _mapping(event.get("tool_call_metadata"))
+        got: list[Read] = []
         if source == "agent":
             model = _mapping(called.get("model_response"))
             if self._answer(model.get("id")) and (thought := _reasoning(model)):
-                yield from self._say("reasoning", thought, event)
+                got = self.say("reasoning", thought, event)
         if name == "message":
             text = text_of(args.get("content")) or text_of(event.get("message"))
             kind = {"agent": "assistant", "user": "user"}.get(source, "system") if isinstance(source, str) else "user"
-            yield from self._say(kind, text, event)
-        elif name == "condensation":
-            yield from self._say("summary", text_of(args.get("summary")), event)
-        else:
-            yield from self._call(name, args, event, call_id=called.get("tool_call_id"))
+            return got + self.say(kind, text, event)
+        if name == "condensation":
+            return got + self.say("summary", text_of(args.get("summary")), event)
+        return got + self._call(name, args, event, called.get("tool_call_id"))
 
-    def _call(
-        self, name: str, args: Mapping[str, Json], event: Mapping[str, Json], call_id: Json = None
-    ) -> Iterator[Read]:
+    def _call(self, name: str, args: Mapping[str, Json], event: Mapping[str, Json], call_id: Json) -> list[Read]:
         thought = text_of(args.get("thought"))
         if name == "think":
-            yield from self._say("reasoning", thought, event)
-            return
-        if thought.strip():
-            yield from self._say("assistant", thought, event)
+            return self.say("reasoning", thought, event)
+        said = self.say("assistant", thought, event) if thought.strip() else []
         kept = {k: v for k, v in args.items() if k not in BOOKKEEPING and v is not None and v not in ("", {}, [])}
-        yield from self._say("tool_call", tool_call(name, kept or None), event, tool=name, call_id=call_id)
+        return said + self.say("tool_call", tool_call(name, kept or None), event, {"tool": name, "call_id": call_id})
 
-    def _observation(self, event: Mapping[str, Json]) -> Iterator[Read]:
+    def _observation(self, event: Mapping[str, Json]) -> list[Read]:
         name, extras = event["observation"], _mapping(event.get("extras"))
         if name in SILENT:
-            yield SILENT[name]
-            return
+            return [SILENT[name]]
         kind = "error" if name == "error" else "summary" if name == "condense" else "tool_result"
         called = _mapping(event.get("tool_call_metadata"))
-        exit_code = extras.get("exit_code", _mapping(extras.get("metadata")).get("exit_code"))
-        text = text_of(event.get("content"))
-        tool = name if kind == "tool_result" else called.get("function_name")
-        yield from self._say(kind, text, event, tool=tool, call_id=called.get("tool_call_id"), exit_code=exit_code)
+        about = {
+            "tool": name if kind == "tool_result" else called.get("function_name"),
+            "call_id": called.get("tool_call_id"),
+            "exit_code": extras.get("exit_code", _mapping(extras.get("metadata")).get("exit_code")),
+        }
+        return self.say(kind, text_of(event.get("content")), event, about)
 
     # --- version 1 ---
 
-    def _v1(self, event: Mapping[str, Json]) -> Iterator[Read]:
+    def _v1(self, event: Mapping[str, Json]) -> list[Read]:
         kind = event["kind"]
         if kind in SILENT_KINDS:
-            yield STATE
-        elif kind == "SystemPromptEvent":
-            yield from self._say("system", text_of(event.get("system_prompt")), event)
-        elif kind == "MessageEvent":
-            yield from self._message(event)
-        elif kind == "ActionEvent":
-            yield from self._v1_action(event)
-        elif kind in ("Condensation", "CondensationSummaryEvent"):
-            yield from self._say("summary", text_of(event.get("summary")), event)
-        else:
-            yield from self._outcome(event)
+            return [STATE]
+        if kind == "SystemPromptEvent":
+            return self.say("system", text_of(event.get("system_prompt")), event)
+        if kind == "MessageEvent":
+            return self._message(event)
+        if kind == "ActionEvent":
+            return self._v1_action(event)
+        if kind in ("Condensation", "CondensationSummaryEvent"):
+            return self.say("summary", text_of(event.get("summary")), event)
+        return self._outcome(event)
 
-    def _message(self, event: Mapping[str, Json]) -> Iterator[Read]:
+    def _message(self, event: Mapping[str, Json]) -> list[Read]:
         message = _mapping(event.get("llm_message"))
+        text = text_of(message.get("content"))
         if event.get("source") != "agent":
-            kind = "user" if event.get("source") == "user" else "system"
-            yield from self._say(kind, text_of(message.get("content")), event)
-            return
-        if (
-            self._answer(event.get("llm_response_id"))
-            and (thought := text_of(message.get("reasoning_content"))).strip()
-        ):
-            yield from self._say("reasoning", thought, event)
-        yield from self._say("assistant", text_of(message.get("content")), event)
-
-    def _v1_action(self, event: Mapping[str, Json]) -> Iterator[Read]:
+            return self.say("user" if event.get("source") == "user" else "system", text, event)
         opened = self._answer(event.get("llm_response_id"))
-        if opened and (thought := text_of(event.get("reasoning_content"))).strip():
-            yield from self._say("reasoning", thought, event)
+        thought = text_of(message.get("reasoning_content")) if opened else ""
+        got = self.say("reasoning", thought, event) if thought.strip() else []
+        return got + self.say("assistant", text, event)
+
+    def _v1_action(self, event: Mapping[str, Json]) -> list[Read]:
+        opened = self._answer(event.get("llm_response_id"))
+        thought = text_of(event.get("reasoning_content")) if opened else ""
+        got = self.say("reasoning", thought, event) if thought.strip() else []
         if (said := text_of(event.get("thought"))).strip():
-            yield from self._say("assistant", said, event)
+            got += self.say("assistant", said, event)
         called, action = _mapping(event.get("tool_call")), _mapping(event.get("action"))
         name = event.get("tool_name") or called.get("name") or action.get("kind")
         arguments = called.get("arguments")
         if arguments is None:
             arguments = {k: v for k, v in action.items() if k not in BOOKKEEPING and v is not None} or None
-        yield from self._say(
-            "tool_call", tool_call(name, arguments), event, tool=name, call_id=event.get("tool_call_id")
-        )
+        about = {"tool": name, "call_id": event.get("tool_call_id")}
+        return got + self.say("tool_call", tool_call(name, arguments), event, about)
 
-    def _outcome(self, event: Mapping[str, Json]) -> Iterator[Read]:
+    def _outcome(self, event: Mapping[str, Json]) -> list[Read]:
         """What came of an action: an observation, a rejection, an error."""
         seen = _mapping(event.get("observation"))
         failed = event["kind"] in ("AgentErrorEvent", "ConversationErrorEvent") or seen.get("is_error") is True
         text = next((text for part in (seen, event) for key in SAID if (text := text_of(part.get(key))).strip()), "")
-        kind, about = "error" if failed else "tool_result", {"tool": event.get("tool_name")}
-        yield from self._say(
-            kind, text, event, **about, call_id=event.get("tool_call_id"), exit_code=seen.get("exit_code")
-        )
+        about = {
+            "tool": event.get("tool_name"),
+            "call_id": event.get("tool_call_id"),
+            "exit_code": seen.get("exit_code"),
+        }
+        return self.say("error" if failed else "tool_result", text, event, about)
+
+
+def _plain(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in values.items() if isinstance(value, PLAIN) and value != ""}
 
 
 SAID: Final = ("content", "output", "error", "rejection_reason", "detail")
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _reasoning(model: Mapping[str, Json]) -> str:
@@ -225,7 +224,7 @@ def _is_v1(event: Mapping[str, Json]) -> bool:
 
 
 def _is_event(item: Json) -> bool:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return False
     if _is_v1(item):
         return not item.keys().isdisjoint(("source", "id", "timestamp"))
@@ -235,14 +234,14 @@ def _is_event(item: Json) -> bool:
 
 def _history_of(item: Json) -> list[Json] | None:
     """The events of a run, pairs of action and observation laid flat; None where there are none."""
-    found = item.get("history", item.get("trajectory")) if isinstance(item, Mapping) else item
+    found = item.get("history", item.get("trajectory")) if isinstance(item, dict) else item
     if not isinstance(found, list):
         return None
     return [e for entry in found for e in (entry if isinstance(entry, list) else [entry])]
 
 
 def _is_run(item: Json) -> bool:
-    history = _history_of(item) if isinstance(item, Mapping) else None
+    history = _history_of(item) if isinstance(item, dict) else None
     return history is not None and mostly(history, _is_event)
 
 
@@ -251,7 +250,7 @@ def _is_run(item: Json) -> bool:
 
 def _recognise_document(head: Head) -> Verdict:
     document = head.document
-    if isinstance(document, Mapping) and _is_v1(document) and _is_event(document):
+    if isinstance(document, dict) and _is_v1(document) and _is_event(document):
         return accept(f"one event of the SDK, {document['kind']}")
     if isinstance(document, list) and mostly(_history_of(document) or [], _is_event):
         return accept(f"a list of {len(document)} events, actions and observations")
@@ -278,16 +277,16 @@ def _run(item: Mapping[str, Json], name: str) -> Iterator[Read]:
     events = Events(turns=Turns(run=name), extra=_meta(item))
     instruction = item.get("instruction")
     if isinstance(instruction, str) and instruction.strip() and not any(map(_is_of_the_user, history)):
-        yield from events._say("user", instruction, {})  # noqa: SLF001 - the same room
+        yield from events.say("user", instruction, {})
     for place, event in enumerate(history):
         yield from events.read(event, place)
     if isinstance(error := item.get("error"), str) and error.strip():
-        yield from events._say("error", error, {})  # noqa: SLF001
+        yield from events.say("error", error, {})
 
 
 def _is_of_the_user(event: Json) -> bool:
     """Does a user's message open the history already?"""
-    message = isinstance(event, Mapping) and event.get("action") == "message"
+    message = isinstance(event, dict) and event.get("action") == "message"
     return message and event.get("source", "user") == "user"
 
 
@@ -301,16 +300,16 @@ def _meta(item: Mapping[str, Json]) -> dict[str, Json]:
         "cost": _mapping(item.get("metrics")).get("accumulated_cost"),
         "success": item.get("success"),
     }
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+    return _plain(found)
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    if isinstance(document, Mapping) and not _is_v1(document):
+    if isinstance(document, dict) and not _is_v1(document):
         yield from _run(document, "")
     elif isinstance(document, list) and mostly(document, _is_run):
         names = Names()
         for place, item in enumerate(document):
-            if isinstance(item, Mapping):
+            if isinstance(item, dict):
                 yield from _run(item, names.unique(item.get("instance_id")))
             else:
                 yield not_an_object(place, item)
@@ -328,7 +327,7 @@ class _Lines:
     events: Events
 
     def read(self, item: Json) -> Iterable[Read]:
-        if isinstance(item, Mapping) and _history_of(item) is not None:
+        if isinstance(item, dict) and _history_of(item) is not None:
             issue = _mapping(item.get("issue")).get("number")
             return _run(item, self.names.unique(item.get("instance_id", issue)))
         return self.events.read(item)
@@ -344,11 +343,11 @@ def _reader(state: Json, _: Options) -> _Lines:
 
 
 def _end(document: Json) -> End:
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         if _is_v1(document):
             return End(mark=True, reason="an event's file is written once")
         return End(mark=True, reason="a run is written out when it is over")
-    last = next((e for e in reversed(document if isinstance(document, list) else []) if isinstance(e, Mapping)), {})
+    last = next((e for e in reversed(document if isinstance(document, list) else []) if isinstance(e, dict)), {})
     if _is_run(last):
         return End(mark=True, reason="runs are written out when they are over")
     if last.get("action") in ("finish", "reject") or last.get("tool_name") == "finish":

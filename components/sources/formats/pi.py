@@ -5,16 +5,17 @@ Entries form a tree (a person may go back and branch off); they are read in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from components.contracts import Json, Skipped
+from components.contracts import Defect, Json, Skipped
 from components.sources.formats.chat import Conversation
 from components.sources.formats.content import text_of, timestamp, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, guarded, not_an_object
+from components.sources.formats.pieces import EMPTY, not_an_object
 
+PLAIN: Final = (str, int, float)
 BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
 SUMMARIES: Final = frozenset({"compaction", "branch_summary"})
 ENTRIES: Final = SUMMARIES | {
@@ -24,9 +25,9 @@ ENTRIES: Final = SUMMARIES | {
 
 def _recognise(head: Head) -> Verdict:
     first = head.lines[0] if head.lines else None
-    if not isinstance(first, Mapping) or first.get("type") != "session" or first.keys().isdisjoint(("cwd", "version")):
+    if not isinstance(first, dict) or first.get("type") != "session" or first.keys().isdisjoint(("cwd", "version")):
         return decline("the first line is no session header with a cwd")
-    others = [line for line in head.lines[1:] if isinstance(line, Mapping)]
+    others = [line for line in head.lines[1:] if isinstance(line, dict)]
     known = sum(isinstance(kind := line.get("type"), str) and kind in ENTRIES for line in others)
     if known * 2 >= len(others):
         return accept(f"a session header, then {known} entries such as message, compaction, model_change")
@@ -40,71 +41,70 @@ class Session:
     turns: Turns = field(default_factory=Turns)
     extra: Mapping[str, Json] = field(default_factory=dict)
 
-    def read(self, entry: Json) -> Iterable[Read]:
-        if not isinstance(entry, Mapping):
+    def read(self, entry: Json) -> list[Read]:
+        """What one line becomes."""
+        if not isinstance(entry, dict):
             return [not_an_object(0, entry)]
         kind = entry.get("type")
-        if kind == "message":
-            return guarded(0, self._message(entry))
+        try:
+            if kind == "message":
+                return self._message(entry)
+            if isinstance(kind, str) and kind in SUMMARIES:
+                return self._say("summary", text_of(entry.get("summary")), entry)
+            if kind == "custom_message":
+                return self._say("user", text_of(entry.get("content")), entry, {"name": entry.get("customType")})
+        except RecursionError:
+            return [Defect(offset=0, reason="nested too deeply to be read")]
         if kind == "session":
             self.extra = {"session": entry["id"]} if isinstance(entry.get("id"), str) else {}
-            return [BOOKKEEPING]
-        if isinstance(kind, str) and kind in SUMMARIES:
-            return guarded(0, self._say("summary", text_of(entry.get("summary")), entry))
-        if kind == "custom_message":
-            return guarded(0, self._say("user", text_of(entry.get("content")), entry, name=entry.get("customType")))
         return [BOOKKEEPING]
 
-    def _say(self, kind: str, text: str, entry: Mapping[str, Json], **more: Json) -> Iterator[Read]:
+    def _say(
+        self, kind: str, text: str, entry: Mapping[str, Json], more: Mapping[str, Json] | None = None
+    ) -> list[Read]:
         if not text or text.isspace():
-            yield EMPTY
-        else:
-            yield self.turns.event(kind, text, timestamp(entry.get("timestamp")), {**self.extra, **_plain(more)})
+            return [EMPTY]
+        extra = {**self.extra, **_plain(more)} if more else self.extra
+        return [self.turns.event(kind, text, timestamp(entry.get("timestamp")), extra)]
 
-    def _message(self, entry: Mapping[str, Json]) -> Iterator[Read]:
+    def _message(self, entry: Mapping[str, Json]) -> list[Read]:
         message = entry.get("message")
-        if not isinstance(message, Mapping):
-            yield not_an_object(0, message)
-            return
+        if not isinstance(message, dict):
+            return [not_an_object(0, message)]
         role = message.get("role")
         if role == "assistant":
-            yield from self._response(message, entry)
-        elif role == "toolResult":
+            return self._response(message, entry)
+        if role == "toolResult":
             kind = "error" if message.get("isError") is True else "tool_result"
             about = {"tool": message.get("toolName"), "call_id": message.get("toolCallId")}
-            yield from self._say(kind, text_of(message.get("content")), entry, **about)
-        elif role == "bashExecution":
+            return self._say(kind, text_of(message.get("content")), entry, about)
+        if role == "bashExecution":
             about = {"tool": "bash", "role": role, "exit_code": message.get("exitCode")}
-            yield from self._say("tool_call", tool_call("bash", text_of(message.get("command"))), entry, **about)
-            yield from self._say("tool_result", text_of(message.get("output")), entry, **about)
-        elif role in ("branchSummary", "compactionSummary"):
-            yield from self._say("summary", text_of(message.get("summary")), entry)
-        else:
-            kind = (
-                "user" if role in ("user", "custom", "hookMessage") or not isinstance(role, str) or not role else role
-            )
-            yield from self._say(kind, text_of(message.get("content")), entry, name=message.get("customType"))
+            called = tool_call("bash", text_of(message.get("command")))
+            got = self._say("tool_call", called, entry, about)
+            return got + self._say("tool_result", text_of(message.get("output")), entry, about)
+        if role in ("branchSummary", "compactionSummary"):
+            return self._say("summary", text_of(message.get("summary")), entry)
+        kind = "user" if role in ("user", "custom", "hookMessage") or not isinstance(role, str) or not role else role
+        name = message.get("customType")
+        return self._say(kind, text_of(message.get("content")), entry, {"name": name} if name else None)
 
-    def _response(self, message: Mapping[str, Json], entry: Mapping[str, Json]) -> Iterator[Read]:
+    def _response(self, message: Mapping[str, Json], entry: Mapping[str, Json]) -> list[Read]:
         usage = _mapping(message.get("usage"))
-        about = _plain(
-            {
-                "model": message.get("model"),
-                "stop_reason": message.get("stopReason"),
-                "tokens_in": usage.get("input"),
-                "tokens_out": usage.get("output"),
-                "cost": _mapping(usage.get("cost")).get("total"),
-            }
-        )
-        conversation = Conversation(turns=self.turns, extra={**self.extra, **about})
+        about = {
+            "model": message.get("model"),
+            "stop_reason": message.get("stopReason"),
+            "tokens_in": usage.get("input"),
+            "tokens_out": usage.get("output"),
+            "cost": _mapping(usage.get("cost")).get("total"),
+        }
+        conversation = Conversation(turns=self.turns, extra={**self.extra, **_plain(about)})
         chat = {"role": "assistant", "content": _renamed(message.get("content"))}
+        got = conversation.read(chat, when=timestamp(entry.get("timestamp")))
         error = message.get("errorMessage")
-        failed = isinstance(error, str) and bool(error.strip())
-        for read in conversation.read(chat, when=timestamp(entry.get("timestamp"))):
-            if not (failed and read == EMPTY):
-                yield read
-        if failed:
-            yield from self._say("error", str(error), entry, **about)
+        if isinstance(error, str) and error.strip():
+            return [read for read in got if read != EMPTY] + self._say("error", error, entry, about)
+        return got
 
     def state(self) -> Json:
         return [self.turns.iteration, self.turns.idx, dict(self.extra)]
@@ -115,17 +115,17 @@ def _renamed(content: Json) -> Json:
     if not isinstance(content, list):
         return content
     return [
-        {**block, "type": "tool_call"} if isinstance(block, Mapping) and block.get("type") == "toolCall" else block
+        {**block, "type": "tool_call"} if isinstance(block, dict) and block.get("type") == "toolCall" else block
         for block in content
     ]
 
 
 def _plain(values: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in values.items() if isinstance(value, str | int | float) and value != ""}
+    return {key: value for key, value in values.items() if isinstance(value, PLAIN) and value != ""}
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _reader(state: Json, _: Options) -> Session:

@@ -21,7 +21,7 @@ RETOLD: Final = Skipped(rule="history retells the trajectory")
 
 def _recognise(head: Head) -> Verdict:
     document = head.document
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return decline("not a JSON object")
     steps, history = document.get("trajectory"), document.get("history")
     if isinstance(steps, list) and mostly(steps, _is_step):
@@ -34,7 +34,7 @@ def _recognise(head: Head) -> Verdict:
 
 
 def _is_step(item: Json) -> bool:
-    return isinstance(item, Mapping) and "action" in item and "observation" in item
+    return isinstance(item, dict) and "action" in item and "observation" in item
 
 
 def _is_history(history: Json) -> bool:
@@ -46,7 +46,7 @@ def _tells_its_agent(message: Json) -> bool:
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         yield not_an_object(0, document)
         return
     steps, history = document.get("trajectory"), document.get("history")
@@ -69,7 +69,7 @@ def _opening(turns: Turns, history: list[Json], extra: Mapping[str, Json]) -> It
     """System prompt and task: what stands in the history before the first response."""
     opening = True
     for place, message in enumerate(history):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             yield not_an_object(place, message)
         elif _is_demonstration(message):
             yield DEMONSTRATION
@@ -82,11 +82,11 @@ def _opening(turns: Turns, history: list[Json], extra: Mapping[str, Json]) -> It
 
 
 def _is_demonstration(message: Json) -> bool:
-    return isinstance(message, Mapping) and message.get("is_demo") is True
+    return isinstance(message, dict) and message.get("is_demo") is True
 
 
 def _step(turns: Turns, step: Json, place: int, extra: Mapping[str, Json]) -> Iterator[Read]:
-    if not isinstance(step, Mapping):
+    if not isinstance(step, dict):
         yield not_an_object(place, step)
         return
     turns.respond()
@@ -125,7 +125,7 @@ def _meta(document: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _end(document: Json) -> End:
