@@ -22,7 +22,7 @@ from reading import (
     taker,
 )
 
-from components.sources.formats.contract import Options
+from components.sources.formats.contract import Head, Options
 from components.sources.formats.zipkin import ROWS, end_flat, end_zipkin
 
 ZIPKIN, FLAT = ROWS[:2], ROWS[2:]
@@ -43,6 +43,17 @@ def test_flat_lines_are_read_on_from_any_place() -> None:
         found = [read for line in lines[:cut] for read in first.read(line)]
         second = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
         assert found + [read for line in lines[cut:] for read in second.read(line)] == reads(row, lines)
+
+
+def test_a_log_line_that_names_its_span_is_no_span() -> None:
+    line = {
+        "trace_id": "t",
+        "span_id": "s",
+        "name": "app.db",
+        "message": "connected",
+        "timestamp": "2025-03-01T10:00:00",
+    }
+    assert not any(row.recognises(Head(name="x", shape="lines", lines=[line])).accepted for row in ROWS)
 
 
 def test_a_trace_without_its_root_span_is_still_running() -> None:

@@ -15,29 +15,29 @@ TERMINALS: Final = frozenset({"computerterminal", "computer_terminal", "terminal
 
 def recognises(head: Head) -> Verdict:
     document = head.document
-    if not isinstance(document, Mapping) or not isinstance(history := document.get("history"), list):
+    if not isinstance(document, dict) or not isinstance(history := document.get("history"), list):
         return decline("no object with a `history`")
     if not any(mark in document for mark in MARKS) or "question" not in document:
         return decline("a `history` without `question` and one of " + ", ".join(f"`{mark}`" for mark in MARKS))
-    if not any(isinstance(message, Mapping) and "content" in message for message in history):
+    if not any(isinstance(message, dict) and "content" in message for message in history):
         return decline("a `history` without messages")
     return accept("a `question` with the `history` of the agents that worked on it")
 
 
 def read(document: Json, _: Options) -> Iterator[Read]:
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         yield from guarded(0, _read(document))
 
 
 def _read(document: Mapping[str, Json]) -> Iterator[Read]:
     turns, about = Turns(), named(document, "question_ID", "level")
     prompts = document.get("system_prompt")
-    for agent, prompt in prompts.items() if isinstance(prompts, Mapping) else ():
+    for agent, prompt in prompts.items() if isinstance(prompts, dict) else ():
         yield from events(turns, pieces_of(prompt, "system"), {**about, "agent": agent})
     blamed = str(document.get("mistake_step", ""))
     history = document.get("history")
     for step, message in enumerate(history if isinstance(history, list) else ()):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             yield not_an_object(step, message)
             continue
         kind, agent = speaker(message, first=step == 0)

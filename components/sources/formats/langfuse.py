@@ -39,7 +39,7 @@ def recognises(head: Head) -> Verdict:
 
 def _is_observation(item: Json) -> bool:
     return (
-        isinstance(item, Mapping)
+        isinstance(item, dict)
         and str(item.get("type")).upper() in TYPES
         and isinstance(item.get("id"), str)
         and _get(item, "traceId", "trace_id") is not None
@@ -48,20 +48,20 @@ def _is_observation(item: Json) -> bool:
 
 
 def _is_trace(item: Json) -> bool:
-    found = item.get("observations") if isinstance(item, Mapping) else None
-    return isinstance(found, list) and mostly(found, lambda each: isinstance(each, Mapping) and "type" in each)
+    found = item.get("observations") if isinstance(item, dict) else None
+    return isinstance(found, list) and mostly(found, lambda each: isinstance(each, dict) and "type" in each)
 
 
 def _is_session(item: Json) -> bool:
-    found = item.get("traces") if isinstance(item, Mapping) else None
+    found = item.get("traces") if isinstance(item, dict) else None
     return isinstance(found, list) and mostly(
-        found, lambda each: isinstance(each, Mapping) and "id" in each and "input" in each
+        found, lambda each: isinstance(each, dict) and "id" in each and "input" in each
     )
 
 
 def _listed(document: Json) -> list[Json]:
     """The items of an export: a list, a page of the API under `data`, or one."""
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         data = document.get("data")
         return data if isinstance(data, list) else [document]
     return document if isinstance(document, list) else []
@@ -73,7 +73,7 @@ def _get(item: Mapping[str, Json], *keys: str) -> Json:
 
 def spans_of(index: int, item: Json, session: str = "") -> Iterator[Span | Defect]:
     """The spans of one exported item: an observation, a trace with its own, or a session with its traces."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         yield not_an_object(index, item)
     elif isinstance(traces := item.get("traces"), list) and "observations" not in item:
         for trace in traces:
@@ -94,7 +94,7 @@ def _trace(index: int, trace: Mapping[str, Json], session: str) -> Iterator[Span
     if isinstance(observations, str):
         observations = _parsed(observations)
     for observation in observations if isinstance(observations, list) else ():
-        if isinstance(observation, Mapping):
+        if isinstance(observation, dict):
             yield _observation(observation, session=session, trace_id=trace_id)
         else:
             yield not_an_object(index, observation)
@@ -136,7 +136,7 @@ def _span(item: Mapping[str, Json], *, trace_id: str, span_id: str, parent: str,
 
 def _attributes(item: Mapping[str, Json]) -> dict[str, Json]:
     usage = _get(item, "usageDetails", "usage_details", "usage")
-    usage = usage if isinstance(usage, Mapping) else {}
+    usage = usage if isinstance(usage, dict) else {}
     metadata = _parsed(item.get("metadata"))
     found: dict[str, Any] = {
         "type": item.get("type"),

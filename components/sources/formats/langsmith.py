@@ -38,7 +38,7 @@ def recognises(head: Head) -> Verdict:
 
 def _is_run(run: Json) -> bool:
     return (
-        isinstance(run, Mapping)
+        isinstance(run, dict)
         and isinstance(run.get("run_type"), str)
         and ("inputs" in run or "outputs" in run)
         and bool({"trace_id", "dotted_order", "start_time", "parent_run_id", "id"} & run.keys())
@@ -46,7 +46,7 @@ def _is_run(run: Json) -> bool:
 
 
 def _listed(document: Json) -> list[Json]:
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         runs = document.get("runs")
         return runs if isinstance(runs, list) else [document]
     return document if isinstance(document, list) else []
@@ -55,7 +55,7 @@ def _listed(document: Json) -> list[Json]:
 def _with_children(runs: Iterable[Json], parent: str = "", trace: str = "") -> Iterator[tuple[Json, str, str]]:
     """Each run of a forest with its parent's id and its trace's, as far as the nesting tells them."""
     for run in runs:
-        if not isinstance(run, Mapping):
+        if not isinstance(run, dict):
             yield run, parent, trace
             continue
         own = text_of(run.get("id"))
@@ -68,12 +68,12 @@ def _with_children(runs: Iterable[Json], parent: str = "", trace: str = "") -> I
 
 def run_span(index: int, run: Json, parent: str = "", trace: str = "") -> Span | Defect:
     """One run as a span: `llm` runs are model calls, `tool` runs are tools."""
-    if not isinstance(run, Mapping):
+    if not isinstance(run, dict):
         return not_an_object(index, run)
     role = ROLES.get(str(run.get("run_type")), "other")
     extra = run.get("extra")
-    metadata = extra.get("metadata") if isinstance(extra, Mapping) else None
-    metadata = metadata if isinstance(metadata, Mapping) else {}
+    metadata = extra.get("metadata") if isinstance(extra, dict) else None
+    metadata = metadata if isinstance(metadata, dict) else {}
     began, ended = timestamp(run.get("start_time")), timestamp(run.get("end_time"))
     error = text_of(run.get("error"))
     parent = text_of(run.get("parent_run_id")) or parent
@@ -111,8 +111,8 @@ def _failure(error: str) -> Failure:
 
 
 def _attributes(run: Mapping[str, Json], metadata: Mapping[str, Json]) -> dict[str, Json]:
-    params = run["extra"].get("invocation_params") if isinstance(run.get("extra"), Mapping) else None
-    model = metadata.get("ls_model_name") or (params.get("model") if isinstance(params, Mapping) else None)
+    params = run["extra"].get("invocation_params") if isinstance(run.get("extra"), dict) else None
+    model = metadata.get("ls_model_name") or (params.get("model") if isinstance(params, dict) else None)
     found = {
         "run_type": run.get("run_type"),
         "tags": run.get("tags") or None,
@@ -132,7 +132,7 @@ def _told(role: Role, run: Mapping[str, Json], *, is_root: bool) -> tuple[list[P
         return spoken(asked, "user"), spoken(answered, "assistant"), False
     if not is_root:  # the steps of a chain hand on what its model calls and tools tell
         return [], [], False
-    state = isinstance(answered, Mapping) and isinstance(answered.get("messages"), list)
+    state = isinstance(answered, dict) and isinstance(answered.get("messages"), list)
     outputs = spoken(answered, "assistant")
     return ([] if state else spoken(asked, "user")), outputs, state
 
@@ -154,14 +154,14 @@ def _literal(value: Json) -> Json:
 
 def _result(answered: Json) -> list[Piece]:
     value = _only(answered, ANSWER_KEYS)
-    if isinstance(value, Mapping) and ("kwargs" in value or ("content" in value and {"type", "role"} & value.keys())):
+    if isinstance(value, dict) and ("kwargs" in value or ("content" in value and {"type", "role"} & value.keys())):
         return pieces_of(value, "tool")
     return pieces_of({"role": "tool", "content": value})
 
 
 def _only(values: Json, keys: Iterable[str]) -> Json:
     """The one value of an object that has but one, under a usual name; else the object."""
-    if isinstance(values, Mapping) and len(values) == 1:
+    if isinstance(values, dict) and len(values) == 1:
         return next((values[key] for key in keys if key in values), values)
     return values
 
@@ -203,7 +203,7 @@ def reader(state: Json, options: Options) -> LineReader:
 
 
 def end(document: Json) -> End:
-    runs: list[Any] = [run for run in _listed(document) if isinstance(run, Mapping)]
+    runs: list[Any] = [run for run in _listed(document) if isinstance(run, dict)]
     running = sum(run.get("end_time") is None for run in runs)
     if running or not runs:
         return End(mark=False, reason=f"{running} of {len(runs)} runs have no end time yet")

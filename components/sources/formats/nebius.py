@@ -40,16 +40,22 @@ def recognises(head: Head) -> Verdict:
 
 
 def _runs(document: Json) -> list[Json]:
-    return document if isinstance(document, list) else [document] if isinstance(document, Mapping) else []
+    """The runs of a document: a list, one run, or the rows that a dataset server answers with."""
+    if isinstance(document, dict):
+        rows = document.get("rows")
+        if not isinstance(rows, list):
+            return [document]
+        return [row.get("row", row) if isinstance(row, dict) else row for row in rows]
+    return document if isinstance(document, list) else []
 
 
 def _is_run(item: Json) -> bool:
-    steps = item.get("trajectory") if isinstance(item, Mapping) else None
+    steps = item.get("trajectory") if isinstance(item, dict) else None
     return (
         isinstance(steps, list)
         and bool(steps)
         and all(
-            isinstance(step, Mapping) and "role" in step and ("text" in step or "system_prompt" in step)
+            isinstance(step, dict) and "role" in step and ("text" in step or "system_prompt" in step)
             for step in steps[:20]
         )
     )
@@ -62,7 +68,7 @@ def read(document: Json, _: Options) -> Iterator[Read]:
 
 
 def _read_run(index: int, run: Json, names: Names) -> Iterator[Read]:
-    if isinstance(run, Mapping):
+    if isinstance(run, dict):
         yield from guarded(index, _steps(index, run, names))
     else:
         yield not_an_object(index, run)
@@ -73,7 +79,7 @@ def _steps(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Read]:
     about = named(run, "instance_id", "model_name", "exit_status", "target")
     steps = run.get("trajectory")
     for step in steps if isinstance(steps, list) else ():
-        if not isinstance(step, Mapping):
+        if not isinstance(step, dict):
             yield not_an_object(index, step)
             continue
         kind = role_type(step.get("role"))
@@ -97,7 +103,7 @@ class Runs:
     """Reads a run a line."""
 
     def __init__(self, state: Json) -> None:
-        self.names = Names(state.get("names") if isinstance(state, Mapping) else None)
+        self.names = Names(state.get("names") if isinstance(state, dict) else None)
 
     def read(self, item: Json) -> Iterator[Read]:
         yield from _read_run(0, item, self.names)
@@ -111,7 +117,7 @@ def _reader(state: Json, _: Options) -> LineReader:
 
 
 def end(document: Json) -> End:
-    done = all(isinstance(run, Mapping) and run.get("exit_status") for run in _runs(document))
+    done = all(isinstance(run, dict) and run.get("exit_status") for run in _runs(document))
     return End(mark=done, reason="every run has an exit status" if done else "a run has no exit status yet")
 
 

@@ -35,7 +35,13 @@ from components.sources.formats.pieces import (
 )
 
 NO_TEXT: Final = Skipped(rule="event without text")
-PREFIXES: Final = ("message.", "agent.", "tool.", "session.", "llm.", "model.", "run.", "gateway.", "cron.", "memory.")
+PREFIXES: Final = tuple(
+    f"{family}."
+    for family in (
+        *("message", "agent", "subagent", "tool", "session", "llm", "model", "run", "exec", "hook"),
+        *("gateway", "channel", "cron", "memory", "queue", "webhook", "diagnostic"),
+    )
+)
 TEXT_KEYS: Final = ("content", "prompt", "text", "message", "response", "summary")
 ABOUT: Final = ("sessionKey", "agentId", "channel", "toolName", "durationMs", "success", "seq", "model")
 
@@ -47,9 +53,9 @@ def recognises(head: Head) -> Verdict:
 
 
 def _is_event(line: Json) -> bool:
-    kind = line.get("type") if isinstance(line, Mapping) else None
-    if not isinstance(kind, str) or not kind.startswith(PREFIXES):
-        return False
+    kind = line.get("type") if isinstance(line, dict) else None
+    if not isinstance(kind, str) or not kind.startswith(PREFIXES) or isinstance(line.get("data"), dict):
+        return False  # other agents nest what they tell under `data`
     return bool({"sessionKey", "agentId", "channel", "toolName", "ts", "seq", "timestamp"} & line.keys())
 
 
@@ -71,14 +77,14 @@ class Events:
 
     def __init__(self, state: Json, options: Options) -> None:
         self.all = options.history == "all"
-        runs = state if isinstance(state, Mapping) else {}
+        runs = state if isinstance(state, dict) else {}
         self.runs = {name: _Run(name, run) for name, run in runs.items()}
 
     def state(self) -> Json:
         return {name: run.state() for name, run in self.runs.items()}
 
     def read(self, item: Json) -> Iterator[Read]:
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             yield from guarded(0, self._read(item))
         else:
             yield not_an_object(0, item)
@@ -129,7 +135,7 @@ class Events:
 
 def _pieces(kind: str, event: Mapping[str, Json]) -> Iterator[Piece]:
     """What an event itself says, in the usual types."""
-    if isinstance(error := event.get("error"), str | Mapping) and error:
+    if isinstance(error := event.get("error"), str | dict) and error:
         yield from _piece("error", text_of(error))
     if kind == "tool.start":
         yield from _piece("tool_call", tool_call(event.get("toolName"), event.get("params") or event.get("arguments")))

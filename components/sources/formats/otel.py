@@ -53,7 +53,7 @@ def value_of(value: Json) -> Json:
     >>> value_of({"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}})
     [1, 'a']
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
     for key, inner in value.items():
         match key.replace("_v", "V"):
@@ -72,11 +72,11 @@ def value_of(value: Json) -> Json:
 
 def attributes_of(pairs: Json) -> dict[str, Json]:
     """Attributes as a dict, whether they come as OTLP pairs, Jaeger tags or a plain object."""
-    if isinstance(pairs, Mapping):
+    if isinstance(pairs, dict):
         return {str(key): value for key, value in pairs.items() if value is not None}
     found: dict[str, Json] = {}
     for pair in pairs if isinstance(pairs, list) else ():
-        if isinstance(pair, Mapping) and isinstance(key := pair.get("key"), str):
+        if isinstance(pair, dict) and isinstance(key := pair.get("key"), str):
             value = value_of(pair.get("value"))
             if value is not None:
                 found[key] = value
@@ -116,12 +116,12 @@ def _get(mapping: Mapping[str, Json], *keys: str) -> Json:
 
 
 def _list(value: Json, *keys: str) -> list[Json]:
-    found = _get(value, *keys) if isinstance(value, Mapping) else None
+    found = _get(value, *keys) if isinstance(value, dict) else None
     return found if isinstance(found, list) else []
 
 
 def _status(status: Json) -> tuple[str, str]:
-    if isinstance(status, Mapping):
+    if isinstance(status, dict):
         code = _get(status, "code", "status_code", "statusCode")
         message = _get(status, "message", "description")
     else:
@@ -195,7 +195,7 @@ def _notes(events: Json) -> tuple[list[Note], list[Failure]]:
     notes: list[Note] = []
     failures: list[Failure] = []
     for event in events if isinstance(events, list) else ():
-        if not isinstance(event, Mapping):
+        if not isinstance(event, dict):
             continue
         name, attributes = str(event.get("name") or ""), attributes_of(event.get("attributes"))
         if name == "exception" or "exception.type" in attributes:
@@ -213,18 +213,18 @@ def _notes(events: Json) -> tuple[list[Note], list[Failure]]:
 def _payloads(document: Json) -> Iterator[Mapping[str, Json]]:
     """The OTLP objects in a document: itself, those of a list, or the one that Tempo wraps as `trace`."""
     for item in document if isinstance(document, list) else (document,):
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             inner = item.get("trace")
-            yield inner if isinstance(inner, Mapping) and _is_otlp(inner) else item
+            yield inner if isinstance(inner, dict) and _is_otlp(inner) else item
 
 
 OTLP_KEYS: Final = ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs")
 
 
 def _is_otlp(item: Json) -> bool:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return False
-    if isinstance(inner := item.get("trace"), Mapping):
+    if isinstance(inner := item.get("trace"), dict):
         item = inner
     if any(isinstance(item.get(key), list) for key in OTLP_KEYS):
         return True
@@ -243,7 +243,7 @@ def otlp_spans(index: int, payload: Mapping[str, Json]) -> Iterator[Found]:
         resource = attributes_of(group["resource"].get("attributes")) if _has_resource(group) else {}
         for scope in _scopes(group):
             for span in _list(scope, "spans"):
-                if isinstance(span, Mapping):
+                if isinstance(span, dict):
                     yield _otlp_span(span, resource, notes)
                 else:
                     yield not_an_object(index, span)
@@ -255,7 +255,7 @@ def otlp_spans(index: int, payload: Mapping[str, Json]) -> Iterator[Found]:
 
 
 def _has_resource(group: Json) -> bool:
-    return isinstance(group, Mapping) and isinstance(group.get("resource"), Mapping)
+    return isinstance(group, dict) and isinstance(group.get("resource"), dict)
 
 
 def _otlp_span(span: Mapping[str, Json], resource: Mapping[str, Json], records: _Records) -> Span:
@@ -301,7 +301,7 @@ def _records(payload: Mapping[str, Json]) -> tuple[_Records, list[Found]]:
         resource = attributes_of(group["resource"].get("attributes")) if _has_resource(group) else {}
         for scope in _list(group, "scopeLogs", "scope_logs", "instrumentationLibraryLogs"):
             for record in _list(scope, "logRecords", "log_records"):
-                if not isinstance(record, Mapping):
+                if not isinstance(record, dict):
                     loose.append(not_an_object(0, record))
                     continue
                 note = _note(record)
@@ -369,29 +369,27 @@ def _log_span(key: tuple[str, str], note: Note, record: Mapping[str, Json], reso
 
 def _jaeger_traces(document: Json) -> list[Json]:
     """The traces of a Jaeger export: `data` is a list of them or one, or the document is one itself."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return []
     data = document.get("data")
-    traces = data if isinstance(data, list) else [data] if isinstance(data, Mapping) else [document]
+    traces = data if isinstance(data, list) else [data] if isinstance(data, dict) else [document]
     return traces if any(_is_jaeger(trace) for trace in traces) else []
 
 
 def _is_jaeger(trace: Json) -> bool:
-    if not isinstance(trace, Mapping) or not isinstance(trace.get("spans"), list):
+    if not isinstance(trace, dict) or not isinstance(trace.get("spans"), list):
         return False
-    return mostly(
-        trace["spans"], lambda span: isinstance(span, Mapping) and "operationName" in span and "spanID" in span
-    )
+    return mostly(trace["spans"], lambda span: isinstance(span, dict) and "operationName" in span and "spanID" in span)
 
 
 def jaeger_spans(index: int, trace: Json) -> Iterator[Found]:
     """The spans of one Jaeger trace; times are in µs there."""
-    if not isinstance(trace, Mapping):
+    if not isinstance(trace, dict):
         yield not_an_object(index, trace)
         return
-    processes = trace.get("processes") if isinstance(trace.get("processes"), Mapping) else {}
+    processes = trace.get("processes") if isinstance(trace.get("processes"), dict) else {}
     for span in _list(trace, "spans"):
-        if isinstance(span, Mapping):
+        if isinstance(span, dict):
             yield _jaeger_span(span, processes or {}, trace.get("traceID"))
         else:
             yield not_an_object(index, span)
@@ -400,7 +398,7 @@ def jaeger_spans(index: int, trace: Json) -> Iterator[Found]:
 def _jaeger_span(span: Mapping[str, Json], processes: Mapping[str, Json], trace_id: Json) -> Span:
     tags = attributes_of(span.get("tags"))
     process = span.get("process") or processes.get(str(span.get("processID")))
-    process = process if isinstance(process, Mapping) else {}
+    process = process if isinstance(process, dict) else {}
     notes, failures = _jaeger_logs(span.get("logs"))
     start, duration = _microseconds(span.get("startTime")), _microseconds(span.get("duration"), zero=True)
     failed = tags.get("error") in (True, "true")
@@ -432,7 +430,7 @@ def _microseconds(value: Json, *, zero: bool = False) -> int | None:
 
 def _jaeger_parent(span: Mapping[str, Json]) -> str:
     for reference in _list(span, "references"):
-        if isinstance(reference, Mapping) and reference.get("refType") in ("CHILD_OF", None):
+        if isinstance(reference, dict) and reference.get("refType") in ("CHILD_OF", None):
             return identity(reference.get("spanID"), 8)
     return identity(span.get("parentSpanID"), 8)
 
@@ -441,7 +439,7 @@ def _jaeger_logs(logs: Json) -> tuple[list[Note], list[Failure]]:
     notes: list[Note] = []
     failures: list[Failure] = []
     for log in logs if isinstance(logs, list) else ():
-        if not isinstance(log, Mapping):
+        if not isinstance(log, dict):
             continue
         fields = attributes_of(log.get("fields"))
         name = text_of(fields.pop("event", None)) or "log"
@@ -457,20 +455,20 @@ def _jaeger_logs(logs: Json) -> tuple[list[Note], list[Failure]]:
 
 def _console_spans(document: Json) -> list[Json]:
     """Spans as the SDK prints them: a list, one, or under `spans`."""
-    if isinstance(document, Mapping) and isinstance(document.get("spans"), list):
+    if isinstance(document, dict) and isinstance(document.get("spans"), list):
         document = document["spans"]
     spans = document if isinstance(document, list) else [document]
     return spans if mostly(spans, _is_console) else []
 
 
 def _is_console(span: Json) -> bool:
-    context = span.get("context") if isinstance(span, Mapping) else None
-    return isinstance(context, Mapping) and "trace_id" in context and "span_id" in context and "name" in span
+    context = span.get("context") if isinstance(span, dict) else None
+    return isinstance(context, dict) and "trace_id" in context and "span_id" in context and "name" in span
 
 
 def console_span(index: int, span: Json) -> Found:
-    if not isinstance(span, Mapping) or not isinstance(context := span.get("context"), Mapping):
-        return not_an_object(index, span) if not isinstance(span, Mapping) else _no_context(index)
+    if not isinstance(span, dict) or not isinstance(context := span.get("context"), dict):
+        return not_an_object(index, span) if not isinstance(span, dict) else _no_context(index)
     began, ended = timestamp(span.get("start_time")), timestamp(span.get("end_time"))
     notes, failures = _notes(span.get("events"))
     status, message = _status(span.get("status") or span.get("status_code"))
@@ -486,7 +484,7 @@ def console_span(index: int, span: Json) -> Found:
             identity(span.get("parent_id"), 8),
         ),
         name=span.get("name"),
-        resource=attributes_of(resource.get("attributes")) if isinstance(resource, Mapping) else {},
+        resource=attributes_of(resource.get("attributes")) if isinstance(resource, dict) else {},
         attributes=attributes,
         notes=notes,
         failures=failures,
@@ -548,7 +546,7 @@ def recognises_lines(head: Head) -> Verdict:
 
 
 def _is_metrics(line: Json) -> bool:
-    return isinstance(line, Mapping) and "resourceMetrics" in line and not _is_otlp(line)
+    return isinstance(line, dict) and "resourceMetrics" in line and not _is_otlp(line)
 
 
 def recognises_jaeger(head: Head) -> Verdict:
@@ -572,7 +570,7 @@ class Batches:
         self.runs = SpanRuns(options.history, state)
 
     def read(self, item: Json) -> Iterator[Read]:
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             yield not_an_object(0, item)
         elif _is_console(item) or _is_otlp(item):
             yield from guarded(0, _read_batch(self.runs, _otel_spans(item)))

@@ -42,6 +42,10 @@ class Told:
     whole: bool = False  # the outputs are all that was said, given and got
 
 
+NOTHING: Final = Told()
+PLACES: Final = ("gen_ai.", "llm.", "gcp.vertex.", "pydantic_ai.", "all_messages")
+
+
 def role_of(name: str, attributes: Mapping[str, Json]) -> Role:
     """Is a span a model call, a tool's run, or something else?
 
@@ -67,6 +71,8 @@ def told_by(role: Role, name: str, attributes: Mapping[str, Json], notes: Sequen
     """The messages of a span, as pieces in the order they were said."""
     if role == "tool":
         return _tool(name, attributes, notes)
+    if role == "other" and not notes and not any(map(_may_tell, attributes)):  # most spans of most services
+        return NOTHING
     asked, answered, elided = _noted(notes)
     inputs = _first(_inputs(attributes, role), asked)
     outputs = _first(_outputs(attributes, role), answered)
@@ -78,6 +84,10 @@ def told_by(role: Role, name: str, attributes: Mapping[str, Json], notes: Sequen
 def _history(attributes: Mapping[str, Json]) -> list[Piece]:
     whole = messages_in(attributes.get("pydantic_ai.all_messages") or attributes.get("all_messages_events"), "user")
     return _joined(messages_in(attributes.get("gen_ai.system_instructions"), "system"), whole)
+
+
+def _may_tell(key: str) -> bool:
+    return key.startswith(PLACES)
 
 
 def _first(places: Iterable[list[Piece]], noted: list[Piece]) -> list[Piece]:
@@ -121,7 +131,7 @@ def _tool(name: str, attributes: Mapping[str, Json], notes: Sequence[Note]) -> T
 def _answer(result: Json) -> Json:
     """A tool's result as it was spelled; only an MCP server's answer is taken out of its wrapping."""
     parsed = _parsed(result)
-    wrapped = isinstance(parsed, Mapping) and isinstance(parsed.get("content"), list)
+    wrapped = isinstance(parsed, dict) and isinstance(parsed.get("content"), list)
     return parsed if wrapped or not isinstance(result, str) else result
 
 
@@ -162,7 +172,7 @@ def _outputs(attributes: Mapping[str, Json], role: Role) -> Iterator[list[Piece]
 def messages_in(value: Json, role: str) -> list[Piece]:
     """Messages as a JSON text or already structured: a list, one message, or an answer that holds some."""
     value = _parsed(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = _held(value)
     if isinstance(value, list):
         return [piece for message in value for piece in _as_message(message, role)]
@@ -174,7 +184,7 @@ def spoken(value: Json, role: str) -> list[Piece]:
     value = _parsed(value)
     if found := messages_in(value, role):
         return found
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, dict) or not value:
         return []
     usual = next((text for key in USUAL_KEYS if isinstance(text := value.get(key), str) and text.strip()), None)
     return pieces_of(usual or json_text(value), role)
@@ -190,7 +200,7 @@ def _held(answer: Mapping[str, Json]) -> Json:
 def _as_message(message: Json, role: str) -> list[Piece]:
     if isinstance(message, list):
         return [piece for inner in message for piece in _as_message(inner, role)]
-    if isinstance(message, Mapping) and message.get("type") == "text" and "role" not in message:
+    if isinstance(message, dict) and message.get("type") == "text" and "role" not in message:
         return pieces_of({"role": role, "content": [message]})  # a part where a message was expected
     return pieces_of(message, role)
 
@@ -206,13 +216,13 @@ def _parsed(value: Json) -> Json:
 
 def _vertex_request(value: Json) -> list[Piece]:
     request = _parsed(value)
-    if not isinstance(request, Mapping):
+    if not isinstance(request, dict):
         return pieces_of(request, "user")
     config = request.get("config")
-    system = config.get("system_instruction") if isinstance(config, Mapping) else None
+    system = config.get("system_instruction") if isinstance(config, dict) else None
     contents = request.get("contents")
     return [
-        *(pieces_of({"role": "system", "parts": system.get("parts")}) if isinstance(system, Mapping) else []),
+        *(pieces_of({"role": "system", "parts": system.get("parts")}) if isinstance(system, dict) else []),
         *(pieces_of({"role": "system", "content": system}) if isinstance(system, str | list) else []),
         *(piece for content in (contents if isinstance(contents, list) else ()) for piece in pieces_of(content)),
     ]
@@ -220,7 +230,7 @@ def _vertex_request(value: Json) -> list[Piece]:
 
 def _vertex_response(value: Json) -> list[Piece]:
     response = _parsed(value)
-    return pieces_of(response.get("content") if isinstance(response, Mapping) else response, "assistant")
+    return pieces_of(response.get("content") if isinstance(response, dict) else response, "assistant")
 
 
 # --- messages under numbered keys -----------------------------------------------------------------------------------
@@ -245,16 +255,16 @@ def _plant(tree: dict[str, Any], path: Sequence[str], value: Json) -> None:
 
 
 def _numbered(tree: Json) -> list[Any]:
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, dict):
         return []
     return [tree[key] for key in sorted((key for key in tree if key.isdecimal()), key=int)]
 
 
 def _flat_message(node: Json) -> Json:
     """The message that a numbered node spells, in the shape of the chat API."""
-    if not isinstance(node, Mapping):
+    if not isinstance(node, dict):
         return node
-    message: Mapping[str, Json] = node["message"] if isinstance(node.get("message"), Mapping) else node
+    message: Mapping[str, Json] = node["message"] if isinstance(node.get("message"), dict) else node
     blocks = [_block(part) for part in _numbered(message.get("contents"))]
     calls = [_flat_call(call) for call in _numbered(message.get("tool_calls"))]
     content = message.get("content")
@@ -266,15 +276,13 @@ def _flat_message(node: Json) -> Json:
 
 
 def _block(part: Json) -> Mapping[str, Json]:
-    inner = part.get("message_content") if isinstance(part, Mapping) else None
-    return (
-        inner if isinstance(inner, Mapping) else part if isinstance(part, Mapping) else {"type": "text", "text": part}
-    )
+    inner = part.get("message_content") if isinstance(part, dict) else None
+    return inner if isinstance(inner, dict) else part if isinstance(part, dict) else {"type": "text", "text": part}
 
 
 def _flat_call(call: Json) -> Json:
-    inner = call.get("tool_call") if isinstance(call, Mapping) else None
-    return inner if isinstance(inner, Mapping) else call
+    inner = call.get("tool_call") if isinstance(call, dict) else None
+    return inner if isinstance(inner, dict) else call
 
 
 # --- messages in log records and span events --------------------------------------------------------------------------
@@ -294,7 +302,7 @@ def _noted(notes: Sequence[Note]) -> tuple[list[Piece], list[Piece], int]:
     for note in notes:
         if not is_message_note(note):
             continue
-        if isinstance(note.body, Mapping) and note.body.get("content") == ELIDED_CONTENT:
+        if isinstance(note.body, dict) and note.body.get("content") == ELIDED_CONTENT:
             elided += 1
         elif note.name.endswith(".operation.details"):
             asked = asked or _first(_inputs(note.attributes, "model"), [])
@@ -311,7 +319,7 @@ def _noted(notes: Sequence[Note]) -> tuple[list[Piece], list[Piece], int]:
 
 
 def _choice(note: Note) -> list[Piece]:
-    body = note.body if isinstance(note.body, Mapping) else note.attributes
+    body = note.body if isinstance(note.body, dict) else note.attributes
     message = body.get("message", body)
     pieces = messages_in(message, "assistant")
     return [

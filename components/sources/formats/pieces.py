@@ -88,7 +88,7 @@ def pieces_of(message: Json, role: str | None = None) -> list[Piece]:
     """
     if isinstance(message, str):
         return _text(role_type(role), message, {})
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return []
     message = _unwrapped(message)
     kind = message.get("type")
@@ -105,16 +105,16 @@ def role_of_type(kind: str) -> str | None:
 
 def _unwrapped(message: Mapping[str, Json]) -> Mapping[str, Json]:
     kwargs = message.get("kwargs")
-    if isinstance(kwargs, Mapping) and isinstance(names := message.get("id"), list) and names:  # LangChain's dumpd
+    if isinstance(kwargs, dict) and isinstance(names := message.get("id"), list) and names:  # LangChain's dumpd
         name = str(names[-1]).removesuffix("Chunk").removesuffix("Message").lower()
         return {"role": name, **kwargs} if name in ROLES else kwargs
-    if isinstance(data := message.get("data"), Mapping) and "content" in data and "content" not in message:
+    if isinstance(data := message.get("data"), dict) and "content" in data and "content" not in message:
         return {"type": message.get("type"), **data} if "role" not in data else data
     inner = message.get("message")
-    if isinstance(inner, Mapping) and "content" not in message and {"role", "kwargs", "content"} & inner.keys():
+    if isinstance(inner, dict) and "content" not in message and {"role", "kwargs", "content"} & inner.keys():
         return _unwrapped(inner)
     content = message.get("content")
-    if isinstance(content, Mapping) and isinstance(content.get("parts"), list):  # a Gemini log record
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):  # a Gemini log record
         return {**content, "role": content.get("role") or message.get("role")}
     return message
 
@@ -142,7 +142,7 @@ def _message(kind: str, message: Mapping[str, Json]) -> Iterator[Piece]:
 def _holds_results(message: Mapping[str, Json]) -> bool:
     """Are the results of a tool message parts of their own, each with its type?"""
     parts = message.get("parts") or message.get("content")
-    return isinstance(parts, list) and any(isinstance(part, Mapping) and part.get("type") in _RESULTS for part in parts)
+    return isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") in _RESULTS for part in parts)
 
 
 def _result(message: Mapping[str, Json]) -> str:
@@ -155,18 +155,18 @@ def _result(message: Mapping[str, Json]) -> str:
 def _calls(message: Mapping[str, Json], when: datetime | None) -> Iterator[Piece]:
     calls = message.get("tool_calls")
     more = message.get("additional_kwargs")
-    if not calls and isinstance(more, Mapping) and "additional_kwargs" not in more:
+    if not calls and isinstance(more, dict) and "additional_kwargs" not in more:
         yield from _calls(more, when)
     for call in calls if isinstance(calls, list) else ():
         yield from _call(call, when)
-    if isinstance(call := message.get("function_call"), Mapping):
+    if isinstance(call := message.get("function_call"), dict):
         yield from _call(call, when)
 
 
 def _call(call: Json, when: datetime | None = None) -> Iterator[Piece]:
-    if not isinstance(call, Mapping):
+    if not isinstance(call, dict):
         return
-    function = call.get("function") if isinstance(call.get("function"), Mapping) else call
+    function = call.get("function") if isinstance(call.get("function"), dict) else call
     assert function is not None
     name = function.get("name") or function.get("toolName")
     text = tool_call(name, _first(function, "arguments", "args", "input", "parameters"))
@@ -189,13 +189,13 @@ def _parts(kind: str, parts: Sequence[Json], extra: Mapping[str, Any], when: dat
 
 
 def _part(kind: str, part: Json, extra: Mapping[str, Any], when: datetime | None = None) -> Iterator[Piece]:
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         yield from _text(kind, text_of(part), extra, when)
         return
     sort = part.get("type")
-    if isinstance(call := part.get("function_call") or part.get("functionCall"), Mapping):
+    if isinstance(call := part.get("function_call") or part.get("functionCall"), dict):
         yield from _call(call, when)
-    elif isinstance(reply := part.get("function_response") or part.get("functionResponse"), Mapping):
+    elif isinstance(reply := part.get("function_response") or part.get("functionResponse"), dict):
         yield from _text("tool_result", _spelled(reply.get("response")), _clean(tool=reply.get("name")), when)
     elif sort in _CALLS:
         yield from _call(part, when)
@@ -218,7 +218,7 @@ def _plain(part: Mapping[str, Json]) -> str:
             return str(part[key])
     mime = part.get("mime_type") or part.get("media_type") or part.get("modality")
     inline = part.get("inline_data") or part.get("inlineData") or part.get("file_data") or part.get("fileData")
-    if isinstance(inline, Mapping):
+    if isinstance(inline, dict):
         mime = inline.get("mime_type") or inline.get("mimeType") or "file"
     if isinstance(mime, str):
         found = _MEDIA.search(mime)
@@ -232,7 +232,7 @@ def _plain(part: Mapping[str, Json]) -> str:
 
 def _spelled(value: Json) -> str:
     """A tool's answer: text where it is text or content blocks, else canonical JSON."""
-    if isinstance(value, Mapping) and _are_blocks(value.get("content")):  # an MCP server's answer
+    if isinstance(value, dict) and _are_blocks(value.get("content")):  # an MCP server's answer
         value = value["content"]
     if _are_blocks(value):
         return text_of(value)
@@ -242,9 +242,7 @@ def _spelled(value: Json) -> str:
 
 
 def _are_blocks(value: Json) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(part, Mapping) and "type" in part for part in value)
-    )
+    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and "type" in part for part in value)
 
 
 def _text(kind: str, text: str, extra: Mapping[str, Any], when: datetime | None = None) -> list[Piece]:
@@ -346,7 +344,7 @@ def key_of(piece: Piece) -> str:
 
 def _canonical(text: str) -> str:
     try:
-        return _spelled(value) if isinstance(value := orjson.loads(text), Mapping | list) else text
+        return _spelled(value) if isinstance(value := orjson.loads(text), dict | list) else text
     except (orjson.JSONDecodeError, RecursionError):
         return text
 

@@ -33,7 +33,7 @@ def recognises(head: Head) -> Verdict:
 
 def _is_problem(line: Json) -> bool:
     return (
-        isinstance(line, Mapping)
+        isinstance(line, dict)
         and isinstance(line.get("prompt"), str)
         and "is_solved" in line
         and any(key in line for key in ("solution", "reflections", "implementations"))
@@ -44,10 +44,10 @@ class Problems:
     """Reads problem after problem; remembers the names it has met, since they name the runs."""
 
     def __init__(self, state: Json) -> None:
-        self.names = Names(state.get("names") if isinstance(state, Mapping) else None)
+        self.names = Names(state.get("names") if isinstance(state, dict) else None)
 
     def read(self, item: Json) -> Iterator[Read]:
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             yield from guarded(0, self._read(item))
         else:
             yield not_an_object(0, item)

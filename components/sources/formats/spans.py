@@ -189,7 +189,7 @@ class SpanRuns:
         self.all = history == "all"
         self.runs: dict[str, Run] = {}
         self.trace_runs: dict[str, str] = {}
-        if isinstance(state, Mapping):
+        if isinstance(state, dict):
             self.trace_runs = dict(state["traces"])
             for name, (iteration, idx, said, calls, raised) in state["runs"].items():
                 turns = Turns(run=name, iteration=iteration, idx=idx)
@@ -368,6 +368,7 @@ class _Family:
         self.spans = {(span.trace_id, span.span_id): span for span in ordered}
         self.names: dict[tuple[str, str], str] = {}
         self.trace_runs = trace_runs
+        self.conversations = any(span.conversation for span in ordered)
         for span in ordered:
             if span.conversation and span.trace_id not in trace_runs:
                 trace_runs[span.trace_id] = span.conversation
@@ -376,6 +377,8 @@ class _Family:
 
     def run_of(self, span: Span) -> str:
         """Its own conversation, the nearest enclosing one, its trace's first one, or the trace."""
+        if not self.conversations:
+            return self.trace_runs.get(span.trace_id, "")
         key = (span.trace_id, span.span_id)
         if (name := self.names.get(key)) is None:
             own = (above.conversation for above in self._above(span) if above.conversation)

@@ -38,7 +38,7 @@ def recognises(head: Head) -> Verdict:
     runs = _runs(head.document)
     if runs is None:
         return decline("no list of runs with `traj` and `reward`, and no tau2 `simulations`")
-    if not any(isinstance(run, Mapping) and _messages(run) for run in runs):
+    if not any(isinstance(run, dict) and _messages(run) for run in runs):
         return decline("runs without messages that hold text (a voice simulation has none)")
     return accept("runs with `traj` and `reward`" if isinstance(head.document, list) else "tau2 simulations")
 
@@ -46,7 +46,7 @@ def recognises(head: Head) -> Verdict:
 def _runs(document: Json) -> list[Json] | None:
     if isinstance(document, list) and document:
         return document if mostly(document, _is_run) else None
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     if isinstance(simulations := document.get("simulations"), list):
         return simulations
@@ -54,7 +54,7 @@ def _runs(document: Json) -> list[Json] | None:
 
 
 def _is_run(run: Json) -> bool:
-    return isinstance(run, Mapping) and isinstance(run.get("traj"), list) and "reward" in run
+    return isinstance(run, dict) and isinstance(run.get("traj"), list) and "reward" in run
 
 
 def _messages(run: Mapping[str, Json]) -> list[Json]:
@@ -66,7 +66,7 @@ def _messages(run: Mapping[str, Json]) -> list[Json]:
 
 def _flat(messages: Iterable[Json]) -> Iterator[Json]:
     for message in messages:  # tau2 binds the answers to parallel calls into one message
-        inner = message.get("tool_messages") if isinstance(message, Mapping) else None
+        inner = message.get("tool_messages") if isinstance(message, dict) else None
         if isinstance(inner, list):
             yield from inner
         else:
@@ -76,7 +76,7 @@ def _flat(messages: Iterable[Json]) -> Iterator[Json]:
 def read(document: Json, _: Options) -> Iterator[Read]:
     names = Names()
     for index, run in enumerate(_runs(document) or ()):
-        if isinstance(run, Mapping):
+        if isinstance(run, dict):
             yield from guarded(index, _read_run(index, run, names))
         else:
             yield not_an_object(index, run)
@@ -86,20 +86,20 @@ def _read_run(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Rea
     about = _about(run)
     turns = Turns(run=names.unique("-".join(str(about[key]) for key in ("task_id", "trial") if key in about)))
     for message in _messages(run):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             yield not_an_object(index, message)
             continue
         if role_type(message.get("role")) == "assistant":
             turns.respond()
         yield from events(turns, pieces_of(message), about)
     info = run.get("info")
-    if isinstance(info, Mapping) and isinstance(error := info.get("error"), str) and error.strip():
+    if isinstance(info, dict) and isinstance(error := info.get("error"), str) and error.strip():
         yield turns.event("error", error, extra=about)
 
 
 def _about(run: Mapping[str, Json]) -> dict[str, Any]:
     reward = run.get("reward")
-    if isinstance(scores := run.get("reward_info"), Mapping):
+    if isinstance(scores := run.get("reward_info"), dict):
         reward = scores.get("reward")
     values = {
         "task_id": run.get("task_id"),
@@ -112,9 +112,7 @@ def _about(run: Mapping[str, Json]) -> dict[str, Any]:
 
 def end(document: Json) -> End:
     runs = _runs(document) or []
-    done = bool(runs) and all(
-        isinstance(run, Mapping) and {"reward", "termination_reason"} & run.keys() for run in runs
-    )
+    done = bool(runs) and all(isinstance(run, dict) and {"reward", "termination_reason"} & run.keys() for run in runs)
     return End(mark=done, reason="every run has its reward" if done else "a run has no reward yet")
 
 
@@ -122,7 +120,7 @@ def end(document: Json) -> End:
 
 
 def recognises_dialogues(head: Head) -> Verdict:
-    if mostly(head.lines, lambda line: isinstance(line, Mapping) and "messages_display" in line):
+    if mostly(head.lines, lambda line: isinstance(line, dict) and "messages_display" in line):
         return accept("lines with `messages_display`")
     return decline("no lines with `messages_display`")
 
@@ -131,11 +129,11 @@ class Dialogues:
     """Reads few-shot lines; every line is a run of its own."""
 
     def __init__(self, state: Json) -> None:
-        self.lines = int(state["lines"]) if isinstance(state, Mapping) else 0
+        self.lines = int(state["lines"]) if isinstance(state, dict) else 0
 
     def read(self, item: Json) -> Iterator[Read]:
         self.lines += 1
-        display = item.get("messages_display") if isinstance(item, Mapping) else None
+        display = item.get("messages_display") if isinstance(item, dict) else None
         if not isinstance(display, str):
             yield Defect(offset=0, reason="a line without the text `messages_display`", excerpt=excerpt(item))
             return

@@ -26,7 +26,7 @@ def recognises(head: Head) -> Verdict:
 
 
 def _is_task(task: Json) -> bool:
-    if not isinstance(task, Mapping) or "idx" not in task:
+    if not isinstance(task, dict) or "idx" not in task:
         return False
     answers = task.get("ys")
     return isinstance(task.get("steps"), list) or (
@@ -36,7 +36,7 @@ def _is_task(task: Json) -> bool:
 
 def _is_search(task: Json) -> bool:
     return isinstance(task, list) and all(
-        isinstance(step, Mapping) and "actions" in step and ("env_step" in step or "total_step" in step)
+        isinstance(step, dict) and "actions" in step and ("env_step" in step or "total_step" in step)
         for step in task[:20]
     )
 
@@ -44,7 +44,7 @@ def _is_search(task: Json) -> bool:
 def read(document: Json, _: Options) -> Iterator[Read]:
     names = Names()
     for index, task in enumerate(document if isinstance(document, list) else ()):
-        if isinstance(task, Mapping):
+        if isinstance(task, dict):
             yield from guarded(index, _read_task(index, task, names))
         elif isinstance(task, list):
             yield from guarded(index, _read_search(index, task, names))
@@ -57,7 +57,7 @@ def _read_task(index: int, task: Mapping[str, Json], names: Names) -> Iterator[R
     thoughts: set[str] = set()
     asked: set[str] = set()
     for step in _list(task.get("steps")):
-        if isinstance(step, Mapping):
+        if isinstance(step, dict):
             yield from _read_step(turns, step, asked, thoughts)
         else:
             yield not_an_object(index, step)
@@ -91,7 +91,7 @@ def _score(task: Mapping[str, Json], place: int) -> dict[str, Any]:
     correct, infos = _list(task.get("accs")), _list(task.get("infos"))
     if place < len(correct) and isinstance(correct[place], bool):
         extra["correct"] = correct[place]
-    if place < len(infos) and isinstance(infos[place], Mapping):
+    if place < len(infos) and isinstance(infos[place], dict):
         extra |= named(infos[place], "r", "r_word", "r_letter", "r_game")
     return extra
 
@@ -99,14 +99,14 @@ def _score(task: Mapping[str, Json], place: int) -> dict[str, Any]:
 def _read_search(index: int, steps: Sequence[Json], names: Names) -> Iterator[Read]:
     turns = Turns(run=names.unique(str(index)))
     for step in steps:
-        if not isinstance(step, Mapping):
+        if not isinstance(step, dict):
             yield not_an_object(index, step)
             continue
         turns.respond()
         info, count = step.get("info"), step.get("count")
         extra = named(step, "total_step", "env_step")
-        extra |= named(info, "r_letter", "r_word", "r_game") if isinstance(info, Mapping) else {}
-        extra |= named(count, "sure", "maybe", "impossible") if isinstance(count, Mapping) else {}
+        extra |= named(info, "r_letter", "r_word", "r_game") if isinstance(info, dict) else {}
+        extra |= named(count, "sure", "maybe", "impossible") if isinstance(count, dict) else {}
         yield _event(turns, step.get("actions"), extra)
 
 

@@ -36,7 +36,7 @@ def recognises(head: Head) -> Verdict:
 
 def _is_step(step: Json) -> bool:
     return (
-        isinstance(step, Mapping)
+        isinstance(step, dict)
         and isinstance(step.get("messages"), list)
         and isinstance(step.get("prompt"), str)
         and "output" in step
@@ -44,7 +44,7 @@ def _is_step(step: Json) -> bool:
 
 
 def _name(step: Json) -> Json:
-    return (step.get("id") or step.get("task_name") or "") if isinstance(step, Mapping) else None
+    return (step.get("id") or step.get("task_name") or "") if isinstance(step, dict) else None
 
 
 def read(document: Json, options: Options) -> Iterator[Read]:
@@ -53,7 +53,7 @@ def read(document: Json, options: Options) -> Iterator[Read]:
     for name, run in groupby(steps, key=lambda step: str(_name(step[1]))):
         turns, said = Turns(run=names.unique(name)), Said()
         for index, step in run:
-            if isinstance(step, Mapping):
+            if isinstance(step, dict):
                 yield from guarded(index, _read_step(turns, said, step, options))
             else:
                 yield not_an_object(index, step)
@@ -62,7 +62,7 @@ def read(document: Json, options: Options) -> Iterator[Read]:
 def _read_step(turns: Turns, said: Said, step: Mapping[str, Json], options: Options) -> Iterator[Read]:
     about = named(step, "id", "task_name", "dataset", "n_tokens")
     found = step.get("messages")
-    messages = [message for message in found if isinstance(message, Mapping)] if isinstance(found, list) else []
+    messages = [message for message in found if isinstance(message, dict)] if isinstance(found, list) else []
     answered = bool(messages) and role_type(messages[-1].get("role")) == "assistant"
     answer = answer_pieces(_spelled(messages[-1])) if answered else []
     asked = [piece for message in messages[: -1 if answered else None] for piece in _asked(turns, message)]

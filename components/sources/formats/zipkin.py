@@ -33,10 +33,21 @@ END_KEYS: Final = ("end_time", "endTime", "end", "endTimeUnixNano")
 ATTRIBUTE_KEYS: Final = ("attributes", "tags", "SpanAttributes", "metadata")
 STATUS_KEYS: Final = ("status", "status_code", "statusCode", "StatusCode")
 
+SPAN_MARKS: Final = (
+    *END_KEYS,
+    *PARENT_KEYS,
+    *STATUS_KEYS,
+    "duration",
+    "duration_ms",
+    "durationMs",
+    "start_time",
+    "startTime",
+)
+
 
 def _is_zipkin(span: Json) -> bool:
     return (
-        isinstance(span, Mapping)
+        isinstance(span, dict)
         and isinstance(span.get("traceId"), str)
         and isinstance(span.get("id"), str)
         and ("localEndpoint" in span or "timestamp" in span or "parentId" in span or "kind" in span)
@@ -46,7 +57,9 @@ def _is_zipkin(span: Json) -> bool:
 
 def _is_flat(span: Json) -> bool:
     return (
-        isinstance(span, Mapping)
+        isinstance(span, dict)
+        and not {"message", "msg"} & span.keys()  # a log line within a span names that span too
+        and any(key in span for key in SPAN_MARKS)
         and any(isinstance(span.get(key), str) for key in TRACE_KEYS)
         and any(isinstance(span.get(key), str) for key in SPAN_KEYS)
         and any(isinstance(span.get(key), str) for key in NAME_KEYS)
@@ -56,7 +69,7 @@ def _is_flat(span: Json) -> bool:
 
 def _spans(document: Json) -> list[Json]:
     """The spans of a document: a list, lists within a list (a list of traces), one span, or under `spans`."""
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         inner = document.get("spans")
         return inner if isinstance(inner, list) else [document]
     if not isinstance(document, list):
@@ -82,17 +95,17 @@ def recognises_flat(head: Head) -> Verdict:
 
 def zipkin_span(index: int, span: Json) -> Span | Defect:
     """One Zipkin span; times are in µs. The two halves of a shared span keep one id and differ in kind."""
-    if not isinstance(span, Mapping):
+    if not isinstance(span, dict):
         return not_an_object(index, span)
     tags = span.get("tags")
-    tags = dict(tags) if isinstance(tags, Mapping) else {}
+    tags = dict(tags) if isinstance(tags, dict) else {}
     endpoint = span.get("localEndpoint")
     start = _microseconds(span.get("timestamp"))
     duration = _microseconds(span.get("duration"))
     failed = "error" in tags and str(tags["error"]).lower() != "false"
     message = text_of(tags.get("error")) if failed else ""
     remote = span.get("remoteEndpoint")
-    if isinstance(remote, Mapping) and isinstance(peer := remote.get("serviceName"), str):
+    if isinstance(remote, dict) and isinstance(peer := remote.get("serviceName"), str):
         tags.setdefault("peer.service", peer)
     return _finished(
         tags,
@@ -100,7 +113,7 @@ def zipkin_span(index: int, span: Json) -> Span | Defect:
         span_id=text_of(span.get("id")),
         parent_id=text_of(span.get("parentId")),
         name=text_of(span.get("name")),
-        service=text_of(endpoint.get("serviceName")) if isinstance(endpoint, Mapping) else "",
+        service=text_of(endpoint.get("serviceName")) if isinstance(endpoint, dict) else "",
         kind=text_of(span.get("kind")).lower(),
         status="ERROR" if failed else "UNSET",
         message="" if message == "true" else message,
@@ -113,7 +126,7 @@ def zipkin_span(index: int, span: Json) -> Span | Defect:
 
 def flat_span(index: int, span: Json) -> Span | Defect:
     """One flat span, by whatever names its fields go."""
-    if not isinstance(span, Mapping):
+    if not isinstance(span, dict):
         return not_an_object(index, span)
     began, ended = timestamp(_first(span, START_KEYS)), timestamp(_first(span, END_KEYS))
     start, end = nanoseconds(began), nanoseconds(ended)
@@ -122,7 +135,7 @@ def flat_span(index: int, span: Json) -> Span | Defect:
         end = start + int(took_ms * 1e6)
     attributes = _first(span, ATTRIBUTE_KEYS)
     status = _first(span, STATUS_KEYS)
-    status = status.get("code", status.get("status_code")) if isinstance(status, Mapping) else status
+    status = status.get("code", status.get("status_code")) if isinstance(status, dict) else status
     return _finished(
         attributes_of(attributes),
         trace_id=text_of(_first(span, TRACE_KEYS)),
@@ -137,7 +150,7 @@ def flat_span(index: int, span: Json) -> Span | Defect:
         end_ns=end,
         took_ms=took_ms,
         zoned=began is None or began.tzinfo is not None,
-        events=[event for event in _list(span.get("events")) if isinstance(event, Mapping)],
+        events=[event for event in _list(span.get("events")) if isinstance(event, dict)],
     )
 
 
@@ -163,7 +176,7 @@ def _finished(attributes: dict[str, Json], *, name: str, **fields: Any) -> Span:
 
 
 def _annotations(annotations: Json) -> list[Json]:
-    values = (text_of(each.get("value")) for each in _list(annotations) if isinstance(each, Mapping))
+    values = (text_of(each.get("value")) for each in _list(annotations) if isinstance(each, dict))
     return [{"name": text[:500]} for text in values if text]
 
 
@@ -239,7 +252,7 @@ def _end(spans: list[Json], trace_keys: Iterable[str], parent_keys: Iterable[str
     """A trace whose root span has not arrived is still running."""
     traces: dict[str, bool] = {}
     for span in spans:
-        if isinstance(span, Mapping):
+        if isinstance(span, dict):
             trace = str(_first(span, trace_keys))
             traces[trace] = traces.get(trace, False) or _first(span, parent_keys) is None
     open_ones = sum(not done for done in traces.values())
