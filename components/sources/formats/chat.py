@@ -17,7 +17,7 @@ from zlib import crc32
 from components.contracts import Defect, Event, Json, Skipped
 from components.sources.formats.content import text_of, timestamp, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import mostly
+from components.sources.formats.pieces import excerpt, mostly
 
 ROLES: Final = {
     "system": "system",
@@ -85,7 +85,7 @@ class Conversation:
 
     def _read(self, message: Json, place: int, when: datetime | None) -> list[Read]:
         if not isinstance(message, dict):
-            return [Defect(offset=place, reason="a message that is no object", excerpt=str(message)[:200])]
+            return [Defect(offset=place, reason="a message that is no object", excerpt=excerpt(message))]
         role = message.get("role") or message.get("from")
         if not isinstance(role, str):
             return self._item(message, place, when)
@@ -143,7 +143,7 @@ class Conversation:
 
     def _call(self, call: Json, when: datetime | None) -> list[Read]:
         if not isinstance(call, dict):
-            return [Defect(offset=0, reason="a tool call that is no object", excerpt=str(call)[:200])]
+            return [Defect(offset=0, reason="a tool call that is no object", excerpt=excerpt(call))]
         function = call.get("function")
         body = function if isinstance(function, dict) else call
         name = function if isinstance(function, str) else body.get("name")
@@ -209,7 +209,7 @@ class Conversation:
 
     def _part(self, item: Json, place: int, when: datetime | None) -> list[Read]:
         if not isinstance(item, dict):
-            return [Defect(offset=place, reason="an item that is no object", excerpt=str(item)[:200])]
+            return [Defect(offset=place, reason="an item that is no object", excerpt=excerpt(item))]
         name = item.get("type")
         name = name if isinstance(name, str) else ""
         if name == "message" and item.get("role") == "assistant":
@@ -229,7 +229,7 @@ class Conversation:
         if name.endswith("_call"):
             self._continue_response()
             return self._record("tool_call", tool_call(name, item.get("action")), when)
-        return [Defect(offset=place, reason="a message without a role", excerpt=str(item)[:200])]
+        return [Defect(offset=place, reason="a message without a role", excerpt=excerpt(item))]
 
 
 def _stands_alone(name: str) -> bool:
@@ -246,7 +246,7 @@ def _time(message: Mapping[str, Json]) -> datetime | None:
 # --- runs ------------------------------------------------------------------------------------------------------
 
 
-def messages_of(item: Json) -> list[Json] | None:
+def messages_of(item: Json, depth: int = 3) -> list[Json] | None:
     """The messages of a run, wherever the run has them; None where it has none."""
     if isinstance(item, list):
         return item
@@ -255,33 +255,34 @@ def messages_of(item: Json) -> list[Json] | None:
     for key in LIST_KEYS:
         if isinstance(found := item.get(key), list):
             return found
-    for key in ENVELOPES:
-        if isinstance(inner := item.get(key), dict) and (found := messages_of(inner)) is not None:
+    for key in ENVELOPES if depth else ():
+        if isinstance(inner := item.get(key), dict) and (found := messages_of(inner, depth - 1)) is not None:
             return found
     return None
 
 
-def answers_of(item: Json) -> list[Json]:
+def answers_of(item: Json, depth: int = 6) -> list[Json]:
     """The messages that answer a request, in a log that keeps requests with their responses."""
-    if isinstance(item, list):
-        return [answer for part in item for answer in answers_of(part)]
-    if not isinstance(item, dict):
+    if isinstance(item, list) and depth:
+        return [answer for part in item for answer in answers_of(part, depth - 1)]
+    if not isinstance(item, dict) or not depth:
         return []
     if isinstance(item.get("role"), str) or (item.get("object") == "response" and isinstance(item.get("output"), list)):
         return [item]
     if isinstance(choice := item.get("message"), dict):
         return [choice]
-    return [answer for key in ("body", *ANSWER_KEYS) if key in item for answer in answers_of(item[key])]
+    return [answer for key in ("body", *ANSWER_KEYS) if key in item for answer in answers_of(item[key], depth - 1)]
 
 
-def preamble_of(item: Json) -> list[Json]:
+def preamble_of(item: Json, depth: int = 3) -> list[Json]:
     """The system prompt that stands beside the messages (Anthropic, Responses API, ShareGPT) as a message."""
     if not isinstance(item, dict):
         return []
     for key in ("system", "instructions"):
         if isinstance(found := item.get(key), str | list) and found:
             return [{"role": "system", "content": found}]
-    return [m for key in ENVELOPES if isinstance(inner := item.get(key), dict) for m in preamble_of(inner)][:1]
+    envelopes = [inner for key in ENVELOPES if depth and isinstance(inner := item.get(key), dict)]
+    return [message for inner in envelopes for message in preamble_of(inner, depth - 1)][:1]
 
 
 def meta_of(item: Mapping[str, Json]) -> dict[str, Json]:
@@ -324,7 +325,7 @@ class Runs:
         """What is new in one run (or one request with its answer)."""
         messages = messages_of(item)
         if messages is None:
-            return [Defect(offset=place, reason="no list of messages in it", excerpt=str(item)[:200])]
+            return [Defect(offset=place, reason="no list of messages in it", excerpt=excerpt(item))]
         answers = _answers(item)
         meta = meta_of(item) if isinstance(item, dict) else {}
         identity = next((str(meta[k]) for k in (SESSION_KEYS if answers else RUN_KEYS) if k in meta), "")

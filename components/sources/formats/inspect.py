@@ -16,7 +16,7 @@ from components.contracts import Defect, Json, Skipped
 from components.sources.formats.chat import Conversation
 from components.sources.formats.content import timestamp
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import Names, not_an_object
+from components.sources.formats.pieces import Names, excerpt, not_an_object
 
 TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")
 _ATTACHMENT = re.compile(r"attachment://([0-9a-fA-F]+)")
@@ -157,7 +157,7 @@ def _errors(conversation: Conversation, sample: Mapping[str, Json]) -> Iterator[
         if isinstance(said, str) and said.strip():
             yield conversation.turns.event("error", said, extra=conversation.extra)
         else:
-            yield Defect(offset=0, reason="a sample's error without a message", excerpt=str(error)[:80])
+            yield Defect(offset=0, reason="a sample's error without a message", excerpt=excerpt(error))
 
 
 def _meta(sample: Mapping[str, Json]) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from components.contracts import Defect, Json
 from components.sources.formats.chat import Conversation, is_message
 from components.sources.formats.content import text_of, timestamp
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import mostly
+from components.sources.formats.pieces import excerpt, guarded, mostly
 
 _ACTION = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
 _SUBMITS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
@@ -54,15 +54,19 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
     run = document if isinstance(document, dict) else {"messages": document}
     messages = run.get("messages")
     if not isinstance(messages, list):
-        yield Defect(offset=0, reason="no list of messages", excerpt=str(document)[:200])
+        yield Defect(offset=0, reason="no list of messages", excerpt=excerpt(document))
         return
     conversation = Conversation(turns=Turns(), extra=_meta(run))
     for place, message in enumerate(messages):
-        if not isinstance(message, dict):
-            yield from conversation.read(message, place)
-            continue
-        chat = _as_chat(message, answered=conversation.turns.iteration > 0)
-        yield from conversation.read(chat, place, _time(message))
+        yield from guarded(place, _message(conversation, message, place))
+
+
+def _message(conversation: Conversation, message: Json, place: int) -> Iterator[Read]:
+    if not isinstance(message, dict):
+        yield from conversation.read(message, place)
+        return
+    chat = _as_chat(message, answered=conversation.turns.iteration > 0)
+    yield from conversation.read(chat, place, _time(message))
 
 
 def _as_chat(message: Mapping[str, Json], *, answered: bool) -> Mapping[str, Json]:
