@@ -127,9 +127,13 @@ def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
 
 
 def _mark_new(draw: ImageDraw.ImageDraw, pixels: Pixels) -> None:
-    """Rings around what is new; where there is too much of it, dots."""
-    radius, width = (7, 2) if len(pixels) <= 400 else (3, 1) if len(pixels) <= 5_000 else (1, 1)
-    for x, y in np.unique(np.rint(pixels), axis=0)[:50_000]:
+    """Rings around what is new; where there is too much of it, a tint."""
+    spots = np.unique(np.rint(pixels), axis=0)[:100_000]
+    if len(spots) > 5_000:
+        draw.point([(x, y) for x, y in spots.tolist()], fill=(*NEW, 110))
+        return
+    radius, width = (7, 2) if len(spots) <= 400 else (3, 1)
+    for x, y in spots:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=NEW, width=width)
 
 
