@@ -80,12 +80,24 @@ def run_up(settings: Settings, *, demo: bool = False, open_browser: bool = False
         settings = settled(settings)
         with held(settings.home) as lock, output_in(settings.home / "logs" / "up.log") as terminal:
             product = _prepare(settings, lock, terminal, began, demo=demo, open_browser=open_browser)
-            return _with_server(product)
+            status = _with_server(product)
     except RunAtlasError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return 0
+    if not _all_is_told():
+        os._exit(status)  # Prefect would go on for a minute telling its last log lines to a server that is gone
+    return status
+
+
+def _all_is_told() -> bool:
+    """Have log lines and events that this process sends to the server been sent? Tries for a few seconds at most."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    left = [service.drain_all(timeout=3.0) for service in (APILogWorker, EventsWorker)]
+    return not any(unsent for _, unsent in left)  # type: ignore[misc]
 
 
 def _as_interrupt(*_: object) -> None:
@@ -145,7 +157,9 @@ def _with_server(product: Product) -> int:
         for name in ("uvicorn", "prefect.workers.process", "api.http"):
             importlib.import_module(name)  # slow, and the server boots on the other core meanwhile
         server.wait_until_healthy(product.prefect)
-        return asyncio.run(_conduct(product, server))
+        status = asyncio.run(_conduct(product, server))
+        _all_is_told()
+        return status
     finally:
         server.stop()
 
@@ -307,6 +321,8 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
     def watch_all() -> None:
         store = open_store(settings)
         try:
+            if any(watched_sources(settings, store).values()):
+                on_change("*")  # what changed while nobody watched
             watch(settings, on_change, stop, sources=lambda: watched_sources(settings, store))
         finally:
             store.close()

@@ -121,7 +121,7 @@ def open_load(
     return Load(wiring.open_loading(settings, store, dataset, sources=sources, verify=verify), told)
 
 
-@task(name="discover", cache_policy=NO_CACHE)
+@task(name="discover", task_run_name="discover", cache_policy=NO_CACHE)
 def discover(load: Load) -> list[list[Locator]]:
     """The sources that may hold something new, in groups that are worth a task."""
     found = load.loading.discover()
@@ -146,7 +146,7 @@ def read_and_persist(load: Load, group: Sequence[Locator], label: str) -> None: 
             load.told("read and persist", len(load.outcomes), load.n_sources)
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report_load(load: Load) -> LoadReport:
     """What the load did, for the artifacts, the log and the run book. Raises `SourceError` if nothing could be read."""
     report = load.loading.finish(load.outcomes.values())
@@ -212,7 +212,7 @@ def open_index(
         yield Index(indexing, told, settings)
 
 
-@task(name="fetch unindexed", cache_policy=NO_CACHE)
+@task(name="fetch unindexed", task_run_name="fetch unindexed", cache_policy=NO_CACHE)
 def fetch_unindexed(index: Index) -> EmbedPlan:
     """The texts that have no vector yet, in batches of similar length."""
     plan = index.indexing.plan()
@@ -243,7 +243,7 @@ def _embed(index: Index, batch: EmbedTask, label: str) -> None:  # noqa: ARG001 
         raise
 
 
-@task(name="place", cache_policy=NO_CACHE)
+@task(name="place", task_run_name="place", cache_policy=NO_CACHE)
 def place(index: Index) -> str:
     """Fit a map, place on it, or draw it anew, as the data asks for; which of these it was."""
     step = index.indexing.place()
@@ -251,14 +251,14 @@ def place(index: Index) -> str:
     return step
 
 
-@task(name="publish", cache_policy=NO_CACHE)
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(index: Index) -> None:
     """Bring the output to what is placed: the next snapshot, if there is anything new."""
     published = index.indexing.publish()
     logger.info("%s: snapshot %s holds %d records.", index.indexing.dataset, published.snapshot, published.rows)
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report_index(index: Index) -> IndexReport:
     """What the index did, for the artifacts, the log and the run book."""
     report = index.indexing.report()

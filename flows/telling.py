@@ -51,6 +51,8 @@ class Told:
         self._beat = threading.Thread(target=self._beats, name="run-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
+        for room in ("components", "flows"):  # PREFECT_LOGGING_EXTRA_LOGGERS sends their lines, but sets no level
+            logging.getLogger(room).setLevel(logging.INFO)
         self._runs.start(self._id, self._dataset, self._kind)
         self._beat.start()
         return self
