@@ -110,6 +110,15 @@ def test_a_tool_call_is_told_once_by_the_model_and_the_tool_in_either_order() ->
     )
 
 
+def test_what_is_remembered_of_a_run_is_bounded() -> None:
+    so_far = Said()
+    for n in range(50):
+        so_far.new_answer(Piece(type="tool_call", text=f"f {n}"))
+        so_far.new_in_view("live", Piece(type="user", text=str(n)))
+    so_far.forget(10)
+    assert [len(memory) for memory in (so_far.given, so_far.balance, so_far.views)] == [10, 10, 10]
+
+
 def test_a_key_looks_through_the_spelling_of_json() -> None:
     assert key_of(Piece(type="tool_result", text='{"b": 1, "a": 2}')) == key_of(
         Piece(type="error", text='{"a":2,"b":1}')

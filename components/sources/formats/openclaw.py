@@ -34,6 +34,7 @@ from components.sources.formats.pieces import (
     pieces_of,
 )
 
+MAX_KEYS: Final = 20_000  # messages that a reader remembers of one run
 NO_TEXT: Final = Skipped(rule="event without text")
 PREFIXES: Final = tuple(
     f"{family}."
@@ -91,6 +92,7 @@ class Events:
 
     def _read(self, event: Mapping[str, Json]) -> Iterator[Read]:
         run = self._run(event)
+        run.said.forget(MAX_KEYS)
         kind = str(event.get("type"))
         when = timestamp(event.get("ts") or event.get("timestamp"))
         about = {**named(event, *ABOUT), "event": kind}

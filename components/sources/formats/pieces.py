@@ -367,6 +367,12 @@ class Said:
     def state(self) -> Json:
         return [self.given, {key: n for key, n in self.balance.items() if n}, self.views]
 
+    def forget(self, limit: int) -> None:
+        """Keep the latest `limit` messages: what a reader remembers must not grow with its log."""
+        for memory in (self.given, self.balance, self.views):
+            while len(memory) > limit:
+                del memory[next(iter(memory))]
+
     def new_in_history(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, bool]]:
         """Each piece of a list that tells everything so far, and whether it was not given before."""
         count: dict[str, int] = {}

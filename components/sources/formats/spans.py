@@ -214,6 +214,7 @@ class SpanRuns:
         for moment in sorted(_moments(ordered), key=lambda moment: (moment.at_ns, moment.phase)):
             run = self._run(family.run_of(moment.span))
             yield from self._reads(run, moment, family)
+            run.said.forget(MAX_KEYS)
         self._forget()
 
     def _run(self, name: str) -> Run:
