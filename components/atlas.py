@@ -75,8 +75,8 @@ def metadata(snapshot: Snapshot) -> dict[str, Any]:
             "defaultChartsConfig": {"embedding": {"data": embedding | {"category": "type"}}},
             "initialState": {
                 "version": "0.26.0",
-                "columnStyles": {name: {"display": "hidden"} for name in HIDDEN}
-                | {"text": {"renderer": "markdown", "display": "full"}},
+                # no markdown renderer: a log's HTML is data, and must not become part of the page
+                "columnStyles": {name: {"display": "hidden"} for name in HIDDEN} | {"text": {"display": "full"}},
             },
         },
         "isStatic": True,
