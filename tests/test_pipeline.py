@@ -1,0 +1,388 @@
+"""Load and index together: what a user is promised, on real files, a real database and a real embedder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from logs import append, lines, write
+
+from components.errors import Cancelled, LeaseHeld, ModelChanged, NotFound, ServiceUnavailable
+from components.pipeline import Pipeline
+from components.settings import DatasetSettings, EmbedSettings, LoadSettings, Settings, TextSettings
+
+MakePipeline = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakePipeline]:
+    opened: list[Pipeline] = []
+
+    def one(**changes: Any) -> Pipeline:
+        defaults: dict[str, Any] = {"model": "hash://32", "load": LoadSettings(quiet_s=0)}
+        settings = Settings(home=tmp_path / "home", **(defaults | changes))
+        opened.append(Pipeline(settings))
+        return opened[-1]
+
+    yield one
+    for pipeline in opened:
+        pipeline.close()
+
+
+@pytest.fixture
+def pipeline(make: MakePipeline) -> Pipeline:
+    return make()
+
+
+def logs(pipeline: Pipeline) -> pa.Table:
+    return pa.concat_tables(pq.read_table(path) for path in pipeline.snapshot().logs_files)
+
+
+def places(pipeline: Pipeline) -> dict[str, tuple[float, float]]:
+    table = logs(pipeline).to_pydict()
+    return dict(zip(table["id"], zip(table["projection_x"], table["projection_y"], strict=True), strict=True))
+
+
+def verified(pipeline: Pipeline) -> None:
+    assert [check for check in pipeline.verify() if not check.ok] == []
+
+
+def test_every_loaded_record_is_in_both_outputs_with_exactly_the_specified_columns(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    write(tmp_path / "logs" / "a.jsonl", lines(60))
+    write(tmp_path / "logs" / "deep" / "b.jsonl", lines(40, seed=1))
+    report = pipeline.load([tmp_path / "logs"])
+    assert (report.sources.loaded, report.records.new, report.records.unindexed) == (2, 100, 100)
+    done = pipeline.index()
+    assert (done.step, done.records, done.rows, done.snapshot, done.failed) == ("fit", 100, 100, 1, 0)
+    assert done.embedded + done.reused == 100
+    schema = logs(pipeline).schema
+    assert [(field.name, str(field.type)) for field in schema] == [
+        ("id", "string"),
+        ("timestamp", "timestamp[us, tz=UTC]"),
+        ("filename", "string"),
+        ("text", "string"),
+        ("iteration", "int32"),
+        ("idx_in_iteration", "int32"),
+        ("type", "string"),
+        ("projection_x", "float"),
+        ("projection_y", "float"),
+    ]
+    assert set(logs(pipeline)["filename"].to_pylist()) == {"a.jsonl", "deep/b.jsonl"}
+    embeddings = pq.read_table(pipeline.snapshot().embeddings_files[0])
+    assert [(field.name, str(field.type)) for field in embeddings.schema] == [
+        ("id", "string"),
+        ("vector", "list<element: float>"),
+    ]
+    assert embeddings["id"].to_pylist() == logs(pipeline)["id"].to_pylist()
+    verified(pipeline)
+
+
+def test_loading_and_indexing_again_changes_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(50))
+    pipeline.load([tmp_path / "a.jsonl"])
+    pipeline.index()
+    before = places(pipeline)
+    again = pipeline.load()
+    assert (again.sources.skipped, again.records.new, again.records.existing) == (1, 0, 0)
+    done = pipeline.index()
+    assert (done.step, done.records, done.snapshot, done.rows) == ("none", 0, 1, 50)
+    assert places(pipeline) == before
+
+
+def test_growth_is_taken_alone_and_moves_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(80))
+    pipeline.load([path])
+    pipeline.index()
+    before = places(pipeline)
+    append(path, lines(20, start=80))
+    grown = pipeline.load()
+    assert (grown.sources.resumed, grown.records.new, grown.records.existing) == (1, 20, 0)
+    done = pipeline.index()
+    assert (done.step, done.records, done.rows, done.snapshot) == ("transform", 20, 100, 2)
+    after = places(pipeline)
+    assert {id: after[id] for id in before} == before
+    assert len(after) == 100
+    verified(pipeline)
+
+
+def test_equal_texts_share_one_vector_and_one_place(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(100))
+    pipeline.load([tmp_path])
+    assert pipeline.index().embedded <= 91
+    table = logs(pipeline).to_pydict()
+    spots = {
+        (x, y)
+        for text, x, y in zip(table["text"], table["projection_x"], table["projection_y"], strict=True)
+        if text == "ok"
+    }
+    assert len(spots) == 1
+
+
+def test_a_young_map_refits_itself_when_its_data_has_doubled(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(40))
+    pipeline.load([path])
+    pipeline.index()
+    append(path, lines(60, start=40))
+    pipeline.load()
+    done = pipeline.index()
+    assert (done.step, done.layout, done.rows) == ("refit", 2, 100)
+    verified(pipeline)
+
+
+def test_recompute_moves_all_together_and_keeps_the_old_snapshot(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(60))
+    pipeline.load([tmp_path])
+    pipeline.index()
+    old = pipeline.snapshot()
+    kept = pq.read_table(old.logs_files[0])
+    done = pipeline.index(recompute=True)
+    assert (done.step, done.layout, done.snapshot, done.records) == ("refit", 2, 2, 0)
+    assert pq.read_table(old.logs_files[0]).equals(kept)
+    verified(pipeline)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5])
+def test_however_few_records_make_a_valid_map(pipeline: Pipeline, tmp_path: Path, n: int) -> None:
+    write(tmp_path / "a.jsonl", lines(n))
+    pipeline.load([tmp_path / "a.jsonl"])
+    assert pipeline.index().rows == n
+    verified(pipeline)
+    append(tmp_path / "a.jsonl", lines(30, start=n))
+    pipeline.load([tmp_path / "a.jsonl"])
+    assert pipeline.index().rows == n + 30
+    verified(pipeline)
+
+
+def test_equal_texts_alone_make_a_valid_map(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{**line, "text": "same"} for line in lines(30)])
+    pipeline.load([tmp_path])
+    done = pipeline.index()
+    assert (done.rows, done.embedded) == (30, 1)
+    verified(pipeline)
+
+
+def test_a_rewritten_source_keeps_what_it_lost_by_default(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([path])
+    pipeline.index()
+    write(path, lines(30, seed=7)[:10])
+    again = pipeline.load()
+    assert again.records.superseded == 0
+    pipeline.index()
+    assert set(logs(pipeline)["text"].to_pylist()) >= {line["text"] for line in lines(30)}
+    verified(pipeline)
+
+
+def test_a_replaced_source_takes_its_records_off_the_map(make: MakePipeline, tmp_path: Path) -> None:
+    pipeline = make(datasets={"default": DatasetSettings(on_rewrite="replace")})
+    path = write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([path])
+    pipeline.index()
+    write(path, lines(30)[:12])
+    assert pipeline.load().records.superseded == 18
+    assert pipeline.index().rows == 12
+    assert len(places(pipeline)) == 12
+    verified(pipeline)
+    write(path, lines(30))  # and back again
+    pipeline.load()
+    assert pipeline.index().rows == 30
+    verified(pipeline)
+
+
+def test_a_renamed_source_keeps_its_records_and_grows_on(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "logs" / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "logs"])
+    path.rename(path.with_name("b.jsonl"))
+    append(path.with_name("b.jsonl"), lines(5, start=30))
+    again = pipeline.load()
+    assert (again.records.new, again.sources.resumed, again.sources.gone) == (5, 1, 0)
+    assert pipeline.status()["default"].records == 35
+
+
+def test_a_deleted_source_is_gone_and_its_records_stay(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "logs" / "a.jsonl", lines(30))
+    write(tmp_path / "logs" / "b.jsonl", lines(3, seed=2))
+    pipeline.load([tmp_path / "logs"])
+    path.unlink()
+    assert pipeline.load().sources.gone == 1
+    assert pipeline.load().sources.gone == 0
+    assert pipeline.status()["default"].records == 33
+
+
+def test_what_is_wrong_with_one_source_does_not_stop_the_others(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "logs" / "good.jsonl", lines(5))
+    (tmp_path / "logs" / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "logs" / "binary.jsonl").write_bytes(bytes(range(256)) * 10)
+    with (tmp_path / "logs" / "torn.jsonl").open("wb") as file:
+        file.write(orjson.dumps(lines(1, seed=9)[0]) + b"\n{broken\n" + orjson.dumps(lines(2, seed=9)[1]) + b"\n")
+    report = pipeline.load([tmp_path / "logs", tmp_path / "missing"])
+    assert report.records.new == 7
+    assert report.defects == 1
+    assert {problem.source.rpartition("/")[2] for problem in report.problems} == {
+        "empty.jsonl",
+        "binary.jsonl",
+        "missing",
+    }
+    (defect,) = pipeline.defects()
+    assert (defect["source"], defect["offset"] > 0) == ("torn.jsonl", True)
+
+
+def test_another_model_needs_a_recompute_and_then_keeps_the_map_in_place(make: MakePipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(40))
+    first = make()
+    first.load([tmp_path / "a.jsonl"])
+    first.index()
+    second = make(model="hash://16")
+    with pytest.raises(ModelChanged, match="recompute"):
+        second.index()
+    done = second.index(recompute=True)
+    assert (done.step, done.layout, done.rows, done.embedded) == ("refit", 2, 40, 37)
+    assert second.snapshot().manifest.dim == 16
+    verified(second)
+
+
+def test_other_text_settings_need_a_recompute_too(make: MakePipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(20))
+    first = make()
+    first.load([tmp_path / "a.jsonl"])
+    first.index()
+    second = make(datasets={"default": DatasetSettings(text=TextSettings(prefix="agent: "))})
+    with pytest.raises(ModelChanged):
+        second.index()
+    assert second.index(recompute=True).rows == 20
+    verified(second)
+
+
+def test_declared_extras_become_columns(make: MakePipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{**line, "cost": i / 2, "agent": f"a{i}"} for i, line in enumerate(lines(6))])
+    plain = make()
+    plain.load([tmp_path / "a.jsonl"])
+    plain.index()
+    wide = make(datasets={"default": DatasetSettings(extras=("cost:float", "agent"))})
+    assert wide.index().snapshot == 2
+    assert sorted(logs(wide)["cost"].to_pylist()) == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    assert sorted(logs(wide)["agent"].to_pylist())[0] == "a0"
+
+
+def test_only_one_index_of_a_dataset_runs_at_a_time(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(5))
+    pipeline.load([tmp_path])
+    held = pipeline.store.leases.acquire("index:default", "somebody")
+    with pytest.raises(LeaseHeld, match="somebody"):
+        pipeline.index()
+    pipeline.store.leases.release(held)
+    assert pipeline.index().rows == 5
+
+
+def test_a_cancelled_index_leaves_all_whole_and_the_next_one_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(50))
+    pipeline.load([tmp_path])
+    told: list[str] = []
+
+    def stop_when_placing() -> bool:
+        return "place" in told or "keep places" in told
+
+    with pytest.raises(Cancelled):
+        pipeline.index(progress=lambda step, _done, _total: told.append(step), should_stop=stop_when_placing)
+    done = pipeline.index()
+    assert (done.embedded, done.rows) == (0, 50)
+    verified(pipeline)
+
+
+def test_an_unknown_dataset_is_named_with_those_there_are(pipeline: Pipeline, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", lines(3))
+    pipeline.load([tmp_path])
+    with pytest.raises(NotFound, match=r'no dataset "other" \(there are: default\)'):
+        pipeline.verify("other")
+
+
+class Service:
+    """A real embedding service on loopback that can be down, or choke on one text."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.poison = "\0never"
+        self.calls: list[int] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.calls.append(len(body["input"]))
+                is_bad = outer.is_down or any(outer.poison in text for text in body["input"])
+                data = [
+                    {"index": i, "embedding": (np.ones(8) * 0.1 + np.eye(8)[len(text) % 8]).tolist()}
+                    for i, text in enumerate(body["input"])
+                ]
+                raw = orjson.dumps({"error": "overloaded"} if is_bad else {"data": data})
+                self.send_response(503 if is_bad else 200)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def uri(self) -> str:
+        return f"openai://test?base_url=http://127.0.0.1:{self.server.server_port}/v1&dimensions=8"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    running = Service()
+    yield running
+    running.close()
+
+
+def test_a_service_that_is_down_fails_the_run_with_its_name_and_the_next_run_goes_on(
+    make: MakePipeline, tmp_path: Path, service: Service
+) -> None:
+    pipeline = make(model=service.uri, embed=EmbedSettings(retries=2, backoff_s=0.01))
+    write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "a.jsonl"])
+    service.is_down = True
+    with pytest.raises(ServiceUnavailable, match="down"):
+        pipeline.index()
+    assert len(service.calls) >= 3
+    assert pipeline.store.runs.last("default", "index").state == "failed"  # type: ignore[union-attr]
+    service.is_down = False
+    assert pipeline.index().rows == 30
+    verified(pipeline)
+
+
+def test_a_poison_text_is_singled_out_and_the_rest_goes_on(
+    make: MakePipeline, tmp_path: Path, service: Service
+) -> None:
+    pipeline = make(model=service.uri, embed=EmbedSettings(retries=1, backoff_s=0.01))
+    poisoned = [{**line, "text": "POISON here"} if i in {3, 17} else line for i, line in enumerate(lines(30))]
+    write(tmp_path / "a.jsonl", poisoned)
+    pipeline.load([tmp_path / "a.jsonl"])
+    service.poison = "POISON"
+    done = pipeline.index()
+    assert (done.rows, done.failed) == (28, 2)
+    assert {failure["filename"] for failure in pipeline.failed()} == {"a.jsonl"}
+    assert pipeline.index().step == "none"  # it is not tried again unasked
+    service.poison = "\0never"
+    assert pipeline.index(retry_failed=True).rows == 30
+    assert pipeline.failed() == []
+    verified(pipeline)
