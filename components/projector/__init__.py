@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from components.projector import fitting
 from components.projector.geometry import placement
 from components.projector.knn import unit
 from components.projector.layout import FittedMap, open_arrays, read_folder, write_folder
-from components.settings import ProjectSettings
+
+if TYPE_CHECKING:  # placing alone starts quicker without pydantic
+    from components.settings import ProjectSettings
 
 __all__ = ["FittedMap", "open_projector", "placement", "read_folder", "warm_kernels", "write_folder"]
 
@@ -62,6 +64,8 @@ def open_projector(settings: ProjectSettings, cache: Path) -> UmapProjector:
 
 def warm_kernels(cache: Path) -> None:
     """Compile all that fits and refits need, for this machine, once; half a minute the first time, 3 s after."""
+    from components.settings import ProjectSettings
+
     random = np.random.default_rng(0)
     vectors = random.normal(size=(64, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

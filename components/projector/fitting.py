@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from components.projector.kernels import umap_kernels
 from components.projector.knn import Neighbors, around, index_of
 from components.projector.layout import FittedMap, far_from
 from components.projector.placing import Curve
-from components.settings import ProjectSettings
+
+if TYPE_CHECKING:  # placing alone starts quicker without pydantic
+    from components.settings import ProjectSettings
 
 fewest = 4  # rows that have a shape; fewer stand on a circle
 extent = 10.0  # side of the square that a first fit starts in
-warm_epochs, warm_rate = 100, 0.5
+warm_epochs, warm_rate = 100, 0.25  # at 0.5 rows move half as far again, and the map is no better
 warm_share = 0.25  # of the rows must have old places for a start from them
 far_quantile = 0.95
 

@@ -1,0 +1,173 @@
+"""Placing new records on a map, each time in a fresh process: our folder and numpy against umap-learn's pickle.
+
+Prints one JSON line a figure. CPU seconds are those of the whole process, interpreter and imports included, one thread,
+as the kernel counts them for the child; rounds are interleaved, the median counts; an uncounted round of each goes
+first, so that files are in the page cache and kernels compiled. Quality and recall are of the same maps.
+
+    python benchmarks/place.py [--rows 100000] [--peer-rows 5000] [--new 100] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from components.contracts import Places, Vectors
+from components.projector import FittedMap, knn, open_projector, read_folder, write_folder
+from components.projector.kernels import umap_kernels
+from components.projector.quality import Quality, quality_of_placed
+
+one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+def clustered(n: int, *, dim: int = 384, clusters: int = 250, seed: int = 0) -> Vectors:
+    """Unit vectors in clusters of Zipf sizes, eight dimensions thick, with some noise between them."""
+    random = np.random.default_rng(seed)
+    share = 1 / np.arange(1, clusters + 1)
+    centres = random.normal(size=(clusters, dim))
+    axes = random.normal(size=(clusters, 8, dim)) * 0.3
+    vectors = np.empty((n, dim), np.float32)
+    for start in range(0, n, 20_000):
+        rows = min(20_000, n - start)
+        which = random.choice(clusters, rows, p=share / share.sum())
+        inside = np.einsum("ni,nid->nd", random.normal(size=(rows, 8)), axes[which])
+        some = centres[which] + inside + random.normal(size=(rows, dim)) * 0.4
+        noise = random.random(rows) < 0.03
+        some[noise] = random.normal(size=(int(noise.sum()), dim))
+        vectors[start : start + rows] = some
+    return knn.unit(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+class ExactSearch:
+    """What umap asks of a search index, answered exactly: makes its `transform` an oracle."""
+
+    _angular_trees = True
+
+    def __init__(self, vectors: Vectors) -> None:
+        lists = np.zeros(len(vectors), np.int32)
+        self.index = knn.listed(vectors, lists, np.zeros((1, vectors.shape[1]), np.float32), 1)
+
+    def query(self, queries: Vectors, k: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002
+        near = self.index.nearest(knn.unit(queries), k)
+        return near.rows.astype(np.int32), near.distances.astype(np.float32)
+
+
+def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> Places:
+    """Where `umap.transform` with exact neighbours puts `new` on our map."""
+    search = ExactSearch(fitted)
+    near = layout.index.nearest(fitted, layout.neighbors)
+    knn_of_umap = (near.rows.astype(np.int32), near.distances.astype(np.float32), search)
+    with umap_kernels(cache) as kernels:
+        model = kernels.UMAP(metric="cosine", random_state=1, n_epochs=11, init="random", precomputed_knn=knn_of_umap)
+        model.fit(fitted)
+        model._knn_search_index, model._small_data, model.n_epochs = search, False, None  # noqa: SLF001
+        model.embedding_ = layout.places
+        return np.asarray(model.transform(new), np.float32)
+
+
+def child_ours(folder: Path) -> None:
+    read_folder(folder / "map").transform(np.load(folder / "new.npy"))
+
+
+def child_umap(folder: Path) -> None:
+    with (folder / "umap.pickle").open("rb") as file:
+        pickle.load(file).transform(np.load(folder / "new.npy"))
+
+
+def child_nothing(folder: Path) -> None:
+    np.load(folder / "new.npy")
+
+
+children = {"ours": child_ours, "umap": child_umap, "nothing": child_nothing}
+
+
+def cost(child: str, folder: Path) -> tuple[float, float]:
+    """CPU and wall seconds of one child process from its start to its end."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [sys.executable, __file__, "--child", child, "--folder", str(folder)]
+    subprocess.run(command, check=True, env=os.environ | one_thread, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, time.perf_counter() - started
+
+
+def tell(figure: str, value: float, **more: object) -> None:
+    print(json.dumps({"figure": figure, "value": round(value, 4), **more}), flush=True)
+
+
+def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, cache: Path) -> None:
+    from components.settings import ProjectSettings
+
+    vectors = clustered(rows + max(n_new, 1_000))
+    fitted, more = vectors[:rows], vectors[rows:]
+    np.save(folder / "new.npy", more[:n_new])
+    layout = open_projector(ProjectSettings(), cache).fit(fitted)
+    write_folder(layout, folder / "map")
+    with umap_kernels(cache) as kernels, (folder / "umap.pickle").open("wb") as file:
+        pickle.dump(kernels.UMAP(metric="cosine", random_state=42).fit(fitted[:peer_rows]), file)
+    costs: dict[str, list[tuple[float, float]]] = {child: [] for child in children}
+    for counted in range(rounds + 1):
+        for child in children:
+            spent = cost(child, folder)
+            if counted:
+                costs[child].append(spent)
+    cpu = {child: statistics.median(spent[0] for spent in all_spent) for child, all_spent in costs.items()}
+    wall = {child: statistics.median(spent[1] for spent in all_spent) for child, all_spent in costs.items()}
+    shape = {"new": n_new, "rows": rows, "peer_rows": peer_rows, "rounds": rounds}
+    tell("place_cpu_s", cpu["ours"], unit="s CPU, fresh process", **shape)
+    tell("place_wall_s", wall["ours"], unit="s, fresh process", goal="<= 1.5 on quiet cores", **shape)
+    tell(
+        "place_start_cpu_s", cpu["nothing"], unit="s CPU of the above before any work: imports of this script", **shape
+    )
+    tell("umap_transform_cpu_s", cpu["umap"], unit="s CPU, fresh process, unpickled, NNDescent query", **shape)
+    tell("place_ratio", cpu["umap"] / cpu["ours"], unit="x less CPU than umap.transform", goal=">= 20", **shape)
+    tell_quality(layout, fitted, more[:1_000], cache)
+
+
+def tell_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> None:
+    exact = ExactSearch(fitted).index
+    found, truth = layout.index.nearest(new, 15), exact.nearest(new, 15)
+    lists = {"lists": len(layout.index.centroids), "probed": layout.index.n_probed, "rows": len(fitted)}
+    tell("index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists)
+    ours = quality_of_placed(new, layout.transform(new).places, fitted, layout.places)
+    theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.places)
+    tell_ratio("trustworthiness", ours, theirs, ">= 0.99")
+    tell_ratio("recall", ours, theirs, ">= 0.95")
+
+
+def tell_ratio(name: str, ours: Quality, theirs: Quality, goal: str) -> None:
+    one, other = getattr(ours, name), getattr(theirs, name)
+    unit = "of exact-kNN umap.transform on the same map, @15"
+    tell(f"placed_{name}", one / other, unit=unit, goal=goal, ours=round(one, 4), oracle=round(other, 4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000, help="vectors of our map")
+    parser.add_argument("--peer-rows", type=int, default=5_000, help="vectors of umap's map, at most --rows")
+    parser.add_argument("--new", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "runatlas-benchmark")
+    parser.add_argument("--child", choices=children, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        children[asked.child](asked.folder)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(asked.rows, asked.peer_rows, asked.new, asked.rounds, Path(folder), asked.cache)
+
+
+if __name__ == "__main__":
+    main()
