@@ -33,20 +33,20 @@ class AtlasSites:
         self._changing = threading.Lock()
 
     def ready(self, snapshot: Snapshot) -> Path | None:
-        """The site of this snapshot; None while it is built, which the first question starts."""
+        """The data folder of this snapshot; None while it is built, which the first question starts."""
         folder = self._folder(snapshot)
         if folder.is_dir():
-            return folder
+            return data_of(folder)
         self._begin(snapshot, folder)
         return None
 
     def newest_ready(self, snapshot: Snapshot) -> Path | None:
-        """The site of this snapshot, or, while it is built, the newest one that is there."""
-        folder = self.ready(snapshot)
-        if folder is not None:
-            return folder
+        """The data folder of this snapshot, or, while it is built, of the newest one that is there."""
+        data = self.ready(snapshot)
+        if data is not None:
+            return data
         sites = self._sites(self._folder(snapshot).parent)
-        return sites[0] if sites else None
+        return data_of(sites[0]) if sites else None
 
     def problem(self, snapshot: Snapshot) -> str:
         """Why the site can't be built, "" where nothing went wrong."""
@@ -86,3 +86,8 @@ class AtlasSites:
     def _sites(self, folder: Path) -> list[Path]:
         sites = [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
         return sorted(sites, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def data_of(site: Path) -> Path | None:
+    """The folder that a build left in its site."""
+    return next((path for path in site.iterdir() if path.is_dir()), None)

@@ -103,7 +103,7 @@ def atlas(doors: Here, dataset: str, path: str, request: Request) -> Response:
     site = doors.atlas.newest_ready(snapshot)
     if site is None:
         raise HTTPException(404)
-    return revalidated(request, inside(site / "data", path.removeprefix("data/")), f'"{site.name}"')
+    return revalidated(request, inside(site, path.removeprefix("data/")), f'"{site.parent.name}"')
 
 
 def atlas_page(doors: Doors, dataset: str, snapshot: Any) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -16,13 +17,14 @@ from api.map_data import MapData
 from api.pages import static, with_policy
 from api.problems import Problem
 from api.routes_data import Json
+from components.durable import replaced
 from components.errors import NotFound
+from components.labels import Label
 from components.snapshots import open_snapshot, records_at
 
 router = APIRouter(prefix="/map", tags=["map"])
 
 most_rows = 500  # in one question
-picture_px = (1600, 1000)
 Number = Annotated[int | None, Query(ge=1, description="Snapshot; the newest without it.")]
 
 
@@ -153,8 +155,8 @@ def _unpacked(file: Path) -> bytes:
 def _draw(doors: Doors, dataset: str, file: Path) -> None:
     from components.picture import draw_map
 
-    from components.durable import replaced
-
     data = map_of(doors, dataset, None)
+    names = [Label(**label) for label in map_data.labels(data.snapshot)]
+    types = [data.types.names[code] for code in data.types.codes]
     with replaced(file) as aside:
-        aside.write_bytes(draw_map(data))
+        aside.write_bytes(draw_map(np.stack([data.x, data.y], axis=1), types, data.fresh.astype(bool), names))

@@ -19,7 +19,7 @@ const darkly = matchMedia("(prefers-color-scheme: dark)");
 
 const page = {
   summary: null, points: null, labels: [], mode: "type", off: { type: new Set(), source: new Set(), cluster: new Set() },
-  words: [], query: "", found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], most: 2e6, listed: null,
+  words: [], query: "", found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], most: 0, listed: null,
 };
 window.runatlas = { page, view, drawer }; // for tests and the curious
 
@@ -56,6 +56,7 @@ async function takeSnapshot() {
   else if (before.layout !== summary.layout) view.fit(summary.bounds, clearances());
   $("#message").hidden = summary.rows > 0;
   if (page.query) await search(page.query, false);
+  else showStanding();
   if (page.selectedId) await findAgain(page.selectedId);
   showColours();
   showFresh();
@@ -214,7 +215,7 @@ $("#fresh button").onclick = () => {
 
 // --- drawing -------------------------------------------------------------------------------------------------------
 
-let waiting = 0, settled = 0, last = 0;
+let waiting = 0, settled = 0;
 
 function rgbOf(variable) {
   const probe = element("span");
@@ -227,24 +228,41 @@ function rgbOf(variable) {
 let paint = {};
 function readPaint() { paint = { ground: rgbOf("--ground"), ink: rgbOf("--ink"), accent: rgbOf("--accent"), dark: darkly.matches }; }
 
-// While things move, draw only as many points as come at 25 frames a second; all of them once it is still.
+// Points come in portions that this machine draws in a frame: while things move the first portion, a fair sample, has
+// to do; once it is still the others follow, one a frame, so that the page never stands still itself.
+let drawn = 0, isStale = true;
+
 function redraw(moving = false) {
+  isStale = true;
   if (moving) {
     clearTimeout(settled);
-    settled = setTimeout(() => { last = 0; redraw(); }, 160);
+    settled = setTimeout(() => { settled = 0; schedule(); }, 120);
   }
-  if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; frame(moving); });
+  schedule();
 }
 
-function frame(moving) {
-  const now = performance.now();
-  if (moving && last) page.most = now - last > 40 ? Math.max(30000, page.most / 1.6) : now - last < 22 ? Math.min(2e6, page.most * 1.15) : page.most;
-  last = moving ? now : 0;
-  const ratio = Math.min(devicePixelRatio || 1, 2);
-  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, hasFresh: Boolean(page.summary?.fresh), standout: standout(), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
-  if (page.points) drawer.draw(view, look, moving ? page.most : Infinity);
-  else drawer.draw(view, look, 0);
+function redrawOverlay() { schedule(); }
+function schedule() { if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; frame(); }); }
+
+function frame() {
+  const ratio = Math.min(devicePixelRatio || 1, 2), n = page.points?.n ?? 0;
+  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, standout: standout(), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
+  if (isStale) drawn = 0;
+  if (isStale || (!settled && drawn < n)) {
+    if (!page.most && n) page.most = Math.max(20000, Math.round(drawer.pace(view, look)));
+    drawer.draw(view, look, drawn, page.most || 1);
+    drawn += page.most || 1;
+    isStale = false;
+  }
   if (page.points) drawOverlay(overlay.getContext("2d"), view, { ...paint, ratio, ...page });
+  if (!settled && drawn < n) schedule();
+}
+
+function showStanding() {
+  const { points, query, found } = page;
+  if (!points) return;
+  const rows = query ? found : points.freshRows;
+  drawer.setStanding(Uint32Array.from(rows));
 }
 
 // Few points may stand out much, many only a little: extra diameter in pixels.
@@ -334,7 +352,7 @@ function point(px, py) {
   hideTip();
   page.hovered = row;
   stage.classList.toggle("over", row >= 0);
-  redraw();
+  redrawOverlay();
   if (row < 0) return;
   lingering = setTimeout(async () => {
     const record = await recordOf(row).catch(() => null);
@@ -345,7 +363,7 @@ function point(px, py) {
 function hideTip() {
   clearTimeout(lingering);
   tip.hidden = true;
-  if (page.hovered >= 0) { page.hovered = -1; stage.classList.remove("over"); redraw(); }
+  if (page.hovered >= 0) { page.hovered = -1; stage.classList.remove("over"); redrawOverlay(); }
 }
 
 function showTip(record, px, py) {
@@ -379,21 +397,21 @@ const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (ro
 
 async function select(row, isNews = true) {
   page.selected = row;
-  redraw();
+  redrawOverlay();
   const snapshot = page.summary.snapshot;
   const [short, run] = await Promise.all([recordOf(row), ask(`run?snapshot=${snapshot}&row=${row}`)]);
   const whole = await fetch(`${root}datasets/${encodeURIComponent(name)}/records/${short.id}`).then((answer) => (answer.ok ? answer.json() : short));
   if (page.selected !== row || page.summary.snapshot !== snapshot) return;
   Object.assign(page, { path: run.rows, selectedId: short.id });
   reader.record(whole, run.rows, row, page.words, page.query ? () => listFound() : null);
-  redraw();
+  redrawOverlay();
   if (isNews) remember();
 }
 
 function deselect() {
   Object.assign(page, { selected: -1, selectedId: null, path: [] });
   reader.hide();
-  redraw();
+  redrawOverlay();
   remember();
 }
 
@@ -437,7 +455,8 @@ async function search(text, lists = true) {
     if (lists && answer.rows.length) await listFound();
     else if (lists && page.listed) deselect();
   }
-  drawer.setHits(page.points?.hit ?? new Uint8Array(0));
+  if (page.points) drawer.setHits(page.points.hit);
+  showStanding();
   redraw();
 }
 

@@ -8,6 +8,8 @@ export async function fetchPoints(base, summary) {
   const buffer = await answer.arrayBuffer();
   const points = { n: summary.rows, hit: new Uint8Array(summary.rows), cluster: new Uint8Array(summary.rows) };
   for (const column of summary.points.columns) points[column.name] = new arrays[column.type](buffer, column.offset, summary.rows);
+  points.freshRows = [];
+  for (let i = 0; i < points.n; i++) if (points.fresh[i]) points.freshRows.push(i);
   points.grid = new Grid(points.x, points.y, summary.bounds);
   return points;
 }
