@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from browser import free_port
+from door_world import make_world, settings_at
 from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 from served import served
@@ -27,48 +27,13 @@ from api.map_data import source_groups
 from api.problems import without_places
 from api.routes_runs import joinable
 from components.pipeline import Pipeline
-from components.settings import Settings, load_settings
+from components.settings import Settings
 from components.snapshots import open_snapshot
-
-evil = "<img src=x onerror=alert(1)>"
-
-
-def line(run: str, n: int) -> str:
-    kinds = ("user", "assistant", "tool_call", "error")
-    text = f"{('Please', 'Sure,', 'grep', 'Traceback')[n % 4]} step {n} of {run}: the (weird) thing {evil if n == 3 else n}"
-    item = {
-        "type": kinds[n % 4],
-        "text": text,
-        "timestamp": f"2026-01-0{1 + n % 5}T10:00:{n:02d}Z",
-        "iteration": n // 4,
-    }
-    return json.dumps(item) + "\n"
-
-
-def write_run(folder: Path, run: str, n: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{run}.jsonl").write_text("".join(line(run, i) for i in range(n)), "utf-8")
-
-
-def settings_at(home: Path, **more: Any) -> Settings:
-    """Settings with the hash model; nothing listens where Prefect should be unless `more` says so."""
-    nobody = {"port": free_port()}
-    return load_settings(home=home, model="hash://384", **{"load": {"quiet_s": 0}, "prefect": nobody, **more})
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A dataset of two snapshots: run `a` in the first, `a` and `b` in the second."""
-    root = tmp_path_factory.mktemp("http")
-    settings = settings_at(root / "home")
-    with Pipeline(settings) as pipeline:
-        write_run(root / "logs", "a", 40)
-        pipeline.load([str(root / "logs")])
-        pipeline.index()
-        write_run(root / "logs", "b", 12)
-        pipeline.load()
-        pipeline.index()
-    return settings
+    return make_world(tmp_path_factory.mktemp("http"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,197 @@
+"""The light map in a real browser: it draws, answers to the mouse, follows, and asks nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from browser import Browser, a_browser, is_there
+from door_world import evil, make_world, write_run
+from served import served
+
+from api.http import create_app
+from components.pipeline import Pipeline
+from components.settings import Settings
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="no Chromium here")]
+
+is_ready = "document.body.dataset.ready === 'yes'"
+at_rest = "window.runatlas.page.points && document.querySelector('#message').hidden"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return make_world(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def address(world: Settings) -> Iterator[str]:
+    with served(create_app(world)) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with a_browser(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The window; whatever a test did, no page may have complained or asked another host."""
+    window.complaints()
+    yield window
+    assert window.complaints() == []
+    hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
+    assert hosts <= {"127.0.0.1"}
+
+
+def open_map(browser: Browser, address: str, query: str = "") -> None:
+    browser.open("about:blank")
+    browser.open(f"{address}/map/default{query}")
+    browser.wait_for(is_ready)
+    browser.wait_for(at_rest)
+    time.sleep(0.4)
+
+
+def n_coloured(picture: np.ndarray) -> int:
+    """Pixels of the map's part of the window that are neither ground nor ink."""
+    part = picture[20:640, 300:1360].astype(int)
+    return int((part.max(axis=2) - part.min(axis=2) > 60).sum())
+
+
+def place_of(browser: Browser, row: int) -> tuple[float, float]:
+    x, y = browser.run(
+        "const {page, view} = window.runatlas; return view.toScreen(page.points.x[arguments[0]], page.points.y[arguments[0]])",
+        row,
+    )
+    return x, y
+
+
+def lone_row(browser: Browser) -> int:
+    """A row whose point no other one covers."""
+    return browser.run(
+        """const {points} = window.runatlas.page; const {view} = window.runatlas; const at = [];
+        for (let i = 0; i < points.n; i++) at.push(view.toScreen(points.x[i], points.y[i]));
+        const far = at.map((a, i) => Math.min(...at.map((b, j) => i === j ? 1e9 : Math.hypot(a[0] - b[0], a[1] - b[1]))));
+        return far.indexOf(Math.max(...far));"""
+    )
+
+
+def test_points_are_drawn_with_webgl(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    assert browser.run("return window.runatlas.drawer.kind") == "webgl2"
+    assert n_coloured(browser.picture()) > 300
+    assert browser.run("return document.querySelector('#count').textContent") == "52 records"
+
+
+def test_points_are_drawn_without_webgl_too(browser: Browser, address: str) -> None:
+    open_map(browser, address, "?plain")
+    assert browser.run("return window.runatlas.drawer.kind") == "canvas2d"
+    assert n_coloured(browser.picture()) > 300
+
+
+def test_a_point_tells_its_text_and_markup_in_it_stays_text(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    (row,) = browser.run("return (await (await fetch('default/search?q=onerror%20of%20a:')).json()).rows")
+    browser.run(
+        "const {page, view} = window.runatlas; view.scale *= 40; view.x = page.points.x[arguments[0]]; view.y = page.points.y[arguments[0]]",
+        row,
+    )
+    browser.move(*place_of(browser, row))
+    told = browser.wait_for("!document.querySelector('#tip').hidden && document.querySelector('#tip').innerText")
+    assert evil in told
+    browser.click(*place_of(browser, row))
+    read = browser.wait_for("!document.querySelector('#reader').hidden && document.querySelector('#reader').innerText")
+    assert evil in read
+    assert "of 40 in its run" in read
+    assert browser.run("return document.querySelectorAll('#tip img, #reader img, #hits img').length") == 0
+
+
+def test_one_walks_along_a_run(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    browser.click(*place_of(browser, lone_row(browser)))
+    browser.wait_for("window.runatlas.page.path.length > 1")
+    first = browser.run("return window.runatlas.page.path[0]")
+    browser.run("const p = window.runatlas.page; p.selected = p.path[0]")
+    before = browser.run("return document.querySelector('#reader .bar span').textContent")
+    browser.press("#reader .bar button[title^='later']")
+    browser.wait_for(f"document.querySelector('#reader .bar span').textContent !== '{before}'")
+    assert browser.run("return window.runatlas.page.selected") != first
+
+
+def test_words_are_searched_and_marked(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    browser.type("#search input", "traceback")
+    browser.wait_for("document.querySelector('#found span').textContent === '13 found'")
+    browser.wait_for("document.querySelectorAll('#hits button').length === 13")
+    assert browser.run("return document.querySelector('#hits mark').textContent") == "Traceback"
+    assert browser.run("return window.runatlas.page.points.hit.reduce((a, b) => a + b)") == 13
+
+
+def test_a_click_in_the_legend_shows_only_that(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    all_of_them = n_coloured(browser.picture())
+    browser.press("#legend button")
+    time.sleep(0.4)
+    only_one = n_coloured(browser.picture())
+    assert 0 < only_one < all_of_them
+    browser.press("#legend button")
+    time.sleep(0.4)
+    assert n_coloured(browser.picture()) == pytest.approx(all_of_them, rel=0.02)
+
+
+def test_wheel_and_drag_move_the_view_and_the_address_keeps_it(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    browser.wheel(800, 400, -300)
+    browser.drag((800, 400), (900, 450))
+    kept = browser.wait_for("location.hash")
+    view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.magnification]")
+    assert view[2] > 1.2
+    open_map(browser, address, kept)
+    again = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.magnification]")
+    assert again == pytest.approx(view, rel=1e-3)
+
+
+def test_the_page_asks_for_the_token_once(world: Settings, browser: Browser) -> None:
+    settings = world.model_copy(update={"api_token": "open sesame"})
+    with served(create_app(settings)) as client:
+        open_map(browser, str(client.base_url).rstrip("/"), "?token=open%20sesame")
+        assert browser.run("return location.search") == ""
+        assert n_coloured(browser.picture()) > 300
+
+
+def test_embedding_atlas_opens_offline_on_the_newest_snapshot(world: Settings, window: Browser, address: str) -> None:
+    window.open(f"{address}/atlas/default/")
+    window.wait_for(
+        "document.body.innerText.includes('52 / 52') || document.body.innerText.includes('52 points')", within_s=60
+    )
+    window.wait_for("document.body.innerText.includes('type (VARCHAR)')")
+    window.complaints()  # no WebGPU here: it says so
+    hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
+    assert hosts <= {"127.0.0.1"}
+
+
+def test_a_new_snapshot_comes_by_itself_and_the_view_stays(world: Settings, browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    browser.wheel(800, 400, -200)
+    time.sleep(0.5)
+    view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.scale]")
+    with Pipeline(world) as pipeline:
+        write_run(world.home.parent / "logs", "c", 8)
+        pipeline.load()
+        pipeline.index()
+    browser.wait_for("window.runatlas.page.summary.snapshot === 3")
+    browser.wait_for("document.querySelector('#fresh span').textContent === '8 new since #2'")
+    assert browser.run("return window.runatlas.page.points.n") == 60
+    assert browser.run("const v = window.runatlas.view; return [v.x, v.y, v.scale]") == view
+
+
+def test_a_dark_window_gets_a_dark_map(tmp_path: Path, address: str) -> None:
+    with a_browser(tmp_path, dark=True) as browser:
+        open_map(browser, address)
+        assert browser.picture()[700, 300].max() < 60
