@@ -81,12 +81,13 @@ def run_up(settings: Settings, *, demo: bool = False, open_browser: bool = False
         with held(settings.home) as lock, output_in(settings.home / "logs" / "up.log") as terminal:
             product = _prepare(settings, lock, terminal, began, demo=demo, open_browser=open_browser)
             status = _with_server(product)
+            is_told = _all_is_told()
     except RunAtlasError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return 0
-    if not _all_is_told():
+    if not is_told:
         os._exit(status)  # Prefect would go on for a minute telling its last log lines to a server that is gone
     return status
 

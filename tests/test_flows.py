@@ -3,38 +3,283 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
+import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.filterwarnings("default")]
+from components.contracts import IndexReport, IndexSeconds, LoadReport, Locator, Problem, RecordCounts, SourceCounts
+from components.errors import ServiceUnavailable, SourceError, UnknownFormat
+from components.pipeline import Pipeline
+from components.settings import load_settings
+from components.store import lease_name
+from components.wiring import open_store
+
+pytestmark = pytest.mark.filterwarnings("default")  # Prefect's own
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RUNATLAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RUNATLAS_MODEL", "hash://384")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNATLAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RUNATLAS_MODEL", "hash://64")
     return tmp_path / "home"
 
 
 def write_log(path, n, start=0):
-    lines = [
-        json.dumps({"role": "user", "content": f"step {i}: what happened in run {i % 7}?"})
-        for i in range(start, start + n)
-    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write("".join(line + "\n" for line in lines))
+        for i in range(start, start + n):
+            file.write(json.dumps({"role": "user", "content": f"step {i}: what happened in run {i % 7}?"}) + "\n")
 
 
-def test_a_load_and_an_index_put_every_record_on_the_map(home, tmp_path):
+def rows_of(home, dataset="default"):
+    parts = sorted((home / "output" / dataset / "current" / "logs").glob("*.parquet"))
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    return {row["id"]: (row["text"], row["projection_x"], row["projection_y"]) for row in rows}
+
+
+# --- with a Prefect server
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_load_and_an_index_put_every_record_on_the_map_and_a_second_pair_changes_nothing(home, tmp_path):
     from flows.index import index
     from flows.load import load
 
     write_log(tmp_path / "logs" / "a.jsonl", 60)
-    loaded = load(sources=[str(tmp_path / "logs")])
-    indexed = index()
-    assert loaded.records.new == loaded.records.unindexed == 60
+    loaded, indexed = load(sources=[str(tmp_path / "logs")]), index()
+    before = rows_of(home)
+    again, nothing = load(), index()
+
+    assert loaded.records.new == loaded.records.unindexed == len(before) == 60
     assert (indexed.records, indexed.rows, indexed.step) == (60, 60, "fit")
-    again = load()
-    assert again.records.new == 0
+    assert (again.records.new, nothing.records, nothing.step) == (0, 0, "none")
+    assert rows_of(home) == before
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prefect_and_the_plain_pipeline_conduct_the_same_snapshot(home, tmp_path, monkeypatch):
+    from flows.index import index
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 40)
+    load(sources=[str(tmp_path / "logs")])
+    index()
+    monkeypatch.setenv("RUNATLAS_HOME", str(tmp_path / "plain"))
+    with Pipeline() as pipeline:
+        pipeline.load([tmp_path / "logs"])
+        pipeline.index()
+
+    assert rows_of(home) == rows_of(tmp_path / "plain")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_star_takes_every_known_dataset_and_adds_the_reports_up(home, tmp_path):
+    from flows.index import index
+    from flows.load import load
+
+    write_log(tmp_path / "one" / "a.jsonl", 10)
+    write_log(tmp_path / "two" / "a.jsonl", 20)
+    load(dataset="one", sources=[str(tmp_path / "one")])
+    load(dataset="two", sources=[str(tmp_path / "two")])
+    write_log(tmp_path / "two" / "a.jsonl", 5, start=20)
+    polled, nightly = load(dataset="*"), index(dataset="*")
+
+    assert (polled.dataset, polled.records.new, polled.records.unindexed) == ("*", 5, 35)
+    assert (nightly.dataset, nightly.rows) == ("*", 35)
+    assert (len(rows_of(home, "one")), len(rows_of(home, "two"))) == (10, 25)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_an_index_takes_other_datasets_along_that_came_to_be_due(home, tmp_path, monkeypatch):
+    from flows.index import index
+    from flows.load import load
+
+    monkeypatch.setenv("RUNATLAS_DATASETS", '{"two": {"index_threshold": 10}, "three": {"index_threshold": 100}}')
+    for name, n in (("one", 4), ("two", 12), ("three", 12)):
+        write_log(tmp_path / name / "a.jsonl", n)
+        load(dataset=name, sources=[str(tmp_path / name)])
+    index(dataset="one")
+
+    assert len(rows_of(home, "two")) == 12
+    assert not (home / "output" / "three").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_second_index_of_a_dataset_joins_the_first(home, tmp_path):
+    from flows.index import index
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 5)
+    load(sources=[str(tmp_path / "logs")])
+    with closing(open_store(load_settings())) as store:
+        store.leases.acquire(lease_name("default"), "another machine")
+        state = index(return_state=True)
+
+    assert (state.name, state.is_completed()) == ("Joined", True)
+    assert "another machine" in state.message
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_load_that_could_read_nothing_fails_and_says_why(home, tmp_path):
+    from flows.load import load
+
+    state = load(sources=[str(tmp_path / "nowhere")], return_state=True)
+    assert state.is_failed()
+    assert "nowhere" in state.message
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_one_bad_source_does_not_keep_the_others(home, tmp_path):
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 5)
+    (tmp_path / "logs" / "b.bin").write_bytes(bytes(range(256)) * 20)
+    report = load(sources=[str(tmp_path / "logs")])
+
+    assert (report.records.new, report.sources.failed) == (5, 1)
+    assert [problem.source for problem in report.problems] == ["b.bin"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_run_book_knows_a_flow_run_by_its_id_with_its_report(home, tmp_path):
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 5)
+    state = load(sources=[str(tmp_path / "logs")], return_state=True)
+    with closing(open_store(load_settings())) as store:
+        noted = store.runs.get(str(state.state_details.flow_run_id))
+
+    assert (noted.kind, noted.state, noted.report["records"]["new"]) == ("load", "done", 5)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_only_errors_that_may_pass_are_tried_again():
+    from prefect import flow, task
+
+    from components.settings import EmbedSettings
+    from flows.steps import is_last_try, patiently
+
+    options = patiently(EmbedSettings(retries=2, backoff_s=0.01))
+    tries: list[tuple[str, bool]] = []
+
+    @task(**options)
+    def fails(error):
+        tries.append((type(error).__name__, is_last_try(2)))
+        raise error
+
+    @flow
+    def both():
+        return [fails(error, return_state=True) for error in (ServiceUnavailable("busy"), UnknownFormat("what?"))]
+
+    both(return_state=True)
+    down, unknown = "ServiceUnavailable", "UnknownFormat"
+    assert tries == [(down, False), (down, False), (down, True), (unknown, False)]
+
+
+# --- without
+
+
+def locators(*sizes):
+    return [Locator(location=f"/logs/{n}", key=f"{n}", size_bytes=size) for n, size in enumerate(sizes)]
+
+
+def test_small_sources_share_a_task_and_a_big_one_has_its_own():
+    from flows.steps import by_size
+
+    groups = by_size(locators(10, 20, 40 << 20, 30))
+    assert [[locator.key for locator in group] for group in groups] == [["0", "1"], ["2"], ["3"]]
+    assert by_size([]) == []
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20, 1 << 30])
+def test_however_many_sources_there_are_a_load_has_few_tasks(size):
+    from flows.steps import by_size
+
+    groups = by_size(locators(*[size] * 30_000))
+    assert len(groups) <= 201
+    assert sum(map(len, groups)) == 30_000
+
+
+def test_a_group_is_named_by_its_first_source():
+    from flows.steps import label_of
+
+    assert label_of(locators(1)) == "0"
+    assert label_of(locators(1, 1, 1)) == "0 and 2 more"
+
+
+def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
+    from flows.steps import for_each
+
+    seen = []
+
+    def do(name):
+        seen.append(name)
+        if name == "b":
+            raise SourceError("b is broken")
+
+    with pytest.raises(SourceError, match="b is broken"):
+        for_each(["a", "b", "c"], do)
+    assert seen == ["a", "b", "c"]
+
+
+def test_a_report_table_names_what_was_done_and_what_went_wrong():
+    from flows.show import index_rows, load_rows
+
+    load = LoadReport(
+        dataset="runs",
+        sources=SourceCounts(discovered=3, loaded=2, failed=1),
+        records=RecordCounts(new=1_234),
+        defects=1,
+        bytes=10,
+        seconds=0.5,
+        problems=[Problem(source="c.bin", reason="no format recognises it")],
+    )
+    index = IndexReport(
+        dataset="runs",
+        records=1,
+        embedded=1,
+        reused=0,
+        failed=0,
+        step="fit",
+        layout=1,
+        drift=None,
+        snapshot=7,
+        rows=1,
+        seconds=IndexSeconds(),
+    )
+    assert {"what": "records new", "is": "1,234"} in load_rows(load)
+    assert load_rows(load)[-1] == {"what": "c.bin", "is": "no format recognises it"}
+    assert {"what": "snapshot", "is": "7"} in index_rows(index)
+
+
+def test_totals_add_up_and_name_the_furthest_step():
+    from flows.show import total_index, total_load
+
+    assert total_load([]).records.new == 0
+    assert total_index([]).step == "none"
+
+
+def test_a_threshold_is_announced_only_when_it_is_reached():
+    from flows.events import announce_drift, announce_threshold
+
+    assert not announce_threshold("runs", unindexed=9, threshold=10)
+    assert not announce_drift("runs", drift=None, limit=0.2)
+    assert not announce_drift("runs", drift=0.1, limit=0.2)
+
+
+def test_the_deployments_are_what_the_operations_page_says():
+    import yaml
+
+    from flows.deploy import deployments, root
+
+    declared = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    by_name = {f"{one['entrypoint'].partition(':')[2]}/{one['name']}": one for one in declared}
+    index = by_name["index/index"]
+
+    assert set(by_name) == set(deployments)
+    assert [one["schedules"][0]["slug"] for one in declared] == ["poll", "nightly"]
+    assert index["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
+    assert all("active" not in schedule for one in declared for schedule in one["schedules"])

@@ -1,0 +1,32 @@
+# One image for every part: the Prefect worker, the HTTP API, the shell. See compose.yaml and docs/operations.md.
+FROM python:3.11-slim-bookworm
+
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    RUNATLAS_HOME=/data \
+    RUNATLAS_ROOT=/app
+
+# what changes seldom comes first: the libraries are a layer of their own
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN mkdir components flows api && touch components/__init__.py flows/__init__.py api/__init__.py \
+    && pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu ".[postgres]" asyncpg \
+    && pip uninstall --yes runatlas && rm -r components flows api
+
+COPY . .
+RUN pip install --no-deps --editable . \
+    && useradd --create-home --uid 10001 runatlas \
+    && mkdir --parents /data && chown runatlas /data
+
+USER runatlas
+VOLUME /data
+EXPOSE 8000 4200
+
+# the whole product in one container; compose.yaml runs its parts one by one
+ENV RUNATLAS_API__HOST=0.0.0.0 RUNATLAS_PREFECT__HOST=0.0.0.0
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+CMD ["runatlas", "up"]

@@ -1,0 +1,184 @@
+"""`runatlas up`: the real product, as one tree of processes on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from api.home import AlreadyRuns, environment_of, held, listening, settled, shorten
+from components.errors import BadSetting
+from components.settings import DatasetSettings, Settings, load_settings
+
+start_within_s = 180
+map_within_s = 120
+
+
+# --- what up needs of the machine
+
+
+def test_a_home_is_held_by_one(tmp_path):
+    with held(tmp_path) as lock:
+        lock.write('{"pid": 7, "api": "http://127.0.0.1:8000", "prefect": "http://127.0.0.1:4200"}')
+        lock.flush()
+        with pytest.raises(AlreadyRuns, match=r"process 7, API http://127\.0\.0\.1:8000"), held(tmp_path):
+            pass
+    with held(tmp_path):
+        pass
+
+
+def test_a_home_that_can_not_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadSetting, match="RUNATLAS_HOME"), held(tmp_path / "file" / "home"):
+        pass
+
+
+def test_a_taken_port_gives_way_to_a_free_one():
+    with listening("127.0.0.1", 0) as first:
+        wanted = first.getsockname()[1]
+        with listening("127.0.0.1", wanted) as second:
+            assert second.getsockname()[1] != wanted
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(BadSetting, match=r"192\.0\.2\.1"):
+        listening("192.0.2.1", 8000)
+
+
+def test_children_see_exactly_the_settings_of_their_parent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = settled(
+        Settings(
+            home="here",
+            model="hash://8",
+            datasets={"runs": DatasetSettings(sources=("logs", "postgresql://db/x?table=t"), index_threshold=3)},
+        )
+    )
+    for name, value in environment_of(given).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == given
+    assert given.home == tmp_path / "here"
+    assert given.datasets["runs"].sources == (str(tmp_path / "logs"), "postgresql://db/x?table=t")
+
+
+def test_a_log_stays_small_and_its_writer_writes_on(tmp_path):
+    log = tmp_path / "up.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 100)
+        shorten(log, limit_bytes=50)
+        writer.write(b"more")
+    assert log.read_bytes() == b"more"
+    assert (tmp_path / "up.log.1").stat().st_size == 100
+
+
+# --- the product
+
+
+class Product:
+    def __init__(self, folder):
+        self.folder = folder
+        self.home = folder / "home"
+        self.said = folder / "said.txt"
+        self.ports = [free_port(), free_port()]
+        settings = {
+            "RUNATLAS_HOME": str(self.home),
+            "RUNATLAS_MODEL": "hash://64",
+            "RUNATLAS_PREFECT__PORT": str(self.ports[0]),
+            "RUNATLAS_API__PORT": str(self.ports[1]),
+            "RUNATLAS_DATASETS": json.dumps({"default": {"sources": ["logs"], "index_threshold": 10}}),
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
+        self.environment = {**kept, **settings}
+
+    def start(self):
+        command = "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"
+        with self.said.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said
+            )
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[1]}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, within_s, process):
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        assert process.poll() is None, "it ended"
+        if found := what():
+            return found
+        time.sleep(0.3)
+    raise TimeoutError
+
+
+def write_log(path, n, start=0):
+    path.write_text(
+        "".join(json.dumps({"role": "user", "content": f"step {i}"}) + "\n" for i in range(start, start + n))
+    )
+
+
+@pytest.mark.slow
+def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path):
+    (tmp_path / "logs").mkdir()
+    product = Product(tmp_path)
+    process = product.start()
+    try:
+        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+        assert f"http://127.0.0.1:{product.ports[0]}" in product.said.read_text()
+        assert product.get("/health")["prefect"]["reachable"]
+
+        write_log(tmp_path / "logs" / "a.jsonl", 20)
+        until((product.home / "output" / "default" / "current").exists, map_within_s, process)
+        state = product.get("/health")["datasets"]["default"]
+        assert (state["records"], state["rows"], state["unindexed"]) == (20, 20, 0)
+
+        second = subprocess.run(
+            [sys.executable, "-c", "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"],
+            cwd=tmp_path,
+            env=product.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"process {process.pid}" in second.stderr
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, product.said.read_text()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", product.ports[0]), 2)
+
+
+@pytest.mark.slow
+def test_when_the_server_dies_everything_stops_and_the_next_start_makes_good(tmp_path):
+    import psutil
+
+    (tmp_path / "logs").mkdir()
+    product = Product(tmp_path)
+    process = product.start()
+    until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+    children = psutil.Process(process.pid).children()
+    server = next(child for child in children if "server" in child.cmdline())
+    server.kill()
+    assert process.wait(60) == 1
+    assert "The Prefect server ended" in product.said.read_text()
+
+    again = product.start()
+    until(lambda: "is ready" in product.said.read_text(), start_within_s, again)
+    again.send_signal(signal.SIGINT)
+    assert again.wait(60) == 0
