@@ -86,12 +86,10 @@ def record_id(
     >>> record_id(filename="a.jsonl", iteration=0, idx_in_iteration=0, type="user", text="hi")
     '2e14d9bc210d7347b9a7eda0d9a093d0'
     """
-    digest = hashlib.sha256()
-    for part in ("v1", filename, str(iteration), str(idx_in_iteration), type, text, str(occurrence)):
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(raw))
-        digest.update(raw)
-    return digest.hexdigest()[:32]
+    file, kind, said = (part.encode("utf-8", "surrogatepass") for part in (filename, type, text))
+    place, idx, nth = b"%d" % iteration, b"%d" % idx_in_iteration, b"%d" % occurrence
+    fields = len(file), file, len(place), place, len(idx), idx, len(kind), kind, len(said), said, len(nth), nth
+    return hashlib.sha256(b"2:v1%d:%b%d:%b%d:%b%d:%b%d:%b%d:%b" % fields).hexdigest()[:32]
 
 
 def with_occurrence(record: Record, occurrence: int) -> Record:
@@ -251,7 +249,7 @@ class Embedder(Protocol):
     def dim(self) -> int: ...
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        """n texts in, n vectors out, order kept. Raises `TransientError` where another try may help."""
+        """N texts in, n vectors out, order kept. Raises `TransientError` where another try may help."""
         ...
 
 

@@ -656,6 +656,7 @@ def test_damage_anywhere_in_a_packed_file_never_crashes(tmp_path_factory, raw, a
 
 # --- real logs -------------------------------------------------------------------------------------------------
 
+EXPECTED = {"openai_chat": "chat", "sharegpt_chat": "chat"}  # folder -> format, where their names differ
 real = pytest.mark.skipif(not LOGS.is_dir(), reason="the shared logs are not here")
 
 
@@ -701,6 +702,20 @@ def test_a_real_log_read_in_pieces_is_the_log_read_at_once(tmp_path, folder):
                 continue
         assert shelf.records == whole.records
         assert shelf.defects == whole.defects
+
+
+@real
+@pytest.mark.corpus
+def test_every_real_log_is_taken_for_one_format_and_read_without_a_defect():
+    refused = {"negatives", "partial"}
+    for folder in sorted(path.name for path in LOGS.iterdir() if path.is_dir() and path.name not in refused):
+        for path in corpus(folder):
+            shelf = loaded(path)
+            assert shelf.entry is not None, path.name
+            assert shelf.entry.cursor.format.split("_")[0] in EXPECTED.get(folder, folder), path.name
+            assert not shelf.defects, path.name
+            assert not shelf.waits, path.name
+            assert shelf.records or "no-samples" in path.name, path.name
 
 
 @real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,4 +128,7 @@ def make(
 
 def as_json(value: Any) -> Json:
     """A copy that shares nothing with a reader that reads on."""
-    return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    try:
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    except TypeError:  # integers beyond 64 bits
+        return json.loads(json.dumps(value, default=str))

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import orjson
 from components.contracts import Json
 
 MAX_FIELD_CHARS: Final = 1 << 30
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PADDING: Final = b"\x00\xef\xbb\xbf \t\r\n"  # NUL (holes left by a crash), byte order mark, blanks
 
 
@@ -43,13 +45,18 @@ def _lenient(raw: bytes) -> Json:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(text_from(raw), strict=False, parse_constant=_nothing)
+        return _without_surrogates(json.loads(text_from(raw), strict=False, parse_constant=_nothing))
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from error
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
+
+
+def _without_surrogates(value: Json) -> Json:
+    spelled = json.dumps(value, ensure_ascii=False)
+    return json.loads(_SURROGATE.sub("\ufffd", spelled)) if _SURROGATE.search(spelled) else value
 
 
 def _nothing(_: str) -> None:

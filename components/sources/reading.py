@@ -6,7 +6,7 @@ Formats are pure and may meet anything; what they raise on an item is caught her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -51,35 +51,29 @@ class Gathered:
     @property
     def is_full(self) -> bool:
         settings = self.job.settings
-        n = len(self.records) + len(self.defects)
-        return n >= settings.batch_records or self.size_bytes >= settings.batch_bytes
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.records or self.defects or self.skipped or self.size_bytes)
+        if self.size_bytes >= settings.batch_bytes:
+            return True
+        return len(self.records) + len(self.defects) >= settings.batch_records
 
     def add(self, got: Read, offset: int) -> None:
-        if isinstance(got, Event):
-            made = self.job.maker.record(got, offset)
-            if isinstance(made, Record):
-                self.records.append(made)
-                return
-            got = made
-        if isinstance(got, Skipped):
-            self.skipped[got.rule] += 1
+        """Take in what a format made of the item at `offset`."""
+        made = self.job.maker.record(got) if isinstance(got, Event) else got
+        if isinstance(made, Record):
+            self.records.append(made)
+        elif isinstance(made, Skipped):
+            self.skipped[made.rule] += 1
         else:
-            self.defects.append(got)
+            self.defects.append(replace(made, offset=offset))
 
     def defect(self, offset: int, reason: str, raw: bytes = b"") -> None:
         excerpt = raw[:EXCERPT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
         self.defects.append(Defect(offset=offset, reason=reason, excerpt=excerpt))
 
-    def add_all(self, read: Callable[[], Iterable[Read]], offset: int, raw: bytes = b"") -> None:
+    def add_all(self, read: Callable[[Json], Iterable[Read]], item: Json, offset: int, raw: bytes = b"") -> None:
         """All that the format makes of one item, or a defect in its place if the format raises."""
         try:
-            found = list(read())
-            for got in found:
-                self.add(replace(got, offset=offset) if isinstance(got, Defect) else got, offset)
+            for got in list(read(item)):
+                self.add(got, offset)
         except Exception as error:  # noqa: BLE001 - the one door to the formats: an odd item must not cost its file
             self.defect(offset, f"{self.job.format.name} can't read this item: {_told(error)}", raw)
 
@@ -148,13 +142,12 @@ class _Lines:
     reader: LineReader
     prints: Fingerprint
     gathered: Gathered
-    values: Callable[[bytes], Iterable[Json]]
-    header_read: bool = True
+    values: Callable[[bytes], Sequence[Json]]
 
     def take(self, piece: lines.Piece) -> bool:
         """Take the piece in; False if it is no whole item yet and has to wait."""
         try:
-            values = list(self.values(piece.data))
+            values = self.values(piece.data)
         except ValueError as error:
             if piece.kind == "open":
                 return False
@@ -164,13 +157,13 @@ class _Lines:
             return False
         for value in values:
             if isinstance(value, dict | list | str):
-                self.gathered.add_all(partial(self.reader.read, value), piece.start, piece.data)
+                self.gathered.add_all(self.reader.read, value, piece.start, piece.data)
             else:
                 self.gathered.defect(piece.start, "not a JSON object", piece.data)
         self.accept(piece.data)
         return True
 
-    def _may_end_with(self, values: list[Json]) -> bool:
+    def _may_end_with(self, values: Sequence[Json]) -> bool:
         """A JSON object can't go on after its brace; rows and text may, until the source is quiet."""
         if self.state["kind"] == "json":
             return bool(values) and all(isinstance(value, dict | list) for value in values)
@@ -250,7 +243,7 @@ def _pieces(opened: Opened, state: Mapping[str, Json], start: int, max_bytes: in
     return found
 
 
-def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes], Iterable[Json]]:
+def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes], Sequence[Json]]:
     """What turns an item's bytes into values; the first row of a table is its header."""
     if state["kind"] == "json":
         return parsing.json_values
@@ -258,7 +251,7 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         return lambda raw: [text] if (text := parsing.text_from(raw).strip("\r\n")).strip() else []
     header, delimiter, ahead = state["header"], state["delimiter"], skip_header
 
-    def row(raw: bytes) -> list[Json]:
+    def row(raw: bytes) -> Sequence[Json]:
         nonlocal ahead
         if not raw.strip():
             return []

@@ -83,7 +83,7 @@ def recognise(
     Raises `NotReady` when only the end of the content could tell, `UnknownFormat` with every format's reason,
     `Unreadable` when it can't be looked at, `BadSetting` when there is no format called `wanted`.
     """
-    shown = _shown(opened, name, limits)
+    shown = _shown(opened, name, limits, wants_text=bool(wanted))
     if wanted:
         return _as_wanted(shown, wanted)
     if columns and (table := _with_columns(shown, columns)):
@@ -157,7 +157,7 @@ def _with_columns(shown: Sequence[Shown], columns: Mapping[str, str]) -> Shown |
 # --- ways to look ----------------------------------------------------------------------------------------------
 
 
-def _shown(opened: Opened, name: str, limits: Limits) -> list[Shown]:
+def _shown(opened: Opened, name: str, limits: Limits, *, wants_text: bool) -> list[Shown]:
     if opened.packing == "zip":
         members = [member.name for member in zips.listing(opened).members]
         return [Shown(kind="archive", head=Head(name=name, shape="archive", members=members))]
@@ -170,6 +170,8 @@ def _shown(opened: Opened, name: str, limits: Limits) -> list[Shown]:
         ]
     first = _first_lines(opened, limits)
     views = _json_views(opened, name, start, first, limits)
+    if first.first_is_json and not wants_text:
+        return views
     if (text := _as_text(start)) is None:
         if not views:
             raise UnknownFormat("It is a binary file of no kind that is read.")

@@ -10,10 +10,11 @@ from typing import Final
 
 import orjson
 
-from components.contracts import Defect, Event, Json, Record, Skipped, record_id
+from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
 
 INT32_MAX: Final = 2**31 - 1
 WINDOW: Final = 256
+SHORTEST_DATA_URL: Final = 22
 LONG_BLOB: Final = 2 * WINDOW  # every run of so many characters covers a whole window
 _DATA_URL = re.compile(r"data:([a-z]+)/[\w.+-]+(?:;[\w.=+-]+)*;base64,[A-Za-z0-9+/=_-]*")
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{512,}={0,2}")
@@ -30,29 +31,29 @@ class RecordMaker:
     zone: tzinfo
     max_text_chars: int
 
-    def record(self, event: Event, offset: int) -> Record | Defect | Skipped:
-        """The event as a record; a defect at `offset` if its numbers can't be; skipped if it says nothing."""
-        for name, number in (("iteration", event.iteration), ("idx_in_iteration", event.idx_in_iteration)):
-            if not 0 <= number <= INT32_MAX:
-                return Defect(offset=offset, reason=f"{name} {number} is not between 0 and {INT32_MAX}")
+    def record(self, event: Event) -> Record | Defect | Skipped:
+        """The event as a record; a defect (its place unknown) if its numbers can't be; skipped if it says nothing."""
+        iteration, idx = event.iteration, event.idx_in_iteration
+        if not (0 <= iteration <= INT32_MAX and 0 <= idx <= INT32_MAX):
+            return Defect(offset=0, reason=f"iteration {iteration}, index {idx}: not between 0 and {INT32_MAX}")
         text = clean_text(event.text, self.max_text_chars)
         if not text or text.isspace():
             return Skipped(rule="empty text")
-        type = clean_text(event.type, 100)
+        type = event.type if event.type in type_names else clean_text(event.type, 100)
         filename = f"{self.key}#{clean_text(event.run, 500)}" if event.run else self.key
         return Record(
             id=record_id(
                 filename=filename,
-                iteration=event.iteration,
-                idx_in_iteration=event.idx_in_iteration,
+                iteration=iteration,
+                idx_in_iteration=idx,
                 type=type,
                 text=text,
             ),
             timestamp=in_utc(event.timestamp, self.zone),
             filename=filename,
             text=text,
-            iteration=event.iteration,
-            idx_in_iteration=event.idx_in_iteration,
+            iteration=iteration,
+            idx_in_iteration=idx,
             type=type,
             extra=clean_extra(event.extra) if event.extra else {},
         )
@@ -83,13 +84,17 @@ def clean_text(text: str, max_chars: int) -> str:
             text.encode()
         except UnicodeEncodeError:
             text = _SURROGATE.sub("\ufffd", text)
+    if len(text) < SHORTEST_DATA_URL:
+        return text if len(text) <= max_chars else _cut(text, max_chars)
     if ";base64," in text:
         text = _DATA_URL.sub(r"[\1]", text)
     if len(text) >= LONG_BLOB and _may_hold_blob(text):
         text = _BLOB.sub(_blob_mark, text)
-    if len(text) > max_chars:
-        text = f"{text[:max_chars]}… [{len(text) - max_chars} more characters]"
-    return text
+    return text if len(text) <= max_chars else _cut(text, max_chars)
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return f"{text[:max_chars]}… [{len(text) - max_chars} more characters]"
 
 
 def _may_hold_blob(text: str) -> bool:

@@ -148,7 +148,7 @@ def _read(engine: Engine, locator: Locator, cursor: Cursor | None, job: Job) -> 
     while rows := _page(engine, keys, last):
         for row in rows:
             item = _item(row)
-            gathered.add_all(lambda item=item: reader.read(item), n_rows)  # type: ignore[misc]
+            gathered.add_all(reader.read, item, n_rows)
             n_rows += 1
             gathered.size_bytes += sum(len(value) for value in item.values() if isinstance(value, str))
         last = [rows[-1][column.name] for column in keys.columns]

@@ -25,14 +25,14 @@ NO_CONVERSATION: Final = frozenset(
         "queue-operation",
     }
 )
-KEPT: Final[Mapping[str, str]] = {  # key of a line -> key of `extra`
-    "sessionId": "session_id",
-    "session_id": "session_id",
-    "uuid": "uuid",
-    "agentId": "agent_id",
-    "cwd": "cwd",
-    "gitBranch": "git_branch",
-}
+KEPT: Final = (  # key of a line, key of `extra`
+    ("sessionId", "session_id"),
+    ("session_id", "session_id"),
+    ("uuid", "uuid"),
+    ("agentId", "agent_id"),
+    ("cwd", "cwd"),
+    ("gitBranch", "git_branch"),
+)
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow
 
 
@@ -103,8 +103,8 @@ class Reader:
         type = _message_type(item, kind, message)
         content = message.get("content")
         for block in content if isinstance(content, list) else [content]:
-            if isinstance(block, dict) and kind_of(block) is not None:
-                yield _block(item, block, turns, when, extra)
+            if isinstance(block, dict) and (part := kind_of(block)):
+                yield _block(part, item, block, turns, when, extra)
             else:
                 yield _event(turns, type, text_of(block), when, extra)
 
@@ -144,7 +144,9 @@ class Reader:
 
 def kind_of(block: Mapping[str, Any]) -> str | None:
     """`tool_call`, `tool_result`, `reasoning`, or None for a block that simply is content."""
-    kind = str(block.get("type"))
+    kind = block.get("type")
+    if kind == "text" or not isinstance(kind, str):
+        return None
     if kind.endswith("tool_use"):
         return "tool_call"
     if kind.endswith("tool_result"):
@@ -153,13 +155,13 @@ def kind_of(block: Mapping[str, Any]) -> str | None:
 
 
 def _block(
+    kind: str,
     item: Mapping[str, Any],
     block: Mapping[str, Any],
     turns: Turns,
     when: datetime | None,
     extra: Mapping[str, Any],
 ) -> Read:
-    kind = kind_of(block)
     if kind == "reasoning":
         return _event(turns, "reasoning", text_of(block.get("thinking")), when, extra, empty="thinking without text")
     if kind == "tool_call":
@@ -192,7 +194,10 @@ def _message_type(item: Mapping[str, Any], kind: str, message: Mapping[str, Any]
 
 
 def _extra(item: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
-    extra = {name: value for key, name in KEPT.items() if (value := item.get(key))}
+    extra: dict[str, Any] = {}
+    for key, name in KEPT:
+        if value := item.get(key):
+            extra[name] = value
     if item.get("isSidechain"):
         extra["is_sidechain"] = True
     for key in ("model", "stop_reason"):

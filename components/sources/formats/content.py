@@ -35,6 +35,8 @@ def timestamp(value: Json) -> datetime | None:
     True
     """
     if isinstance(value, str):
+        if value[4:5] == "-":  # by far the most frequent
+            return _from_iso(value)
         value = value.strip()
         return _from_number(value) if _NUMBER.fullmatch(value) else _from_iso(value)
     if isinstance(value, datetime):

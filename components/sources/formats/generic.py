@@ -24,6 +24,7 @@ OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
     "run": ("filename",),
 }
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
+MAX_LAYOUTS: Final = 1_000
 GENERATED: Final = ("assistant", "reasoning", "tool_call")
 
 
@@ -48,21 +49,32 @@ class Reader:
 
     def __init__(self, state: Json, options: Options) -> None:
         self.columns = options.columns
+        self.layouts: dict[tuple[str, ...], Mapping[str, str]] = {}
         self.runs: dict[str, list[int]] = dict((state or {}).get("runs", {}))
 
     def read(self, item: Json) -> Iterable[Read]:
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the row is no object"),)
-        found = {field: self._column(field, item) for field in FIELDS}
-        text_column = found["text"]
+        found = self._columns(item)
+        text_column = found.get("text")
         if text_column is None:
             wanted = self.columns.get("text", "text")
             return (Defect(offset=0, reason=f"there is no column {wanted!r} to take the text from"),)
         if not (text := text_of(item[text_column])).strip():
             return (Skipped(rule="empty text"),)
-        values = {field: item[column] for field, column in found.items() if column is not None}
-        taken = {column for column in found.values() if column is not None}
+        values = {field: item[column] for field, column in found.items()}
+        taken = found.values()
         return (self._event(text, values, {name: value for name, value in item.items() if name not in taken}),)
+
+    def _columns(self, item: Mapping[str, Json]) -> Mapping[str, str]:
+        """Field -> column, worked out once for all rows with the same keys."""
+        keys = tuple(item)
+        if (found := self.layouts.get(keys)) is None:
+            looked_up = ((field, self._column(field, item)) for field in FIELDS)
+            found = {field: column for field, column in looked_up if column is not None}
+            if len(self.layouts) < MAX_LAYOUTS:
+                self.layouts[keys] = found
+        return found
 
     def _column(self, field: str, item: Mapping[str, Json]) -> str | None:
         if (mapped := self.columns.get(field)) is not None:
