@@ -1,0 +1,137 @@
+"""Fitting a map, and refitting it after a fifth more: seconds, memory, stillness and quality, against plain umap-learn.
+
+Prints one JSON line a figure. Every fit is a fresh process on one thread (imports included, kernels on disk); CPU and
+peak memory are what the kernel counts for it. `umap.UMAP` runs with its defaults but for the metric and a seed.
+
+    python benchmarks/fit.py [--rows 5000] [--vectors FILE.npy]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from place import clustered, one_thread
+
+from components.projector import knn, open_projector, warm_kernels
+from components.projector.geometry import displacement
+from components.projector.quality import Quality, quality_of_map
+
+growth = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    cpu_s: float
+    peak_mb: float
+
+
+def child_fit(folder: Path, rows: int, cache: Path) -> None:
+    """A first fit of the first `rows` vectors."""
+    from components.settings import ProjectSettings
+
+    layout = open_projector(ProjectSettings(landmarks=10**9), cache).fit(np.load(folder / "vectors.npy")[:rows])
+    np.save(folder / f"fit-{rows}.npy", layout.places)
+
+
+def child_refit(folder: Path, rows: int, cache: Path) -> None:
+    """A refit of the first `rows` vectors over the newest smaller map."""
+    from components.settings import ProjectSettings
+
+    before = np.load(folder / f"fit-{round(rows / growth)}.npy")
+    places = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
+    layout = open_projector(ProjectSettings(landmarks=10**9), cache).refit(
+        np.load(folder / "vectors.npy")[:rows], places
+    )
+    np.save(folder / f"refit-{rows}.npy", layout.places)
+
+
+def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
+    """Plain umap-learn on the same vectors, as most would write it."""
+    warnings.simplefilter("ignore")
+    import umap
+
+    places = umap.UMAP(metric="cosine", random_state=42).fit_transform(np.load(folder / "vectors.npy")[:rows])
+    np.save(folder / f"umap-{rows}.npy", places)
+
+
+children = {"fit": child_fit, "refit": child_refit, "umap": child_umap}
+
+
+def cost(child: str, folder: Path, rows: int, cache: Path) -> Cost:
+    """What one child process took from its start to its end."""
+    command = [sys.executable, __file__, "--child", child, "--folder", str(folder), "--rows", str(rows)]
+    process = subprocess.Popen([*command, "--cache", str(cache)], env=os.environ | one_thread)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{child} of {rows} vectors failed with exit code {process.returncode}")
+    return Cost(cpu_s=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024)
+
+
+def tell(figure: str, value: float, **more: object) -> None:
+    print(json.dumps({"figure": figure, "value": round(value, 4), **more}), flush=True)
+
+
+def tell_cost(name: str, spent: Cost, rows: int) -> None:
+    tell(f"{name}_cpu_s", spent.cpu_s, unit="s CPU, fresh process", rows=rows)
+    tell(f"{name}_peak_mb", spent.peak_mb, unit="MB, resident, at most", rows=rows)
+
+
+def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
+    more = round(rows * growth)
+    np.save(folder / "vectors.npy", vectors[:more])
+    warm_kernels(cache)
+    tell_cost("fit", cost("fit", folder, rows, cache), rows)
+    tell_cost("refit", cost("refit", folder, more, cache), more)
+    tell_cost("cold_fit", cost("fit", folder, more, cache), more)
+    tell_cost("umap_fit", cost("umap", folder, more, cache), more)
+    old, new = np.load(folder / f"fit-{rows}.npy"), np.load(folder / f"refit-{more}.npy")
+    moved = {"unit": "radii of the old map, mean of its rows", "rows": rows, "then": more}
+    tell("refit_displacement", displacement(old, new[:rows]), goal="<= 0.10", **moved)
+    cold = np.load(folder / f"fit-{more}.npy")
+    tell("cold_displacement", displacement(old, cold[:rows]), **moved)
+    tell_quality(vectors[:more], {"refit": new, "cold_fit": cold, "umap_fit": np.load(folder / f"umap-{more}.npy")})
+
+
+def tell_quality(vectors: np.ndarray, maps: dict[str, np.ndarray]) -> None:
+    quality: dict[str, Quality] = {name: quality_of_map(vectors, places) for name, places in maps.items()}
+    for name, one in quality.items():
+        tell(f"{name}_trustworthiness", one.trustworthiness, unit="@15, of 1,500 rows", rows=len(vectors))
+        tell(f"{name}_recall", one.recall, unit="kNN recall@15, of 1,500 rows", rows=len(vectors))
+    lost = quality["cold_fit"].trustworthiness - quality["refit"].trustworthiness
+    tell("refit_trustworthiness_lost", lost, unit="against a cold fit", goal="<= 0.005", rows=len(vectors))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=5_000, help="vectors of the first map")
+    parser.add_argument("--vectors", type=Path, help="real vectors (n, dim) of unit length; made up ones without it")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "runatlas-benchmark")
+    parser.add_argument("--child", choices=children, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        children[asked.child](asked.folder, asked.rows, asked.cache)
+        return
+    n = round(asked.rows * growth)
+    vectors = knn.unit(np.load(asked.vectors)) if asked.vectors else clustered(n)
+    if len(vectors) < n:
+        raise SystemExit(f"{asked.vectors} holds {len(vectors)} vectors, {n} are needed for --rows {asked.rows}")
+    with tempfile.TemporaryDirectory() as folder:
+        measure(vectors, asked.rows, Path(folder), asked.cache)
+
+
+if __name__ == "__main__":
+    main()
