@@ -261,6 +261,8 @@ def test_an_archive_cut_short_gives_its_whole_members_and_later_the_rest(tmp_pat
     shelf = loaded(path)
     assert len(shelf.records) == 3
     assert "no directory" in shelf.waits
+    assert shelf.load(path).action == "resume"
+    assert "no directory" in shelf.waits
     path.write_bytes(whole)
     assert shelf.load(path).action == "resume"
     assert shelf.texts == [texts[0] for texts in members.values()]

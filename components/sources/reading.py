@@ -377,7 +377,10 @@ def _archive(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[Batch
         finished[member.name] = member.crc
         begun = {}
     listed = cursors.listing_digest(listing.members)
-    yield gathered.batch(_archive_cursor(job, opened, finished, {}, listed=listed))
+    last = _archive_cursor(job, opened, finished, {}, listed=listed)
+    if not listing.whole:
+        last = replace(last, state={**last.state, "waits": True})
+    yield gathered.batch(last)
     if not listing.whole:
         raise NotReady(
             "The archive has no directory; it is being written or was cut short. Its whole members were read."
