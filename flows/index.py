@@ -81,6 +81,7 @@ def index_one(
             if run.indexing.is_done():
                 break
         report = steps.report_index(run)
+    steps.show_picture(settings, report)
     announce_drift(dataset, drift=report.drift, limit=settings.project.drift_warn)
     return report
 

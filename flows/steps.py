@@ -266,3 +266,19 @@ def report_index(index: Index) -> IndexReport:
     show.show_index(report)
     logger.info("%s", show.index_line(report))
     return report
+
+
+@task(name="picture", task_run_name="picture", cache_policy=NO_CACHE)
+def show_picture(settings: Settings, report: IndexReport) -> None:
+    """The map as a picture among the run's artifacts, what is new marked; a run that changed nothing shows none."""
+    from flows.picture import map_png
+
+    if report.snapshot is None or report.step == "none":
+        return
+    try:
+        png = map_png(settings.output / report.dataset)
+    except Exception:
+        logger.warning("The map could not be drawn as a picture.", exc_info=True)
+        return
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.api.host, settings.api.host)  # noqa: S104
+    show.show_map(report.dataset, png, api=f"http://{host}:{settings.api.port}", caption=show.index_line(report))

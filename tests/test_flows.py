@@ -178,6 +178,24 @@ def test_only_errors_that_may_pass_are_tried_again():
     assert tries == [(down, False), (down, False), (down, True), (unknown, False)]
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_shows_its_reports_its_progress_and_a_picture_of_the_map(home, tmp_path):
+    from prefect.client.orchestration import get_client
+
+    from flows.index import index
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 30)
+    load(dataset="shown", sources=[str(tmp_path / "logs")])
+    index(dataset="shown")
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+
+    assert {"load-shown", "index-shown", "map-shown"} <= set(artifacts)
+    assert "data:image/png;base64," in artifacts["map-shown"].data
+    assert "http://127.0.0.1:8000/map/shown" in artifacts["map-shown"].data
+
+
 # --- without
 
 

