@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from api.prefect_client import PrefectRuns, Run
-from api.problems import Problem, as_problem, without_places
+from api.problems import as_problem, without_places
 from api.state import State
 from components.settings import Settings
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 fresh_s = 0.5  # an answer this old is good enough
-request_waits_s = 0.03  # for a newer one
+rest_share = 10  # and one that took long to get, for so many times as long: asking costs no more than a tenth
+request_waits_s = 0.02  # for a newer answer, where the last one came within that
 start_waits_s = 2.0  # for the very first one
+deployments_stay_s = 30.0  # registered ones are not asked for again that soon
 silent_after_s = 6.0  # a question without an answer for so long means: not reachable
 
 
@@ -34,6 +36,7 @@ class Probe(Generic[T]):
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
         self._asked_at = self._answered_at = 0.0
+        self._took_s = 0.0
         self._is_first = True
         self._task: asyncio.Task[None] | None = None
         self.value: T | None = None
@@ -43,13 +46,15 @@ class Probe(Generic[T]):
         """Ask if it is time to, and wait for the answer no longer than `wait_s`."""
         if self._task is not None and self._task.get_loop() is not asyncio.get_running_loop():
             self._task = None
-        if self._task is None and time.monotonic() - self._answered_at > fresh_s:
+        rest_s = fresh_s if self.problem else max(fresh_s, rest_share * self._took_s)
+        if self._task is None and time.monotonic() - self._answered_at > rest_s:
             self._asked_at = time.monotonic()
             self._task = asyncio.create_task(self._answer())
         if self._task is None:
             return
         patience_s, self._is_first = (start_waits_s if self._is_first else wait_s), False
-        await asyncio.wait({self._task}, timeout=patience_s)
+        if self._took_s <= patience_s:
+            await asyncio.wait({self._task}, timeout=patience_s)
         silent_s = time.monotonic() - self._asked_at
         if self._task is not None and silent_s > silent_after_s:
             self.problem = f"no answer for {silent_s:.0f} s"
@@ -61,6 +66,7 @@ class Probe(Generic[T]):
             self.problem = without_places(as_problem(error).detail)
         finally:
             self._answered_at = time.monotonic()
+            self._took_s = self._answered_at - self._asked_at
             self._task = None
 
 
@@ -85,6 +91,7 @@ class Monitor:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")  # its own: a stuck database takes no other
         self.store = Probe(self._ask_store)
         self.runs = Probe(self._ask_prefect)
+        self._registered_at = -deployments_stay_s
 
     async def look(self, wait_s: float = request_waits_s) -> None:
         await asyncio.gather(self.store.look(wait_s), self.runs.look(wait_s))
@@ -150,7 +157,10 @@ class Monitor:
 
     async def _ask_prefect(self) -> PrefectState:
         await asyncio.to_thread(_import_prefect)
-        missing = await self._prefect.missing()
+        missing: list[str] = []
+        if time.monotonic() - self._registered_at > deployments_stay_s:
+            missing = await self._prefect.missing()
+            self._registered_at = -deployments_stay_s if missing else time.monotonic()
         return PrefectState(active=tuple(await self._prefect.active()), missing=tuple(missing))
 
 
@@ -203,9 +213,3 @@ def percent(step: str, done: int, total: int) -> int:
     first, last = shares.get(step, (0, 100))
     share = min(1.0, done / total) if total > 0 else 0.0
     return min(99, int(first + (last - first) * share))
-
-
-def refuse_unready(monitor: Monitor) -> None:
-    """Raises `Problem` 503 where the database is known to be away."""
-    if monitor.store.problem:
-        raise Problem(503, "database-unreachable", f"The database does not answer: {monitor.store.problem}")

@@ -75,13 +75,24 @@ def of_runs(store: Store) -> Iterable[Metric]:
     success = GaugeMetricFamily(
         "runatlas_last_success_timestamp_seconds", "When a load or index last succeeded.", labels=["dataset", "kind"]
     )
+    steps = GaugeMetricFamily(
+        "runatlas_index_step_seconds", "What the steps of the last index took.", labels=["dataset", "step"]
+    )
     seconds = GaugeMetricFamily("runatlas_run_seconds", "Duration of the last success.", labels=["dataset", "kind"])
     for dataset, kind in sorted({(dataset, kind) for dataset, kind, _ in totals}):
         run = store.runs.last(dataset, kind, state="done")
         if run is not None and run.finished_at is not None:
             success.add_metric([dataset, kind], run.finished_at.timestamp())
             seconds.add_metric([dataset, kind], run_seconds(run, run.finished_at))
-    return [ended, success, seconds]
+            for step, taken in step_seconds(run):
+                steps.add_metric([dataset, step], taken)
+    return [ended, success, seconds, steps]
+
+
+def step_seconds(run: RunInfo) -> list[tuple[str, float]]:
+    """Step and seconds, as an index's report says them; a load's says none."""
+    told = run.report.get("seconds") if isinstance(run.report, dict) else None
+    return [(str(step), float(taken)) for step, taken in told.items()] if isinstance(told, dict) else []
 
 
 def run_seconds(run: RunInfo, finished_at: datetime) -> float:

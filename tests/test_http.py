@@ -60,14 +60,14 @@ def assert_problem(answer: Any, status: int, *told: str) -> dict[str, Any]:
 
 
 def test_health_says_what_is_wrong_and_stays_200(client: Client) -> None:
-    deadline = time.monotonic() + 15
-    while "not asked yet" in client.get("/health").text and time.monotonic() < deadline:
+    deadline = time.monotonic() + 30
+    while "The Prefect server d" not in client.get("/health").text and time.monotonic() < deadline:
         time.sleep(0.1)
     answer = client.get("/health")
     body = answer.json()
     assert answer.status_code == 200
     assert body["status"] == "degraded"
-    assert any("The Prefect server d" in reason for reason in body["reasons"])
+    assert any("The Prefect server d" in reason for reason in body["reasons"]), body
     assert body["prefect"]["reachable"] is False
     assert body["database"]["reachable"] is True
     assert body["indexing"] is body["loading"] is False
