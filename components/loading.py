@@ -77,6 +77,7 @@ class Loading:
         self._problems: list[Problem] = []
         self._n_discovered = 0
         self._n_unchanged = 0
+        self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
 
     def discover(self) -> list[Locator]:
         """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
@@ -89,7 +90,13 @@ class Loading:
         here = {locator.location for locator in found.locators}
         self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
         changed = [locator for locator in found.locators if not self._is_unchanged(locator)]
-        self._n_unchanged = self._n_discovered - len(changed)
+        still_failed = here - {locator.location for locator in changed}
+        self._unchanged = [
+            SourceOutcome(source=entry.key, outcome="failed", reason=entry.reason)
+            for entry in entries
+            if entry.status == "failed" and entry.location in still_failed
+        ]
+        self._n_unchanged = self._n_discovered - len(changed) - len(self._unchanged)
         if self.given:
             self.store.ledger.remember(self.dataset_id, _absolute(self.given, self._problems))
         return changed
@@ -126,14 +133,16 @@ class Loading:
         if entry is None:
             entry = self.store.ledger.register(self.dataset_id, locator)
         locator = replace(locator, key=entry.key)
+        taken: Counter[str] = Counter()
         try:
-            return self._take(locator, entry)
-        except NotReady as error:
-            return self._put_off(locator, "not_ready", str(error))
+            return self._take(locator, entry, taken)
+        except NotReady as error:  # what is whole is taken already
+            return self._put_off(locator, entry, "not_ready", str(error), taken)
         except SourceError as error:
-            return self._put_off(locator, "failed", str(error))
+            return self._put_off(locator, entry, "failed", str(error), taken)
 
-    def _take(self, locator: Locator, entry: LedgerEntry) -> SourceOutcome:
+    def _take(self, locator: Locator, entry: LedgerEntry, taken: Counter[str]) -> SourceOutcome:
+        """Read and persist what there is; `taken` counts along, so that an interruption does not hide it."""
         decision = self.source.decide(locator, entry if entry.cursor else None, verify=self.verify)
         if decision.action == "skip":
             superseded = self._close(entry, entry.version, entry.generation) if entry.status == "reading" else 0
@@ -141,38 +150,32 @@ class Loading:
             return SourceOutcome(source=entry.key, outcome="skipped", reason=decision.reason, superseded=superseded)
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
-        counts: Counter[str] = Counter()
         version = entry.version
         for batch in self.source.read(locator, entry.cursor if resumes else None):
             kept = self.store.ledger.persist(
                 self.dataset_id, entry, batch, generation=generation, version=version, options=self.options
             )
             version = kept.version
-            counts.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), bytes=batch.size_bytes)
+            taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         superseded = self._close(entry, version, generation)
-        return SourceOutcome(
-            source=entry.key,
-            outcome="resumed" if resumes else "loaded",
-            reason=decision.reason,
-            new=counts["new"],
-            existing=counts["existing"],
-            superseded=superseded,
-            defects=counts["defects"],
-            size_bytes=counts["bytes"],
-        )
+        outcome: Outcome = "resumed" if resumes else "loaded"
+        return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(
             entry, version=version, generation=generation, on_rewrite=self.settings.on_rewrite
         )
 
-    def _put_off(self, locator: Locator, status: Literal["not_ready", "failed"], reason: str) -> SourceOutcome:
-        known = self._known.get(locator.location)
-        entry = self.store.ledger.entry(
-            known.source_id if known else self.store.ledger.register(self.dataset_id, locator).source_id
-        )
-        self.store.ledger.note(entry, locator, status=status, reason=reason, options=self.options)
-        return SourceOutcome(source=entry.key, outcome=status, reason=reason)
+    def _put_off(
+        self,
+        locator: Locator,
+        entry: LedgerEntry,
+        outcome: Literal["not_ready", "failed"],
+        reason: str,
+        taken: Counter[str],
+    ) -> SourceOutcome:
+        self.store.ledger.note(entry, locator, status=outcome, reason=reason, options=self.options)
+        return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **taken)
 
     def _renamed(self, locator: Locator) -> LedgerEntry | None:
         """The vanished source with the same content, which from now on lies where `locator` says."""
@@ -188,7 +191,7 @@ class Loading:
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""
-        done = list(outcomes)
+        done = [*outcomes, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
         self.store.ledger.mark_gone(gone)
         kinds = Counter(outcome.outcome for outcome in done)

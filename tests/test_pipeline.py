@@ -235,6 +235,22 @@ def test_what_is_wrong_with_one_source_does_not_stop_the_others(pipeline: Pipeli
     }
     (defect,) = pipeline.defects()
     assert (defect["source"], defect["offset"] > 0) == ("torn.jsonl", True)
+    again = pipeline.load()
+    assert (again.records.new, again.sources.skipped) == (0, 2)
+    assert len(again.problems) == 2  # what failed is told again, though not read again; `missing` is not remembered
+
+
+def test_the_whole_items_of_a_source_that_waits_are_counted(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(4))
+    cut = orjson.dumps(lines(1, start=4)[0]) + b"\n"
+    with path.open("ab") as file:
+        file.write(cut[:20])
+    waits = pipeline.load([path])
+    assert (waits.sources.not_ready, waits.records.new, waits.records.unindexed) == (1, 4, 4)
+    with path.open("ab") as file:
+        file.write(cut[20:])
+    assert pipeline.load().records.new == 1
+    assert pipeline.load().sources.skipped == 1
 
 
 def test_another_model_needs_a_recompute_and_then_keeps_the_map_in_place(make: MakePipeline, tmp_path: Path) -> None:
