@@ -172,7 +172,7 @@ function showLegend() {
   if (mode === "time") {
     const bar = element("div", { className: "ramp" });
     bar.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((at) => css(ramp(at))).join(",")})`;
-    $("#legend").replaceChildren(bar, element("div", { className: "ends" }, element("span", { textContent: timeline.said(0) }), element("span", { textContent: timeline.said(page.summary.time.span) })));
+    $("#legend").replaceChildren(bar, element("div", { className: "ends" }, element("span", { textContent: timeline.day(0) }), element("span", { textContent: timeline.day(page.summary.time.span) })));
     return;
   }
   const off = page.off[mode];
@@ -393,14 +393,16 @@ function click(px, py) {
 
 // --- one record and its run ----------------------------------------------------------------------------------------
 
-const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (row) => { select(row); show(row); }, dot: dotOfType });
+const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (row) => { select(row); show(row); }, dot: dotOfType, linkOf });
+
+function linkOf(id) { return `${root}datasets/${encodeURIComponent(name)}/records/${id}`; }
 
 async function select(row, isNews = true) {
   page.selected = row;
   redrawOverlay();
   const snapshot = page.summary.snapshot;
   const [short, run] = await Promise.all([recordOf(row), ask(`run?snapshot=${snapshot}&row=${row}`)]);
-  const whole = await fetch(`${root}datasets/${encodeURIComponent(name)}/records/${short.id}`).then((answer) => (answer.ok ? answer.json() : short));
+  const whole = await fetch(linkOf(short.id)).then((answer) => (answer.ok ? answer.json() : short));
   if (page.selected !== row || page.summary.snapshot !== snapshot) return;
   Object.assign(page, { path: run.rows, selectedId: short.id });
   reader.record(whole, run.rows, row, page.words, page.query ? () => listFound() : null);

@@ -28,8 +28,8 @@ function drawPath(context, view, { points, path, ink, accent, selected }) {
     context.quadraticCurveTo(...middle, ...to);
     context.stroke();
   }
-  context.fillStyle = css(ink, 0.7);
-  for (const row of path) {
+  for (const [k, row] of path.entries()) {
+    context.fillStyle = css(ink, 0.3 + 0.6 * Math.exp(-Math.abs(k - here) / 5));
     context.beginPath();
     context.arc(...view.toScreen(points.x[row], points.y[row]), 1.6, 0, 7);
     context.fill();

@@ -23,8 +23,8 @@ export function marked(text, words) {
 }
 
 export class Reader {
-  constructor(sheet, { close, step, show, pick, dot }) {
-    Object.assign(this, { sheet, close, step, show, pick, dot });
+  constructor(sheet, { close, step, show, pick, dot, linkOf }) {
+    Object.assign(this, { sheet, close, step, show, pick, dot, linkOf });
   }
 
   hide() {
@@ -55,7 +55,7 @@ export class Reader {
       element("span", { textContent: moment(record.timestamp) }));
     this.open(
       element("header", {}, bar, element("h2", { textContent: record.filename }), what),
-      element("div", { className: "body" }, element("pre", {}, ...marked(record.text, words)), facts(record)));
+      element("div", { className: "body" }, element("pre", {}, ...marked(record.text, words)), facts(record, this.linkOf(record.id))));
   }
 
   list(title, records, total, words) {
@@ -77,8 +77,8 @@ function excerpt(text, words) {
   return at > 60 ? "… " + text.slice(at - 50) : text;
 }
 
-function facts(record) {
-  const rows = [["id", record.id], ["run", record.filename], ["iteration", `${record.iteration}, place ${record.idx_in_iteration}`], ["time", record.timestamp ?? "none in the log"]];
+function facts(record, link) {
+  const rows = [["id", element("a", { href: link, textContent: record.id, target: "_blank" })], ["run", record.filename], ["iteration", `${record.iteration}, place ${record.idx_in_iteration}`], ["time", record.timestamp ?? "none in the log"]];
   for (const [key, value] of Object.entries(record.extra ?? {})) rows.push([key, typeof value === "string" ? value : JSON.stringify(value, null, 1)]);
-  return element("dl", {}, ...rows.flatMap(([key, value]) => [element("dt", { textContent: key }), element("dd", { textContent: value })]));
+  return element("dl", {}, ...rows.flatMap(([key, value]) => [element("dt", { textContent: key }), element("dd", {}, value)]));
 }

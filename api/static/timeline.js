@@ -61,6 +61,8 @@ export class Timeline {
     this.middle.textContent = this.range ? "drag elsewhere to move, click to see all" : missing || "drag to pick a time";
   }
 
+  day(seconds) { return new Date((this.time.min + seconds) * 1000).toLocaleDateString(undefined, { dateStyle: "medium" }); }
+
   said(seconds) {
     const moment = new Date((this.time.min + seconds) * 1000);
     return moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: this.time.span < 4e7 ? "short" : undefined });
