@@ -179,6 +179,11 @@ class ProgressBar:
         else:
             update_progress_artifact(artifact_id=self._id, progress=percent, description=text)
 
+    def end(self) -> None:
+        """All is done; a bar that was never shown stays away."""
+        if self._id is not None:
+            self.show(1.0, "done")
+
 
 def progress_text(step: str, done: int, total: int, per_s: float) -> str:
     """How far a step is, how fast, and for how long yet.

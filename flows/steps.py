@@ -217,7 +217,7 @@ def fetch_unindexed(index: Index) -> EmbedPlan:
     """The texts that have no vector yet, in batches of similar length."""
     plan = index.indexing.plan()
     logger.info(
-        "%s: %d records wait, %d of them have a vector; %d batches to embed.",
+        "%s: %d records wait, %d of them have a vector; batches to embed: %d.",
         index.indexing.dataset,
         plan.records,
         plan.reused,

@@ -61,6 +61,8 @@ class Told:
         self.stopping.set()
         self._beat.join()
         if error is None:
+            with suppress(Exception):
+                self._bar.end()
             self._runs.finish(self._id, "done", report=self.report)
             return
         # Prefect stops a run by an exception that is no `Exception`
