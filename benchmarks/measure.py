@@ -1,0 +1,46 @@
+"""What all benchmarks share: how a figure is told, and what a fresh process costs.
+
+A figure is one JSON line: `figure` names it, `value` in `unit`; `goal` is "<= 2 ..." or ">= 20 ..." where there is one,
+anything else (rows, rounds, peers) follows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a child process took from its start to its end, as the kernel counts it, and what it printed (JSON)."""
+
+    cpu_s: float
+    peak_mb: float
+    told: dict[str, Any]
+
+
+def tell(figure: str, value: float | bool | None, unit: str, **more: object) -> None:
+    """Print one figure."""
+    shown = round(value, 4) if isinstance(value, float) else value
+    print(json.dumps({"figure": figure, "value": shown, "unit": unit, **more}), flush=True)
+
+
+def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, str] | None = None) -> Spent:
+    """Run `python -m module arguments` in a process of its own. Raises `CalledProcessError` if it fails."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | dict(environment or {})) as process:
+        assert process.stdout is not None
+        out = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    told = json.loads(out.splitlines()[-1]) if out.strip() else {}
+    return Spent(cpu_s=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024, told=told)
