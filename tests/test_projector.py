@@ -403,16 +403,15 @@ def test_a_refit_after_a_fifth_more_stays_still_and_is_as_good_as_a_new_fit(proj
 
 
 @pytest.mark.slow
-def test_a_chain_of_refits_keeps_its_size_and_quality(projector):
+def test_a_map_that_grew_by_doublings_is_nearly_as_good_as_a_new_one(projector):
     vectors = clustered(4_000, dim=384, clusters=120, seed=6)
-    layout = projector.fit(vectors[:1_000])
-    first = layout.radius
-    for n_old, n in ((1_000, 1_300), (1_300, 1_700), (1_700, 2_300), (2_300, 3_000), (3_000, 4_000)):
-        layout = projector.refit(vectors[:n], np.vstack([layout.places, unplaced(n - n_old)]))
-        assert layout.displacement <= 0.15
-    assert 0.8 * first < layout.radius < 2 * first
-    cold = quality_of_map(vectors, projector.fit(vectors).places)
-    assert quality_of_map(vectors, layout.places).trustworthiness >= cold.trustworthiness - 0.005
+    layout = projector.fit(vectors[:500])
+    for n in (1_000, 2_000, 4_000):
+        layout = projector.refit(vectors[:n], np.vstack([layout.places, unplaced(n - layout.n_fitted)]))
+    cold = projector.fit(vectors)
+    assert 0.5 * cold.radius < layout.radius < 2 * cold.radius
+    kept = quality_of_map(vectors, layout.places).trustworthiness
+    assert kept >= quality_of_map(vectors, cold.places).trustworthiness - 0.01
 
 
 @pytest.mark.slow
