@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 
 import pyarrow.parquet as pq
@@ -136,6 +137,7 @@ def test_one_bad_source_does_not_keep_the_others(home, tmp_path):
 
     write_log(tmp_path / "logs" / "a.jsonl", 5)
     (tmp_path / "logs" / "b.bin").write_bytes(bytes(range(256)) * 20)
+    os.utime(tmp_path / "logs" / "b.bin", (1, 1))  # what was written just now may still be growing
     report = load(sources=[str(tmp_path / "logs")])
 
     assert (report.records.new, report.sources.failed) == (5, 1)
