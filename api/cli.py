@@ -15,7 +15,7 @@ import orjson
 import typer
 
 from components.contracts import LoadReport
-from components.errors import BadSetting, Cancelled, RunAtlasError
+from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
 from components.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -126,18 +126,32 @@ def _tell_load(report: LoadReport) -> None:
 
 
 def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool) -> None:
+    """Say of each file what it is taken for, and why the other formats decline it."""
     from components import wiring
-    from components.sources.files import explain
 
-    settings = load_settings()
-    found = wiring.open_source(settings, dataset, format=format).discover(sources)
-    explained = [{"source": locator.key, **asdict(explain(locator.location))} for locator in found.locators]
+    source = wiring.open_source(load_settings(), dataset, format=format)
+    found = source.discover(sources)
+    told: list[dict[str, Any]] = [{"source": p.source, "format": None, "reason": p.reason} for p in found.problems]
+    for locator in found.locators:
+        try:
+            seen = source.explain(locator.location)
+        except SourceError as error:
+            told.append({"source": locator.key, "format": None, "reason": str(error)})
+        else:
+            told.append(
+                {
+                    "source": locator.key,
+                    "format": seen.format.name,
+                    "reason": seen.reason,
+                    "declined": dict(seen.declined),
+                }
+            )
     if json:
-        _print_json(explained)
+        _print_json(told)
         return
-    for item in explained:
-        typer.echo(f"{item['source']}: {item['format'] or 'not recognised'} ({item['reason']})")
-        for name, reason in item["declined"].items():
+    for item in told:
+        typer.echo(f"{item['source']}: {item['format'] or 'not taken'}: {item['reason']}")
+        for name, reason in item.get("declined", {}).items():
             typer.echo(f"    not {name}: {reason}")
 
 

@@ -136,7 +136,7 @@ def _astray(store: Store, dataset_id: int, output: Path) -> str:
         place = published.pop(row.stored.record.id, None)
         if place is None:
             return f"record {row.stored.record.id} is not in the output"
-        if place != (np.float32(row.x), np.float32(row.y)):
+        if place != (float(np.float32(row.x)), float(np.float32(row.y))):
             return f"record {row.stored.record.id} lies at {place} in the output, at {(row.x, row.y)} in the database"
     return (
         f"{len(published)} records of the output are not on the map, such as {next(iter(published))}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from components.contracts import DataSource, Embedder, Progress, Projector
+from components.contracts import Embedder, Progress, Projector
 from components.indexing import Indexing
 from components.loading import Loading
 from components.publishing import Publishing
@@ -14,13 +15,16 @@ from components.settings import Settings
 from components.store import Store
 from components.store.lease import Fence
 
+if TYPE_CHECKING:
+    from components.sources.files import FileSource
+
 
 def open_store(settings: Settings) -> Store:
     """The state, its schema up to date."""
     return Store(settings.database, lease_ttl_s=settings.lease.ttl_s)
 
 
-def open_source(settings: Settings, dataset: str, *, format: str | None = None) -> DataSource:
+def open_source(settings: Settings, dataset: str, *, format: str | None = None) -> FileSource:
     """What reads the sources of a dataset."""
     from components.sources.files import FileSource
 

@@ -18,8 +18,8 @@ from databases import fresh_database, postgres_server
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
 from components.store import Store
-from components.store.ledger import SourceMoved
 from components.store.lease import Fence
+from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.tables import RecordState
 
@@ -221,7 +221,9 @@ class TestSchema:
     def test_processes_that_start_together_migrate_once(self, url: str) -> None:
         code = "import sys; from components.store import Store; Store(sys.argv[1]).status(); print('up')"
         children = [
-            subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
             for _ in range(3)
         ]
         for child in children:
