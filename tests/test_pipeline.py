@@ -147,6 +147,8 @@ def test_recompute_moves_all_together_and_keeps_the_old_snapshot(pipeline: Pipel
     kept = pq.read_table(old.logs_files[0])
     done = pipeline.index(recompute=True)
     assert (done.step, done.layout, done.snapshot, done.records) == ("refit", 2, 2, 0)
+    assert done.refit_displacement is not None
+    assert done.refit_displacement <= 0.15
     assert pq.read_table(old.logs_files[0]).equals(kept)
     verified(pipeline)
 

@@ -448,3 +448,12 @@ def test_records_like_the_fitted_ones_lie_on_the_map_and_unheard_of_ones_off_it(
     like, unlike = clustered(1_600)[1_200:], clustered(1_600, seed=99)[:400]
     assert layout.transform(like).off_map.mean() < 0.12
     assert layout.transform(unlike).off_map.mean() > 0.6
+
+
+def test_even_vectors_without_structure_stay_where_they_are_when_nothing_is_new(projector):
+    vectors = np.random.default_rng(5).normal(size=(500, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    first = projector.fit(vectors)
+    again = projector.refit(vectors, first.places)
+    assert again.displacement <= 0.12
+    assert quality_of_map(vectors, again.places).trustworthiness >= quality_of_map(vectors, first.places).trustworthiness

@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # placing alone starts quicker without pydantic
 
 fewest = 4  # rows that have a shape; fewer stand on a circle
 extent = 10.0  # side of the square that a first fit starts in
-warm_epochs, warm_rate = 100, 0.25  # at 0.5 rows move half as far again, and the map is no better
+warm_epochs = 100
+warm_rates = (0.25, 0.1, 0.03, 0.01)  # at 0.5 rows move half as far again, and the map is no better
+still = 0.10  # mean move of the rows that were there, in radii, that a reader does not mind
+mostly_known = 0.7  # share of rows with old places from which on the map should keep still
 warm_share = 0.25  # of the rows must have old places for a start from them
 far_quantile = 0.95
 
@@ -49,8 +52,7 @@ def fit(chosen: Chosen, old: Places, settings: ProjectSettings, cache: Path) -> 
     if near is None:
         places = _circle(n)
     elif known.sum() >= max(fewest, warm_share * n):
-        start = _continued(chosen.vectors, old, settings)
-        places = _optimised(near, start, warm_epochs, warm_rate, curve, settings.seed, cache)
+        places = _warmed(near, _continued(chosen.vectors, old, settings), old, curve, settings.seed, cache)
     else:
         start = _principal(chosen.vectors, settings.seed)
         places = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
@@ -116,6 +118,22 @@ def _graph(umap: Any, near: Neighbors, seed: int) -> Any:
         knn_indices=near.rows,
         knn_dists=near.distances.astype(np.float32),
     )[0]
+
+
+def _warmed(near: Neighbors, start: Places, old: Places, curve: Curve, seed: int, cache: Path) -> Places:
+    """`start` optimised just so far that a map which mostly stays the same also stays where it was.
+
+    Vectors with little structure wander at the usual rate (0.45 radii a refit for random ones, and no better a map for
+    it), so the rate falls until the old rows keep still. A map with much that is new may move: it has to make room.
+    """
+    known = np.isfinite(old).all(axis=1)
+    rates = warm_rates if known.mean() >= mostly_known else warm_rates[:1]
+    for rate in rates:
+        places = _optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
+        over = geometry.laid_over(places, old)
+        if geometry.displacement(old[known], over[known]) <= still:
+            break
+    return places
 
 
 def _continued(vectors: Vectors, old: Places, settings: ProjectSettings) -> Places:
