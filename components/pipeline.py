@@ -143,7 +143,7 @@ class Pipeline:
         stored = self.store.records.by_id(self.dataset_id(dataset), id)
         if stored is None:
             raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
-        return asdict(stored.record)
+        return stored.record._asdict()
 
     def dataset_id(self, dataset: str) -> int:
         """The number of a dataset. Raises `NotFound` with the names there are."""

@@ -74,6 +74,9 @@ class Opened:
 
     def start(self, size_bytes: int) -> bytes:
         """The first `size_bytes` bytes of the content, or all of it if it is shorter."""
+        if self.seekable:
+            self.file.seek(0)
+            return self.file.read(size_bytes)
         start = bytearray()
         for block in self.blocks():
             start += block

@@ -16,6 +16,7 @@ from components.contracts import Json
 
 MAX_FIELD_CHARS: Final = 1 << 30
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CLOSED_BY: Final = dict(zip(b'{["', b'}]"', strict=True))
 PADDING: Final = b"\x00\xef\xbb\xbf \t\r\n"  # NUL (holes left by a crash), byte order mark, blanks
 
 
@@ -34,8 +35,8 @@ def json_values(line: bytes) -> Sequence[Json]:
         return ()
     if b"\r" in bare:
         return [value for part in bare.split(b"\r") for value in json_values(part)]
-    if bare[0] not in b'{["' and not refused.doc:
-        raise ValueError("not JSON")
+    if _CLOSED_BY.get(bare[0]) != bare[-1]:  # no mending helps what is cut or no JSON at all
+        raise ValueError(f"not JSON: {refused.msg} at character {refused.pos}")
     return (_lenient(bare),)
 
 

@@ -41,22 +41,9 @@ class RecordMaker:
             return Skipped(rule="empty text")
         type = event.type if event.type in type_names else clean_text(event.type, 100)
         filename = f"{self.key}#{clean_text(event.run, 500)}" if event.run else self.key
-        return Record(
-            id=record_id(
-                filename=filename,
-                iteration=iteration,
-                idx_in_iteration=idx,
-                type=type,
-                text=text,
-            ),
-            timestamp=in_utc(event.timestamp, self.zone),
-            filename=filename,
-            text=text,
-            iteration=iteration,
-            idx_in_iteration=idx,
-            type=type,
-            extra=clean_extra(event.extra) if event.extra else {},
-        )
+        id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
+        extra = clean_extra(event.extra) if event.extra else event.extra
+        return Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 from zlib import crc32
@@ -432,7 +432,7 @@ def _rest(parts: Sequence[list[Read]], before: Open, shift: int) -> list[Read]:
         for read in part:
             if isinstance(read, Event):
                 idx = read.idx_in_iteration + (shift if read.iteration == before.iteration else 0)
-                got.append(replace(read, run=before.name, idx_in_iteration=idx))
+                got.append(read._replace(run=before.name, idx_in_iteration=idx))
             else:
                 got.append(read)
     return got
@@ -523,7 +523,7 @@ def _read(document: Json, options: Options) -> Iterator[Read]:
         for place, item in enumerate(document):
             yield from runs.read(item, place)
     else:
-        yield from (replace(read, run="") if isinstance(read, Event) else read for read in Runs("all").read(document))
+        yield from (read._replace(run="") if isinstance(read, Event) else read for read in Runs("all").read(document))
 
 
 def read_messages(

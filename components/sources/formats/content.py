@@ -15,6 +15,7 @@ from components.contracts import Json
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_S: Final = 631_152_000  # 1990-01-01: no log is older
 LAST_S: Final = 4_102_444_800  # 2100-01-01
+LONGEST_ISO: Final = 64
 UNITS: Final = (1, 10**3, 10**6, 10**9)  # parts of a second: s, ms, us, ns; their ranges don't overlap
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -35,8 +36,11 @@ def timestamp(value: Json) -> datetime | None:
     True
     """
     if isinstance(value, str):
-        if value[4:5] == "-":  # by far the most frequent
-            return _from_iso(value)
+        if value[4:5] == "-" and len(value) <= LONGEST_ISO:  # by far the most frequent
+            try:
+                return _plausible(datetime.fromisoformat(value))
+            except (ValueError, OverflowError):
+                return _from_iso(value)
         value = value.strip()
         return _from_number(value) if _NUMBER.fullmatch(value) else _from_iso(value)
     if isinstance(value, datetime):
@@ -65,7 +69,7 @@ def _from_number(value: str | float) -> datetime | None:
 
 
 def _from_iso(value: str) -> datetime | None:
-    if not 8 <= len(value) <= 64:
+    if not 8 <= len(value) <= LONGEST_ISO:
         return None
     if value.endswith(" UTC"):
         value = value[:-4] + "Z"
@@ -78,7 +82,8 @@ def _from_iso(value: str) -> datetime | None:
 def _plausible(when: datetime) -> datetime | None:
     if not 1990 <= when.year < 2100:
         return None
-    return when if when.tzinfo is None else when.astimezone(UTC)
+    zone = when.tzinfo
+    return when if zone is None or zone is UTC else when.astimezone(UTC)
 
 
 def json_text(value: Json) -> str:
@@ -119,13 +124,15 @@ def text_of(content: Json) -> str:
         return ""
     if isinstance(content, list):
         return "\n".join(text for part in content if (text := text_of(part)))
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         return _text_of_block(content)
     return json_text(content)
 
 
 def _text_of_block(block: Mapping[str, Json]) -> str:
     kind = block.get("type")
+    if kind == "text" and isinstance(text := block.get("text"), str):
+        return text
     if isinstance(kind, str):
         for medium in _MEDIA:
             if medium in kind:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from components.contracts import Defect, Event, Json, Skipped
+from components.contracts import NO_EXTRA, Defect, Event, Json, Skipped
 
 Shape = Literal["lines", "document", "archive", "text"]
 Read = Event | Defect | Skipped
@@ -125,14 +125,6 @@ class Turns:
         self, type: str, text: str, timestamp: datetime | None = None, extra: Mapping[str, Any] | None = None
     ) -> Event:
         """The next event of the run; `text` must not be empty."""
-        event = Event(
-            iteration=self.iteration,
-            idx_in_iteration=self.idx,
-            type=type,
-            text=text,
-            timestamp=timestamp,
-            run=self.run,
-            extra=extra or {},
-        )
-        self.idx += 1
-        return event
+        idx = self.idx
+        self.idx = idx + 1
+        return Event(self.iteration, idx, type, text, timestamp, self.run, extra or NO_EXTRA)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from components.contracts import Defect, Json, Skipped
+from components.contracts import NO_EXTRA, Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
 from components.sources.formats.contract import Read, Turns
 
@@ -58,13 +57,12 @@ _THOUGHTS: Final = frozenset({"thinking", "reasoning", "thought", "redacted_thin
 _MEDIA: Final = re.compile(r"image|audio|video")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(NamedTuple):
     """One readable part of a message; `text` is never blank."""
 
     type: str
     text: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = NO_EXTRA
     timestamp: datetime | None = None
 
 
@@ -142,7 +140,11 @@ def _message(kind: str, message: Mapping[str, Json]) -> Iterator[Piece]:
 def _holds_results(message: Mapping[str, Json]) -> bool:
     """Are the results of a tool message parts of their own, each with its type?"""
     parts = message.get("parts") or message.get("content")
-    return isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") in _RESULTS for part in parts)
+    return isinstance(parts, list) and any(isinstance(part, dict) and _sort_of(part) in _RESULTS for part in parts)
+
+
+def _sort_of(part: Mapping[str, Json]) -> str:
+    return sort if isinstance(sort := part.get("type"), str) else ""
 
 
 def _result(message: Mapping[str, Json]) -> str:
@@ -192,7 +194,7 @@ def _part(kind: str, part: Json, extra: Mapping[str, Any], when: datetime | None
     if not isinstance(part, dict):
         yield from _text(kind, text_of(part), extra, when)
         return
-    sort = part.get("type")
+    sort = _sort_of(part)
     if isinstance(call := part.get("function_call") or part.get("functionCall"), dict):
         yield from _call(call, when)
     elif isinstance(reply := part.get("function_response") or part.get("functionResponse"), dict):
@@ -223,7 +225,7 @@ def _plain(part: Mapping[str, Json]) -> str:
     if isinstance(mime, str):
         found = _MEDIA.search(mime)
         return f"[{found.group() if found else 'file'}]"
-    if part.get("type") in ("blob", "uri", "file"):
+    if _sort_of(part) in ("blob", "uri", "file"):
         return "[file]"
     if not any(value is not None for value in part.values()):
         return ""
