@@ -347,13 +347,15 @@ def verify(dataset: DatasetOption = "default", json: JsonOption = False) -> None
 @app.command()
 @guarded
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Load and index the sample logs.")] = False,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the map in the browser when ready.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Load and index the sample logs, and open their map.")] = False,
+    open_browser: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open the map in the browser when ready; --demo does.")
+    ] = None,
 ) -> None:
     """Bring up the whole product: Prefect server and worker, triggers, HTTP API, map."""
     from api.up import run_up
 
-    raise typer.Exit(run_up(load_settings(), demo=demo, open_browser=open_browser))
+    raise typer.Exit(run_up(load_settings(), demo=demo, open_browser=demo if open_browser is None else open_browser))
 
 
 @app.command()
@@ -363,54 +365,74 @@ def view(
     light: Annotated[bool, typer.Option("--light", help="The light page instead of Embedding Atlas.")] = False,
 ) -> None:
     """Open the map in the browser; serves it until Ctrl-C if nothing serves it yet."""
-    import webbrowser
-
+    from api.browser import open_page
+    from api.home import listening, url_of
     from components.pipeline import Pipeline
 
     settings = load_settings()
     with Pipeline(settings) as pipeline:
         pipeline.snapshot(dataset)  # says so if there is none
-    url = (
-        f"http://{settings.api.host}:{settings.api.port}/{'map' if light else 'atlas'}/{dataset}{'' if light else '/'}"
-    )
-    typer.echo(url)
-    if _answers(settings):
-        webbrowser.open(url)
+    page = f"map/{dataset}" if light else f"atlas/{dataset}/"
+    served = _serving(settings, dataset)
+    if served is not None:
+        typer.echo(f"{served}/{page}")
+        open_page(f"{served}/{page}")
         return
     import uvicorn
 
     from api.http import create_app
 
-    webbrowser.open(url)
-    uvicorn.run(create_app(settings), host=settings.api.host, port=settings.api.port, log_level="warning")
+    with listening(settings.api.host, settings.api.port) as taken:
+        url = f"{url_of(settings.api.host, taken.getsockname()[1])}/{page}"
+        typer.echo(url)
+        typer.echo("Serving it here; Ctrl-C stops.", err=True)
+        open_page(url)
+        uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning")).run(sockets=[taken])
 
 
-def _answers(settings: Settings) -> bool:
+def _serving(settings: Settings, dataset: str) -> str | None:
+    """The address of the API that shows this dataset already: that of `up` on this home, or one where ours would be."""
     import httpx
 
+    from api.home import running, url_of
+
+    if told := running(settings.home):
+        return str(told["api"])
+    url = url_of(settings.api.host, settings.api.port)
     try:
-        return httpx.get(f"http://{settings.api.host}:{settings.api.port}/health", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
+        known = httpx.get(f"{url}/health", timeout=2).json()["datasets"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+    return url if dataset in known else None
 
 
 @app.command()
 @guarded
 def watch() -> None:
     """Load whenever a watched folder or database changes, until Ctrl-C."""
+    import signal
     from threading import Event
 
     from components.pipeline import Pipeline
+    from flows.runs import watched_sources
     from flows.watch import watch as watch_sources
 
     settings = load_settings()
+    logging.getLogger("flows").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def on_change(dataset: str) -> None:
         with Pipeline(settings) as pipeline:
             _tell_load(pipeline.load(dataset=dataset))
 
-    typer.echo("Watching; Ctrl-C stops.", err=True)
-    watch_sources(settings, on_change, Event())
+    with Pipeline(settings) as pipeline:
+        known = watched_sources(settings, pipeline.store)
+        due = [dataset for dataset, sources in known.items() if sources]
+        told = ", ".join(due) or "no sources yet; `runatlas load PATH` names some"
+        typer.echo(f"Watching {told}. Ctrl-C stops.", err=True)
+        for dataset in due:  # what changed while nobody watched
+            on_change(dataset)
+        watch_sources(settings, on_change, Event(), sources=lambda: watched_sources(settings, pipeline.store))
 
 
 @app.command()

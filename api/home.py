@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from components.errors import BadSetting, RunAtlasError
 from components.settings import Settings
@@ -51,10 +51,11 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def hand_down(settings: Settings) -> None:
-    """Lets every child see exactly these settings, wherever it starts and whatever the shell had set."""
+    """Lets every child see exactly these settings, wherever it starts and whatever the shell or a file there says."""
     for name in [name for name in os.environ if name.startswith("RUNATLAS_")]:
         del os.environ[name]
     os.environ.update(environment_of(settings))
+    os.environ["RUNATLAS_CONFIG"] = ""  # a runatlas.toml in the folder where runs start is not theirs
     # deployments say `python`: it shall be this one
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
@@ -87,10 +88,33 @@ def held(home: Path) -> Iterator[TextIO]:
 
 
 def _told(text: str) -> str:
-    with suppress(ValueError, KeyError, TypeError):
+    told = _parsed(text)
+    if told is None:
+        return "it is just starting."
+    return f"process {told['pid']}, API {told['api']}, Prefect UI {told['prefect']}."
+
+
+def running(home: Path) -> dict[str, Any] | None:
+    """`pid`, and the addresses `api` and `prefect`, of the `up` that holds this home and is ready; None without one."""
+    import fcntl
+
+    try:
+        with (home / "up.pid").open(encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _parsed(lock.read())
+    except OSError:
+        pass
+    return None
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    with suppress(ValueError):
         told = json.loads(text)
-        return f"process {told['pid']}, API {told['api']}, Prefect UI {told['prefect']}."
-    return "it is just starting."
+        if isinstance(told, dict) and {"pid", "api", "prefect"} <= set(told):
+            return told
+    return None
 
 
 def listening(host: str, wanted: int) -> socket.socket:

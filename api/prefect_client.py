@@ -1,17 +1,18 @@
 """The way to Prefect: start, find and read runs of the deployments `load/load` and `index/index`.
 
-Everything a request waits for is bounded: a dead server is told in about a second, a frozen one in five.
+Everything a request waits for is bounded: a dead server is told in about a second, a frozen one in five; a busy one,
+whose database is locked for a moment, is asked again meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+T = TypeVar("T")
+
 answer_within_s = 5.0
+busy_waits_s = (0.1, 0.2, 0.4, 0.8, 1.6)  # between tries while the server answers that it can't just now
+busy = frozenset({429, 500, 502, 503, 504})  # SQLite locked by another writer is 503, in some places 500
 deployments = ("load/load", "index/index")
 
 
@@ -61,12 +66,17 @@ class PrefectRuns:
 
     async def start(self, deployment: str, parameters: Mapping[str, Any], key: str | None) -> Run:
         """A new run of `deployment`, or the one that the same idempotency `key` started before."""
-        async with self._calls() as client:
+        # each try bears the same key, so a run that was made by one that seemed to fail is not made twice
+        key = key or uuid4().hex
+
+        async def start(client: PrefectClient) -> Run:
             found = await client.read_deployment_by_name(deployment)
             run = await client.create_flow_run_from_deployment(
                 found.id, parameters=dict(parameters), idempotency_key=key, tags=["http"]
             )
             return self._run(run, deployment.split("/", maxsplit=1)[0])
+
+        return await self._asked(start)
 
     async def active(self, flows: Sequence[str] = ("load", "index")) -> list[Run]:
         """Runs that are due and not finished, newest first; schedules' rows for later days are not among them."""
@@ -77,18 +87,21 @@ class PrefectRuns:
             state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=_unfinished())),
             expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
         )
-        async with self._calls() as client:
+
+        async def active(client: PrefectClient) -> list[Run]:
             by_id = {flow.id: flow.name for flow in await client.read_flows(flow_filter=_named(flows))}
             runs = await client.read_flow_runs(
                 flow_filter=_named(flows), flow_run_filter=unfinished, sort=FlowRunSort.EXPECTED_START_TIME_DESC
             )
             return [self._run(run, by_id.get(run.flow_id, "")) for run in runs]
 
+        return await self._asked(active)
+
     async def read(self, run_id: UUID) -> Run | None:
         """One run, or None where the server knows no such run."""
         from prefect.exceptions import ObjectNotFound
 
-        async with self._calls() as client:
+        async def read(client: PrefectClient) -> Run | None:
             try:
                 run = await client.read_flow_run(run_id)
             except ObjectNotFound:
@@ -96,35 +109,56 @@ class PrefectRuns:
             flow = await client.read_flow(run.flow_id)
             return self._run(run, flow.name)
 
+        return await self._asked(read)
+
     async def missing(self) -> list[str]:
         """Deployments that should be registered and are not; raises a problem when the server does not answer."""
         from prefect.exceptions import ObjectNotFound
 
-        absent = []
-        async with self._calls() as client:
+        async def missing(client: PrefectClient) -> list[str]:
+            absent = []
             for name in deployments:
                 try:
                     await client.read_deployment_by_name(name)
                 except ObjectNotFound:
                     absent.append(name)
-        return absent
+            return absent
+
+        return await self._asked(missing)
 
     async def close(self) -> None:
         self._client = None
         await self._stack.aclose()
 
-    @asynccontextmanager
-    async def _calls(self) -> AsyncIterator[PrefectClient]:
-        """The client for a few calls, their errors told as problems."""
-        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+    async def _asked(self, question: Callable[[PrefectClient], Awaitable[T]]) -> T:
+        """What `question` gives of the client. Raises `Problem`, the server's refusal told in our words."""
+        from prefect.exceptions import PrefectHTTPStatusError
         from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-        url = self.api_url()
+        said: httpx.Response | None = None
+        own = {PREFECT_API_URL: self.api_url(), PREFECT_CLIENT_MAX_RETRIES: 0}  # its own tries go on for a minute
+        with self._told_as_problems(lambda: said), temporary_settings(own):
+            async with asyncio.timeout(answer_within_s):
+                for wait_s in busy_waits_s:
+                    try:
+                        return await question(await self._opened())
+                    except PrefectHTTPStatusError as error:
+                        said = error.response
+                        if said.status_code not in busy:
+                            raise
+                        await asyncio.sleep(wait_s)
+                return await question(await self._opened())
+
+    @contextmanager
+    def _told_as_problems(self, said: Callable[[], httpx.Response | None]) -> Iterator[None]:
+        """`said`: the last refusal, for when the time is over."""
+        from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
         try:
-            with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
-                async with asyncio.timeout(answer_within_s):
-                    yield await self._opened()
+            yield
         except TimeoutError as error:
+            if (last := said()) is not None:
+                raise _refused(last) from error
             raise self._down(f"did not answer within {answer_within_s:.0f} s") from error
         except httpx.TransportError as error:
             raise self._down("does not answer") from error
@@ -190,6 +224,12 @@ def _refused(response: httpx.Response) -> Problem:
         return Problem(503, "prefect-unauthorized", detail)
     if response.status_code in {409, 422}:
         return Problem(422, "invalid-request", f"Prefect refused the parameters: {_detail(response)}")
+    if response.status_code in busy:
+        detail = (
+            f"The Prefect server is busy (it answered {response.status_code}). "
+            "Try again in a moment; if it stays so, its log says why."
+        )
+        return Problem(503, "prefect-busy", detail, headers={"Retry-After": "5"})
     return Problem(502, "prefect-failed", f"The Prefect server answered {response.status_code}: {_detail(response)}")
 
 

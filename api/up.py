@@ -17,13 +17,13 @@ import socket
 import sys
 import threading
 import time
-import webbrowser
 from collections.abc import Coroutine, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from api.browser import open_page
 from api.home import hand_down, held, listening, output_in, settled, shorten_all, url_of
 from api.prefect_server import PrefectServer, adopt_environment
 from components.errors import RunAtlasError
@@ -262,7 +262,7 @@ async def _ready(product: Product, client: PrefectClient, web: uvicorn.Server) -
     if product.demo:
         await _demo(product, client)
     if product.open_browser:
-        webbrowser.open(f"{product.api}/map/{dataset}")
+        open_page(f"{product.api}/map/{dataset}")
 
 
 async def _end(
@@ -322,8 +322,11 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
     def watch_all() -> None:
         store = open_store(settings)
         try:
-            if any(watched_sources(settings, store).values()):
-                on_change("*")  # what changed while nobody watched
+            try:
+                if any(watched_sources(settings, store).values()):
+                    on_change("*")  # what changed while nobody watched
+            except Exception:
+                logger.exception("The first load could not be started; the next change or poll makes it good.")
             watch(settings, on_change, stop, sources=lambda: watched_sources(settings, store))
         finally:
             store.close()

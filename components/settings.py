@@ -1,5 +1,7 @@
 """Settings: defaults, then `runatlas.toml`, then `RUNATLAS_*` from the environment (nested names joined by `__`).
 
+`RUNATLAS_CONFIG` names another file than the `runatlas.toml` of the current folder; empty, it means none at all.
+
 This is the one room that reads the environment. Everything has a default: with no settings at all, runatlas works
 offline on one machine. Doors call `load_settings()` once and hand the value, or a section of it, down.
 """
@@ -7,11 +9,18 @@ offline on one machine. Doors call `load_settings()` once and hand the value, or
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from components.errors import BadSetting
 
@@ -110,12 +119,20 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runatlas"
 
 
+def _settings_file() -> Path | None:
+    """The file to read, which may be absent where nobody named it. Raises `BadSetting` where somebody did."""
+    named = os.environ.get("RUNATLAS_CONFIG")
+    if named is None:
+        return Path("runatlas.toml")
+    if named and not Path(named).is_file():
+        raise BadSetting(f"RUNATLAS_CONFIG names {named}, which is no file: correct it, or unset it.")
+    return Path(named) if named else None
+
+
 class Settings(BaseSettings):
     """All settings, frozen. `home` holds `runatlas.db`, `output/`, `cache/` and logs."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="RUNATLAS_", env_nested_delimiter="__", frozen=True, extra="forbid", toml_file="runatlas.toml"
-    )
+    model_config = SettingsConfigDict(env_prefix="RUNATLAS_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Path("data")
     shared_cache: Path = Field(default_factory=_user_cache)  # model graphs and compiled kernels, for all homes
@@ -141,7 +158,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic calls it so
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_settings_file()))
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of one dataset; defaults for one that no file names. Raises `BadSetting` on an unusable name."""
@@ -181,5 +198,17 @@ def load_settings(**overrides: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise BadSetting(
             f"Setting {name!r} can't be used: {first['msg']} (got {first.get('input')!r}). "
-            f"It comes from runatlas.toml in {Path.cwd()} or from RUNATLAS_{name.upper().replace('.', '__')}."
+            f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}."
         ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadSetting(f"The settings can't be read from {_told_file()}: {error}.") from error
+    except SettingsError as error:
+        detail = f"{error}".removesuffix(' from source "EnvSettingsSource"')
+        raise BadSetting(
+            f"RUNATLAS_*: {detail}: tables and lists are JSON there, "
+            """for example RUNATLAS_DATASETS='{"default": {"sources": ["/logs"]}}'."""
+        ) from error
+
+
+def _told_file() -> str:
+    return os.environ.get("RUNATLAS_CONFIG") or f"runatlas.toml in {Path.cwd()}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +401,53 @@ def test_every_call_is_described(client: Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/health", "/load", "/index", "/runs/{flow_run_id}", "/datasets", "/metrics"} <= set(paths)
     assert all(call.get("description") for methods in paths.values() for call in methods.values())
+
+
+@contextmanager
+def busy_prefect(times: float) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers 503 so many times, as Prefect's does while SQLite is locked, and then knows nothing."""
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            body = b"[]" if len(asked) > times else b'{"exception_message": "Service Unavailable"}'
+            self.send_response(200 if len(asked) > times else 503)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/api", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("times", "told"), [(2, "deployment-missing"), (float("inf"), "prefect-busy")])
+def test_a_lock_that_passes_in_prefects_database_is_waited_for_and_never_a_502(
+    world: Settings, times: float, told: str
+) -> None:
+    with busy_prefect(times) as (url, asked):
+        settings = world.model_copy(update={"prefect": world.prefect.model_copy(update={"api_url": url})})
+        with served(create_app(settings)) as client:
+            asked.clear()
+            began = time.monotonic()
+            answer = client.post("/index")
+            assert time.monotonic() - began < 6
+    assert_problem(answer, 503, told)
 
 
 # --- runs, on a real Prefect server --------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import urllib.request
 
 import pytest
 
-from api.home import AlreadyRuns, environment_of, held, listening, settled, shorten
+from api.browser import has_display, open_page
+from api.home import AlreadyRuns, environment_of, hand_down, held, listening, running, settled, shorten
 from components.errors import BadSetting
 from components.settings import DatasetSettings, Settings, load_settings
 
@@ -61,11 +62,34 @@ def test_children_see_exactly_the_settings_of_their_parent(tmp_path, monkeypatch
             datasets={"runs": DatasetSettings(sources=("logs", "postgresql://db/x?table=t"), index_threshold=3)},
         )
     )
-    for name, value in environment_of(given).items():
-        monkeypatch.setenv(name, value)
+    for name in [name for name in os.environ if name.startswith("RUNATLAS_")]:
+        monkeypatch.delenv(name)
+    for name in ("PATH", "RUNATLAS_CONFIG", *environment_of(given)):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # and back again afterwards
+    hand_down(given)
+    (tmp_path / "runatlas.toml").write_text('model = "hash://16"\napi_token = "x"\n[datasets.other]\nformat = "otel"\n')
     assert load_settings() == given
     assert given.home == tmp_path / "here"
     assert given.datasets["runs"].sources == (str(tmp_path / "logs"), "postgresql://db/x?table=t")
+
+
+def test_who_looks_for_the_product_of_a_home_finds_its_addresses_while_it_runs(tmp_path):
+    told = {"pid": 7, "api": "http://127.0.0.1:8000", "prefect": "http://127.0.0.1:4200"}
+    assert running(tmp_path) is None
+    with held(tmp_path) as lock:
+        assert running(tmp_path) is None, "it is just starting"
+        lock.write(json.dumps(told))
+        lock.flush()
+        assert running(tmp_path) == told
+    assert running(tmp_path) is None
+
+
+def test_a_page_opens_only_where_somebody_can_see_it(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not open_page("http://127.0.0.1:8000/map/default")
+    assert not has_display("linux", {"DISPLAY": ""})
 
 
 def test_a_log_stays_small_and_its_writer_writes_on(tmp_path):

@@ -41,7 +41,7 @@ class Runs:
         self.db = db
 
     def start(self, id: str, dataset: str, kind: str) -> None:
-        """Note that a run began; the same id again (a retry) begins anew."""
+        """Note that a run began; the same id again (a retry) begins anew. An index also forgets runs of long ago."""
         now = datetime.now(UTC)
         fresh = {
             "dataset": dataset,
@@ -59,6 +59,8 @@ class Runs:
         with self.db.write() as connection:
             insert = self.db.insert(run_t).values(id=id, **fresh)
             connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=fresh))
+        if kind == "index":
+            self.trim()
 
     def progress(self, id: str, step: str, done: int, total: int) -> None:
         """How far a run is."""
@@ -106,9 +108,11 @@ class Runs:
             return {(dataset, kind, state): n for dataset, kind, state, n in connection.execute(query)}
 
     def trim(self, keep: timedelta = timedelta(days=30)) -> None:
-        """Forget runs that ended long ago."""
+        """Forget runs that ended, or fell silent, long ago; the newest of each dataset and kind stays."""
+        newest = select(func.max(run_t.c.started_at)).group_by(run_t.c.dataset, run_t.c.kind)
+        old = run_t.c.heartbeat_at < datetime.now(UTC) - keep
         with self.db.write() as connection:
-            connection.execute(delete(run_t).where(run_t.c.finished_at < datetime.now(UTC) - keep))
+            connection.execute(delete(run_t).where(old, run_t.c.started_at.not_in(newest)))
 
 
 def _info(row: Any) -> RunInfo:
