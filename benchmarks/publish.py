@@ -1,6 +1,6 @@
 """What a publication costs: new records on small and large datasets, bytes a vector, peak memory. Prints JSON lines.
 
-    python benchmarks/publish.py [--large 1000000] [--dim 384]
+    python -m benchmarks.publish [--large 1000000] [--dim 384]
 
 Vectors are random, which compresses worst; texts are words drawn at random. CPU seconds are this process's own.
 """
@@ -111,8 +111,16 @@ def publish(output: Path, number: int, parts: list[Part], dim: int) -> None:
     collect_garbage(output, keep=2, keep_s=0, live_parts=parts, now=time.time())
 
 
-def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> dict[str, object]:
-    """CPU and wall seconds of `rounds` publications of `new` records each, onto `base`; making the data not counted."""
+def tell(figure: str, value: float, unit: str, **more: object) -> None:
+    print(json.dumps({"figure": figure, "value": value, "unit": unit, **more}), flush=True)
+
+
+def peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
+
+
+def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
+    """Median CPU seconds of `rounds` publications of `new` records each, onto `base`; making the data not counted."""
     folder = output / "parts"
     parts = [
         part
@@ -136,23 +144,26 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> dict[st
         cpu.append(time.process_time() - began_cpu)
         wall.append(time.perf_counter() - began)
         rewritten.append(moved)
-    return {
-        "bench": "publish",
-        "base": base,
-        "new": new,
-        "rounds": rounds,
-        "cpu_s_mean": round(float(np.mean(cpu)), 4),
-        "cpu_s_median": round(float(np.median(cpu)), 4),
-        "cpu_s_max": round(max(cpu), 4),
-        "wall_s_median": round(float(np.median(wall)), 4),
-        "rows_rewritten_a_round": round(float(np.mean(rewritten)), 1),
-        "parts": len(parts) // 2,
-        "bytes_a_vector": round(vector_bytes, 1),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024,
-    }
+    shape = {"rows": base, "new": new, "rounds": rounds}
+    tell(
+        f"publish_{new}_on_{base}",
+        round(float(np.median(cpu)), 4),
+        "s CPU",
+        **shape,
+        mean=round(float(np.mean(cpu)), 4),
+        most=round(max(cpu), 4),
+        wall_s_median=round(float(np.median(wall)), 4),
+        rows_rewritten_a_round=round(float(np.mean(rewritten)), 1),
+        parts=len(parts) // 2,
+    )
+    tell(
+        f"vector_bytes_{new}_on_{base}", round(vector_bytes, 1), "bytes a vector in the output", goal="<= 800", **shape
+    )
+    tell(f"publish_{new}_on_{base}_peak", peak_mb(), "MB resident so far, at most", **shape)
+    return float(np.median(cpu))
 
 
-def measure_refit(output: Path, dim: int) -> dict[str, object]:
+def measure_refit(output: Path, dim: int) -> None:
     """What new positions for every record cost; the vectors' parts are only linked again."""
     snapshot = open_snapshot(output)
     folder = output / "parts"
@@ -166,12 +177,8 @@ def measure_refit(output: Path, dim: int) -> dict[str, object]:
         for part in snapshot.manifest.parts
     ]
     publish(output, snapshot.number + 1, [replace(part) for part in moved], dim)
-    return {
-        "bench": "refit",
-        "rows": snapshot.manifest.rows,
-        "cpu_s": round(time.process_time() - began, 3),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024,
-    }
+    rows = snapshot.manifest.rows
+    tell(f"publish_refit_{rows}", round(time.process_time() - began, 3), "s CPU", rows=rows)
 
 
 def main() -> None:
@@ -181,13 +188,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--dim", type=int, default=384)
     options = parser.parse_args()
+    spent: dict[tuple[int, int], float] = {}
     for base in (options.small, options.large):
         for new in (100, 1_000):
             with tempfile.TemporaryDirectory() as folder:
                 output = Path(folder) / "bench"
-                print(json.dumps(measure(output, base, new, options.rounds, options.dim)), flush=True)
+                spent[base, new] = measure(output, base, new, options.rounds, options.dim)
                 if new == 1_000:
-                    print(json.dumps(measure_refit(output, options.dim)), flush=True)
+                    measure_refit(output, options.dim)
+    for new in (100, 1_000):
+        ratio = round(spent[options.large, new] / spent[options.small, new], 3)
+        shape = {"rows": options.large, "small_rows": options.small}
+        tell(f"publish_{new}_large_over_small", ratio, "x the CPU", goal="<= 2", **shape)
 
 
 if __name__ == "__main__":
