@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 
@@ -50,45 +51,70 @@ def lines(blocks: Iterator[bytes], offset: int, max_bytes: int) -> Iterator[Piec
 def grouped(
     pieces: Iterator[Piece], closes: Callable[[bytes, bytes], bool], *, at_blank_line: bool, max_bytes: int
 ) -> Iterator[Piece]:
-    """Items of several lines. `closes(item, line)`: does `line` begin a new item?
+    """Items of several lines. `closes(last, line)`: does an item that ended in `last` end before `line`?
 
     With `at_blank_line` a blank line ends the item before it; other items end only where the next one begins, so the
     last one of a content is open.
     """
-    item, start = b"", 0
+    held = _Held()
     for piece in pieces:
+        is_blank = piece.data.isspace()
         if piece.kind in {"part", "last_part"}:
-            if item:
-                yield Piece(start, item, "whole")
-                item = b""
+            yield from held.let_go("whole")
             yield piece
             continue
-        if item and (len(item) > max_bytes or (not piece.data.isspace() and closes(item, piece.data))):
-            yield Piece(start, item, "whole")
-            item = b""
-        start = start if item else piece.start
-        item += piece.data
-        if at_blank_line and piece.data.isspace() and not item.isspace():
-            yield Piece(start, item, "whole")
-            item = b""
-    if item:
-        yield Piece(start, item, "open")
+        if held.parts and (held.size_bytes > max_bytes or (not is_blank and closes(held.parts[-1], piece.data))):
+            yield from held.let_go("whole")
+        held.take(piece)
+        held.has_text = held.has_text or not is_blank
+        if at_blank_line and is_blank and held.has_text:
+            yield from held.let_go("whole")
+    yield from held.let_go("open")
+
+
+def stacked(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Piece]:
+    """JSON objects that a program printed over several lines, one below the other; what is between them is its own."""
+    return grouped(pieces, _ends_object, at_blank_line=False, max_bytes=max_bytes)
+
+
+def _ends_object(last: bytes, line: bytes) -> bool:
+    return last.startswith(b"}") or line.startswith(b"{")
 
 
 def rows(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Piece]:
-    """CSV rows: a line end between quotes does not end its row."""
-    row, start = b"", 0
+    """CSV rows: a line end between quotes does not end its row. A stray quote makes several rows one piece."""
+    held = _Held()
+    n_quotes = 0
     for piece in pieces:
         if piece.kind in {"part", "last_part"}:
-            if row:
-                yield Piece(start, row, "whole")
-                row = b""
+            yield from held.let_go("whole")
+            n_quotes = 0
             yield piece
             continue
-        start = start if row else piece.start
-        row += piece.data
-        if len(row) > max_bytes or row.count(b'"') % 2 == 0:
-            yield Piece(start, row, piece.kind)
-            row = b""
-    if row:
-        yield Piece(start, row, "open")
+        held.take(piece)
+        n_quotes += piece.data.count(b'"')
+        if held.size_bytes > max_bytes or n_quotes % 2 == 0:
+            yield from held.let_go(piece.kind)
+            n_quotes = 0
+    yield from held.let_go("open")
+
+
+@dataclass(slots=True)
+class _Held:
+    """Lines that may be one item; joined only when it is let go, since joining as they come takes their square."""
+
+    start: int = 0
+    size_bytes: int = 0
+    has_text: bool = False
+    parts: list[bytes] = field(default_factory=list)
+
+    def take(self, piece: Piece) -> None:
+        if not self.parts:
+            self.start = piece.start
+        self.parts.append(piece.data)
+        self.size_bytes += len(piece.data)
+
+    def let_go(self, kind: Literal["whole", "open", "part", "last_part"]) -> Iterator[Piece]:
+        if self.parts:
+            yield Piece(self.start, b"".join(self.parts), kind)
+        self.parts, self.size_bytes, self.has_text = [], 0, False

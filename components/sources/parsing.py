@@ -75,14 +75,8 @@ def text_from(raw: bytes) -> str:
     return mended if right > wrong else raw.decode("latin-1")
 
 
-def csv_row(raw: bytes, delimiter: str) -> list[str]:
-    """The fields of one row. Raises `ValueError` with the reason."""
-    found = csv_rows(text_from(raw), delimiter, 1)
-    return found[0] if found else []
-
-
-def csv_rows(text: str, delimiter: str, n: int) -> list[list[str]]:
-    """The first `n` rows that are not blank. Raises `ValueError` with the reason."""
+def csv_rows(text: str, delimiter: str, n: int | None = None) -> list[list[str]]:
+    """The first `n` rows that are not blank, or all. Raises `ValueError` with the reason."""
     csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text.replace("\x00", ""), newline=""), delimiter=delimiter)
     try:

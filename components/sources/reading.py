@@ -156,7 +156,9 @@ class _Lines:
         if piece.kind == "open" and not self._may_end_with(values):
             return False
         for value in values:
-            if isinstance(value, dict | list | str):
+            if isinstance(value, Defect):
+                self.gathered.add(value, piece.start)
+            elif isinstance(value, dict | list | str):
                 self.gathered.add_all(self.reader.read, value, piece.start, piece.data)
             else:
                 self.gathered.defect(piece.start, "not a JSON object", piece.data)
@@ -165,7 +167,7 @@ class _Lines:
 
     def _may_end_with(self, values: Sequence[Json]) -> bool:
         """A JSON object can't go on after its brace; rows and text may, until the source is quiet."""
-        if self.state["kind"] == "json":
+        if self.state["kind"] in {"json", "stacked"}:
             return bool(values) and all(isinstance(value, dict | list) for value in values)
         return self.job.is_quiet(self.opened)
 
@@ -234,6 +236,8 @@ def _last_lines(reading: _Lines, reason: str) -> Iterator[Batch]:
 
 def _pieces(opened: Opened, state: Mapping[str, Json], start: int, max_bytes: int) -> Iterator[lines.Piece]:
     found = lines.lines(opened.blocks(start), start, max_bytes)
+    if state["kind"] == "stacked":
+        return lines.stacked(found, max_bytes)
     if state["kind"] == "csv":
         return lines.rows(found, max_bytes)
     if state["kind"] == "text":
@@ -245,7 +249,7 @@ def _pieces(opened: Opened, state: Mapping[str, Json], start: int, max_bytes: in
 
 def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes], Sequence[Json]]:
     """What turns an item's bytes into values; the first row of a table is its header."""
-    if state["kind"] == "json":
+    if state["kind"] in {"json", "stacked"}:
         return parsing.json_values
     if state["kind"] == "text":
         return lambda raw: [text] if (text := parsing.text_from(raw).strip("\r\n")).strip() else []
@@ -255,13 +259,18 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         nonlocal ahead
         if not raw.strip():
             return []
-        fields = parsing.csv_row(raw, delimiter)
-        if ahead:
-            ahead = False
-            return []
-        return [parsing.row_item(header, fields)]
+        rows = parsing.csv_rows(parsing.text_from(raw), delimiter)
+        rows, ahead = rows[int(ahead) :], False
+        return [_row_value(header, fields) for fields in rows]
 
     return row
+
+
+def _row_value(header: Sequence[str], fields: Sequence[str]) -> Json | Defect:
+    try:
+        return parsing.row_item(header, fields)
+    except ValueError as error:
+        return Defect(offset=0, reason=str(error))
 
 
 # --- whole documents -------------------------------------------------------------------------------------------

@@ -10,15 +10,15 @@ from typing import Final, Literal
 import orjson
 
 from components.contracts import Json
-from components.errors import BadSetting, NotReady, UnknownFormat, Unreadable
+from components.errors import BadSetting, NotReady, SourceError, UnknownFormat, Unreadable
 from components.sources import parquet, parsing, zips
 from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import FORMATS
 from components.sources.formats.contract import Format, Head, Verdict, decline
-from components.sources.lines import Piece, lines
+from components.sources.lines import Piece, lines, stacked
 from components.sources.opener import Opened
 
-Kind = Literal["json", "csv", "parquet", "document", "archive", "text"]
+Kind = Literal["json", "stacked", "csv", "parquet", "document", "archive", "text"]
 
 HEAD_LINES: Final = 60
 HEAD_BYTES: Final = 8 << 20
@@ -114,6 +114,7 @@ def _told(shown: Sequence[Shown], declined: Mapping[str, str]) -> str:
 
 _KIND_WORDS: Final[Mapping[Kind, str]] = {
     "json": "JSON lines",
+    "stacked": "JSON objects one below the other",
     "csv": "a CSV table",
     "parquet": "a Parquet table",
     "document": "one JSON document",
@@ -168,8 +169,15 @@ def _shown(opened: Opened, name: str, limits: Limits, *, wants_text: bool) -> li
         return [
             Shown(kind="parquet", head=Head(name=name, shape="lines", lines=parquet.first_rows(opened, HEAD_LINES)))
         ]
-    first = _first_lines(opened, limits)
-    views = _json_views(opened, name, start, first, limits)
+    begun = _document_of_lines(opened, name, start, limits)
+    if isinstance(begun, Shown):
+        return [begun]
+    first = _first_lines(lines(opened.blocks(), 0, limits.line_bytes), opened, limits)
+    views = _json_views(opened, name, first)
+    if begun and not views:
+        views = _stacked_views(opened, name, limits)
+    if isinstance(begun, SourceError) and not views:
+        raise begun
     if first.first_is_json and not wants_text:
         return views
     if (text := _as_text(start)) is None:
@@ -190,10 +198,33 @@ class _FirstLines:
     at_end: bool = False
 
 
-def _first_lines(opened: Opened, limits: Limits) -> _FirstLines:
-    """The JSON values among the first lines, as far as it takes to judge the source."""
+def _document_of_lines(opened: Opened, name: str, start: bytes, limits: Limits) -> Shown | Exception | None:
+    """The JSON document whose first line is no JSON by itself; why it is none; or None where it begins otherwise."""
+    bare = start.lstrip(parsing.PADDING)
+    line, end, _ = bare.partition(b"\n")
+    if not _DOCUMENT_START.match(bare) or (end and _is_json(line)) or (not end and len(start) >= TEXT_BYTES):
+        return None
+    try:
+        return _document_view(name, read_document(opened, limits.document_bytes))
+    except (NotReady, Unreadable, ValueError) as error:
+        return error
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return bool(parsing.json_values(line))
+    except ValueError:
+        return False
+
+
+def _document_view(name: str, document: Document) -> Shown:
+    return Shown(kind="document", head=Head(name=name, shape="document", document=document.value), document=document)
+
+
+def _first_lines(pieces: Iterator[Piece], opened: Opened, limits: Limits) -> _FirstLines:
+    """The JSON values among the first lines or items, as far as it takes to judge the source."""
     first = _FirstLines()
-    for piece in lines(opened.blocks(), 0, limits.line_bytes):
+    for piece in pieces:
         if piece.kind in {"part", "last_part"}:
             first.n_lines += piece.kind == "last_part"
             if opened.packing == "plain" and piece.start > limits.document_bytes:
@@ -222,35 +253,29 @@ def _look_at(first: _FirstLines, piece: Piece) -> None:
     first.values.extend(objects[: HEAD_LINES - len(first.values)])
 
 
-def _json_views(opened: Opened, name: str, start: bytes, first: _FirstLines, limits: Limits) -> list[Shown]:
-    """The source as JSON lines, as a JSON document, or, where it is one line, as both: the likelier first."""
-    views: list[Shown] = []
-    if first.values:
-        views.append(Shown(kind="json", head=Head(name=name, shape="lines", lines=first.values)))
-    one_line = first.at_end and first.n_lines == 1 and first.n_values == 1
-    if _DOCUMENT_START.match(start.lstrip(parsing.PADDING)) and (one_line or not first.first_is_json):
-        document = _as_document(opened, limits, needed=not views)
-        if document:
-            view = Shown(
-                kind="document", head=Head(name=name, shape="document", document=document.value), document=document
-            )
-            views.insert(len(views) if _names_lines(name) else 0, view)
+def _json_views(opened: Opened, name: str, first: _FirstLines) -> list[Shown]:
+    """The source as JSON lines and, where it is one line, as a JSON document too: the likelier first."""
+    if not first.values:
+        return []
+    views = [Shown(kind="json", head=Head(name=name, shape="lines", lines=first.values))]
+    if first.at_end and first.n_lines == 1 and first.n_values == 1:
+        prints = Fingerprint()
+        for block in opened.blocks():
+            prints.feed(block)
+        view = _document_view(name, Document(value=first.values[0], prints=prints.prints()))
+        views.insert(len(views) if _names_lines(name) else 0, view)
     return views
+
+
+def _stacked_views(opened: Opened, name: str, limits: Limits) -> list[Shown]:
+    """The source as objects of several lines each, one below the other, as programs print them."""
+    items = stacked(lines(opened.blocks(), 0, limits.line_bytes), limits.line_bytes)
+    values = _first_lines(items, opened, limits).values
+    return [Shown(kind="stacked", head=Head(name=name, shape="lines", lines=values))] if values else []
 
 
 def _names_lines(name: str) -> bool:
     return any(part in ("jsonl", "ndjson") for part in name.lower().split("."))
-
-
-def _as_document(opened: Opened, limits: Limits, *, needed: bool) -> Document | None:
-    try:
-        return read_document(opened, limits.document_bytes)
-    except (NotReady, Unreadable):
-        if needed:
-            raise
-        return None
-    except ValueError:
-        return None
 
 
 def read_document(opened: Opened, limit_bytes: int) -> Document:
