@@ -225,6 +225,7 @@ def test_the_python_examples_run_one_after_the_other(place: Path, environment: d
     folder = place / "python"
     folder.mkdir()
     (folder / "components").symlink_to(root / "components")
+    said = []
     for code in blocks(readme, "python"):
         done = subprocess.run(
             [sys.executable, "-W", "error::DeprecationWarning", "-c", code],
@@ -236,7 +237,9 @@ def test_the_python_examples_run_one_after_the_other(place: Path, environment: d
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout
+        said.append(done.stdout)
+    assert "999 new records, 0 defects" in said[0]  # as the caption of the picture says
+    assert "(999, 10)" in said[1]
 
 
 @pytest.mark.slow
