@@ -15,16 +15,16 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, PoolProxiedConnection, event
 
 from benchmarks.measure import fresh, tell
-from components.contracts import Batch, Locator
+from components.contracts import Batch, Locator, Record
 from components.errors import RunAtlasError
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
@@ -64,11 +64,11 @@ def watch(engine: Engine, clock: Clock) -> None:
     """Let the clock run while a statement executes or a transaction commits."""
     event.listen(engine, "before_cursor_execute", clock.start)
     event.listen(engine, "after_cursor_execute", clock.stop)
-    commit: Callable[[Any], None] = engine.dialect.do_commit
+    commit = engine.dialect.do_commit
 
-    def timed(connection: Any) -> None:
+    def timed(dbapi_connection: PoolProxiedConnection) -> None:
         clock.start()
-        commit(connection)
+        commit(dbapi_connection)
         clock.stop()
 
     engine.dialect.do_commit = timed  # type: ignore[method-assign]
@@ -162,7 +162,9 @@ def bare(loaded: Sequence[tuple[Locator, Batch]]) -> float:
 
 def gathered(folder: Path, n_records: int) -> list[tuple[Locator, Batch]]:
     """Records of many logs in the batches of 5,000 that one long log would come in, no id twice."""
-    records, seen, first = [], set(), None
+    records: list[Record] = []
+    seen: set[str] = set()
+    first = None
     for locator, batch in batches_of(folder):
         first = first or (locator, batch)
         fresh_ones = [record for record in batch.records if record.id not in seen]
