@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy import Engine, PoolProxiedConnection, event
 
-from benchmarks.measure import fresh, tell
+from benchmarks.measure import fresh, peak_mb, tell
 from components.contracts import Batch, Locator, Record
 from components.errors import RunAtlasError
 from components.pipeline import Pipeline
@@ -93,7 +93,7 @@ def child(home: Path, folder: Path) -> None:
             "skipped": report.sources.skipped,
             "size_bytes": report.bytes,
         }
-    print(json.dumps(told))
+    print(json.dumps({**told, "peak_mb": peak_mb()}))
 
 
 def whole(name: str, folder: Path, home: Path) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -19,11 +22,24 @@ one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a child process took from its start to its end, as the kernel counts it, and what it printed (JSON)."""
+    """CPU that a child process took from its start to its end, as the kernel counts it, and what it printed (JSON)."""
 
     cpu_s: float
-    peak_mb: float
     told: dict[str, Any]
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory it held, as it told itself: what the kernel counts for a child starts at its parent's."""
+        return float(self.told["peak_mb"])
+
+
+def peak_mb() -> float:
+    """The most resident memory that this process had so far, MB."""
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
 def tell(figure: str, value: float | bool | None, unit: str, **more: object) -> None:
@@ -43,4 +59,4 @@ def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, st
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     told = json.loads(out.splitlines()[-1]) if out.strip() else {}
-    return Spent(cpu_s=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024, told=told)
+    return Spent(cpu_s=used.ru_utime + used.ru_stime, told=told)
