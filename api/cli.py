@@ -284,7 +284,7 @@ def show(id: str, dataset: DatasetOption = "default", json: JsonOption = False) 
     for key in ("id", "filename", "timestamp", "iteration", "idx_in_iteration", "type"):
         typer.echo(f"{key:<17} {record[key]}")
     for key, value in record["extra"].items():
-        typer.echo(f"{key:<17} {value}")
+        typer.echo(f"{'extra.' + key:<17} {value}")
     typer.echo(f"\n{record['text']}")
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("runatlas", deadline=None)  # busy machines are slow, and that is no fault
+hypothesis.settings.load_profile("runatlas")
 
 
 @pytest.fixture(scope="session")
