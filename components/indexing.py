@@ -332,7 +332,8 @@ class Indexing:
     def _decide(self, waiting: Links) -> Step:
         if self.layout is None:
             return "fit"
-        young = self.settings.project.young
+        settings = self.settings.project
+        young = min(settings.young, settings.landmarks)  # a map of all its landmarks can't grow by a refit
         n_total = self.layout.n_fitted
         if self.layout.n_fitted < young and len(waiting.seqs):
             on_map, _ = self.store.layouts.distinct(self.layout.id, self.dataset_id)

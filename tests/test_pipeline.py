@@ -17,7 +17,7 @@ from logs import append, lines, write
 
 from components.errors import Cancelled, LeaseHeld, ModelChanged, NotFound, ServiceUnavailable
 from components.pipeline import Pipeline
-from components.settings import DatasetSettings, EmbedSettings, LoadSettings, Settings, TextSettings
+from components.settings import DatasetSettings, EmbedSettings, LoadSettings, ProjectSettings, Settings, TextSettings
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -137,6 +137,17 @@ def test_a_young_map_refits_itself_when_its_data_has_doubled(pipeline: Pipeline,
     done = pipeline.index()
     assert (done.step, done.layout, done.rows) == ("refit", 2, 100)
     verified(pipeline)
+
+
+def test_a_map_of_all_its_landmarks_is_not_young(make: MakePipeline, tmp_path: Path) -> None:
+    pipeline = make(project=ProjectSettings(landmarks=100))
+    path = write(tmp_path / "a.jsonl", lines(150))
+    pipeline.load([path])
+    pipeline.index()
+    append(path, lines(60, start=150))
+    pipeline.load()
+    done = pipeline.index()
+    assert (done.step, done.layout, done.rows) == ("transform", 1, 210)
 
 
 def test_recompute_moves_all_together_and_keeps_the_old_snapshot(pipeline: Pipeline, tmp_path: Path) -> None:
