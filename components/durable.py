@@ -13,8 +13,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from components.errors import DiskFailed
+
 NO_LINK = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.EACCES, errno.ENOSYS}
 """What a file system answers that can't link these two files; copying is the way out."""
+
+
+_WAYS_OUT = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room there"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make it writable for this user"),
+}
+
+
+@contextmanager
+def disk_failures_told(folder: Path) -> Iterator[None]:
+    """Raises `DiskFailed`, with the place and the way out, for what the disk refuses in the block."""
+    try:
+        yield
+    except OSError as error:
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else folder
+        way_out = _WAYS_OUT.get(error.errno or 0, "Check that disk")
+        raise DiskFailed(
+            f"Writing below {folder} failed: {error.strerror or error} ({place}). {way_out}, or point RUNATLAS_HOME "
+            "elsewhere, then run it again: nothing that was committed is lost."
+        ) from error
 
 
 def fsync_file(path: Path) -> None:

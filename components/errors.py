@@ -16,6 +16,7 @@ RunAtlasError
     ├── ModelChanged            another model than the map's, and no recompute asked for
     ├── LeaseLost               another index took over; nothing of ours was written
     ├── SchemaTooNew            the database was written by a newer runatlas
+    ├── DiskFailed              a disk is full, read-only or broken
     ├── NotFound                no such dataset, record, snapshot or run
     └── Cancelled               the run was asked to stop
 """
@@ -89,6 +90,10 @@ class LeaseLost(TerminalError):
 
 class SchemaTooNew(TerminalError):
     """The database was written by a newer runatlas."""
+
+
+class DiskFailed(TerminalError):
+    """A disk is full, read-only or broken; what was committed stays, and the next run goes on from there."""
 
 
 class NotFound(TerminalError):

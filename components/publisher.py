@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.durable import NO_LINK, fsync_folder, link_or_copy, remove_folder, replaced
@@ -29,6 +30,7 @@ from components.parts import (
     drop_rows,
     embeddings_schema,
     embeddings_table,
+    file_sha256,
     logs_schema,
     merge_parts,
     rewrite_positions,
@@ -67,6 +69,8 @@ __all__ = [
     "embeddings_schema",
     "embeddings_table",
     "export",
+    "is_part",
+    "is_whole",
     "logs_schema",
     "map_columns",
     "merge_parts",
@@ -91,7 +95,7 @@ def publish_snapshot(output: Path, manifest: Manifest, parts_folder: Path, label
         raise LeaseLost(f"Snapshot {newest} is already published; {manifest.snapshot} was not made current.")
     snapshots = output / "snapshots"
     final = snapshots / snapshot_name(manifest.snapshot)
-    if not _is_built(final, manifest):
+    if not is_whole(final, manifest):
         if newest == manifest.snapshot:
             raise LeaseLost(f"Snapshot {newest} is already published with other parts; a number is used only once.")
         _build(snapshots, final, manifest, parts_folder, labels)
@@ -105,6 +109,36 @@ def _is_built(folder: Path, manifest: Manifest) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return sorted_parts(there) == sorted_parts(replace(manifest, created=there.created))
+
+
+def is_whole(folder: Path, manifest: Manifest, *, thorough: bool = False) -> bool:
+    """Does this folder hold that snapshot with all its files, of their sizes? `thorough` reads and compares them."""
+    if not _is_built(folder, manifest) or not (folder / "labels.parquet").is_file():
+        return False
+    files = [
+        (part, folder / kind / snapshot_file_name(index))
+        for kind in ("logs", "embeddings")
+        for index, part in enumerate(manifest.of(kind))
+    ]
+    if not all(is_part(path, part, thorough=thorough) for part, path in files):
+        return False
+    return not thorough or _is_parquet(folder / "labels.parquet")
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def is_part(path: Path, part: Part, *, thorough: bool = False) -> bool:
+    """Is this file that part, going by its size, or if `thorough` by its content?"""
+    try:
+        return path.stat().st_size == part.size_bytes and (not thorough or file_sha256(path) == part.sha256)
+    except OSError:
+        return False
 
 
 def sorted_parts(manifest: Manifest) -> Manifest:
@@ -173,10 +207,16 @@ def _old_snapshots(snapshots: Path, newest: int, keep: int, before: float) -> li
     """Snapshots beyond the newest `keep` that had a successor by `before`."""
     numbered = sorted((p for p in snapshots.iterdir() if p.name.isdigit() and int(p.name) <= newest), reverse=True)
     return [
-        path
-        for at, path in enumerate(numbered)
-        if at >= max(keep, 1) and (numbered[at - 1] / "manifest.json").stat().st_mtime <= before
+        path for at, path in enumerate(numbered) if at >= max(keep, 1) and _published_at(numbered[at - 1]) <= before
     ]
+
+
+def _published_at(folder: Path) -> float:
+    """When this snapshot was made, seconds since 1970; of a damaged one the beginning of time."""
+    try:
+        return (folder / "manifest.json").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _leftovers(output: Path, live: set[str], before: float) -> list[Path]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -21,11 +22,13 @@ import pyarrow as pa
 
 from components import publisher
 from components.contracts import Json, Progress
+from components.durable import disk_failures_told
+from components.errors import DiskFailed
 from components.labels import Label, map_labels
 from components.parts import Kind, Part, part_file_name, read_row_groups
 from components.publisher import Manifest
 from components.settings import PublishSettings
-from components.snapshots import manifest_from_json
+from components.snapshots import manifest_from_json, snapshot_name
 from components.store import Store
 from components.store.layouts import LayoutInfo
 from components.store.lease import Fence
@@ -34,6 +37,7 @@ from components.store.vectors import f16
 
 batch_rows = 5_000  # read from the database at once
 label_sample = 20_000  # records that region names are made from
+clock_step_s = 0.02  # file systems tell the time in steps of up to so much
 label_growth = 1.2  # names are made anew when the map has grown by so much
 
 _arrow_types = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -82,39 +86,81 @@ class Publishing:
     def parts_folder(self) -> Path:
         return self.output / "parts"
 
-    def publish(self, layout: LayoutInfo, dim: int, progress: Progress | None = None) -> Published:
-        """Bring everything that has a position in `layout` into the output; nothing happens if it is there."""
-        newest = self.store.publications.newest(self.dataset_id)
-        written = self._write_waiting(layout, dim, progress)
-        rebuilt = self._rebuild(newest, layout, dim, progress)
-        if newest is not None and not written.batches and rebuilt is None:
-            self.finish()
-            return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
-        kept = rebuilt if rebuilt is not None else self._current_parts()
-        parts = self._compacted([*kept, *written.parts])
-        self._commit(newest, layout, dim, parts, written)
-        self.finish()
-        done = self.store.publications.newest(self.dataset_id)
-        assert done is not None
-        return Published(snapshot=done.no, rows=done.rows, is_new=True)
+    def publish(
+        self, layout: LayoutInfo, dim: int, progress: Progress | None = None, *, thorough: bool = False
+    ) -> Published:
+        """Bring everything that has a position in `layout` into the output; nothing happens if it is there.
 
-    def finish(self) -> None:
-        """Bring the files to what the database says, and remove what nobody needs any more."""
+        Published files that are missing or cut are made anew from the database, as a new snapshot; `thorough` finds
+        changed ones too. Raises `StoreBusy` if a load changed what was being published, `DiskFailed` if files can't be
+        written or read.
+        """
+        with _files_told(self.output):
+            return self._publish(layout, dim, progress, thorough=thorough)
+
+    def finish(self, *, thorough: bool = False) -> None:
+        """Bring the files to what the database says, and remove what nobody needs any more; see `publish`."""
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
-        manifest = manifest_from_json(orjson.dumps(newest.manifest["manifest"]))
+        with _files_told(self.output):
+            if not (self._lost_parts(thorough=thorough) or self._is_spoilt(newest, thorough=thorough)):
+                self._bring_out(newest)
+                return
+            layout = self.store.layouts.current(self.dataset_id)
+            assert layout is not None
+            self._publish(layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
+
+    def _publish(self, layout: LayoutInfo, dim: int, progress: Progress | None, *, thorough: bool) -> Published:
+        newest = self.store.publications.newest(self.dataset_id)
+        lost = self._lost_parts(thorough=thorough)
+        leaving = self.store.publications.superseded(self.dataset_id)
+        written = self._write_waiting(layout, dim, progress)
+        rebuilt = self._rebuild(newest, layout, dim, progress, leaving=leaving, lost=lost)
+        is_spoilt = newest is not None and self._is_spoilt(newest, thorough=thorough)
+        if newest is not None and not written.batches and rebuilt is None and not is_spoilt:
+            self._bring_out(newest)
+            return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
+        kept = rebuilt if rebuilt is not None else self._current_parts()
+        parts = self._compacted([*kept, *written.parts])
+        self._commit(newest, layout, dim, parts, written, leaving=leaving, is_rebuilt=rebuilt is not None)
+        done = self.store.publications.newest(self.dataset_id)
+        assert done is not None
+        self._bring_out(done)
+        return Published(snapshot=done.no, rows=done.rows, is_new=True)
+
+    def _bring_out(self, newest: SnapshotInfo) -> None:
+        """Make the files say what the database says; then remove what nobody needs any more."""
         labels = [Label(**label) for label in newest.manifest["labels"]]
         with self.fence.write():  # whoever takes over waits until the link is swapped
-            publisher.publish_snapshot(self.output, manifest, self.parts_folder, labels)
-        live = [_part(part) for kind in ("logs", "embeddings") for part in self._parts(kind)]
+            publisher.publish_snapshot(self.output, _manifest(newest), self.parts_folder, labels)
+        now = time.time() - clock_step_s  # before the parts are looked up: those of a successor are younger
+        live = [_part(part) for part in self._current_parts()]
         publisher.collect_garbage(
             self.output,
             keep=self.settings.keep_snapshots,
             keep_s=self.settings.keep_s,
             live_parts=live,
-            now=time.time(),
+            now=now,
         )
+
+    # --- what became of the files since they were published
+
+    def _lost_parts(self, *, thorough: bool) -> set[str]:
+        """Names of the parts whose file is gone or cut; if `thorough`, or changed."""
+        return {
+            part.name
+            for part in self._current_parts()
+            if not publisher.is_part(self.parts_folder / _part(part).file_name, _part(part), thorough=thorough)
+        }
+
+    def _is_spoilt(self, newest: SnapshotInfo, *, thorough: bool) -> bool:
+        """Was the published snapshot damaged, or did another database publish beyond it? Numbers are used only once."""
+        shown = publisher.current_number(self.output)
+        if shown is None or shown < newest.no:
+            return False
+        folder = self.output / "snapshots" / snapshot_name(newest.no)
+        return shown > newest.no or not publisher.is_whole(folder, _manifest(newest), thorough=thorough)
 
     # --- what goes into the next snapshot
 
@@ -138,7 +184,14 @@ class Publishing:
         return Written(parts=parts, batches=batches)
 
     def _rebuild(
-        self, newest: SnapshotInfo | None, layout: LayoutInfo, dim: int, progress: Progress | None
+        self,
+        newest: SnapshotInfo | None,
+        layout: LayoutInfo,
+        dim: int,
+        progress: Progress | None,
+        *,
+        leaving: Collection[int],
+        lost: Collection[str],
     ) -> list[PartInfo] | None:
         """The published parts, written again where something in them changed; None if nothing did."""
         if newest is None:
@@ -146,43 +199,71 @@ class Publishing:
         is_other_map = newest.layout_id != layout.id
         is_other_shape = newest.manifest["extras"] != self._extras_spec()
         is_other_model = newest.manifest["model_id"] != layout.model_id
-        has_left = self.store.publications.has_superseded(self.dataset_id)
-        if not (is_other_map or is_other_shape or has_left):
+        if not (is_other_map or is_other_shape or leaving or lost):
             return None
-        left = self._batches_that_shrank() if has_left else set()
+        counts = self.store.publications.rows_by_batch(self.dataset_id) if leaving else None
         parts: list[PartInfo] = []
-        for kind in ("logs", "embeddings"):
-            whole = is_other_model or (kind == "logs" and (is_other_map or is_other_shape))
-            for n, part in enumerate(old := self._parts(kind)):
-                again = whole or any(part.first_batch <= batch <= part.last_batch for batch in left)
-                parts += self._rewritten(kind, part, layout, dim) if again else [part]
-                if progress:
-                    progress(f"rewrite {kind}", n + 1, len(old))
+        pairs = list(zip(self._parts("logs"), self._parts("embeddings"), strict=True))
+        for n, (logs, embeddings) in enumerate(pairs):
+            both = is_other_model or (counts is not None and _has_shrunk(logs, counts))
+            parts += self._renewed(
+                logs,
+                embeddings,
+                layout,
+                dim,
+                logs_too=both or is_other_map or is_other_shape or logs.name in lost,
+                embeddings_too=both or embeddings.name in lost,
+            )
+            if progress:
+                progress("rewrite", n + 1, len(pairs))
         return parts
 
-    def _batches_that_shrank(self) -> set[int]:
-        """The batches of parts that hold records which should leave."""
-        counts = self.store.publications.rows_by_batch(self.dataset_id)
-        return {
-            batch
-            for part in self._parts("logs")
-            if part.rows != sum(n for batch, n in counts.items() if part.first_batch <= batch <= part.last_batch)
-            for batch in range(part.first_batch, part.last_batch + 1)
-        }
+    def _renewed(
+        self,
+        logs: PartInfo,
+        embeddings: PartInfo,
+        layout: LayoutInfo,
+        dim: int,
+        *,
+        logs_too: bool,
+        embeddings_too: bool,
+    ) -> list[PartInfo]:
+        """The same batches as they are now, one kind or both; nothing where all of them have left.
 
-    def _rewritten(self, kind: Kind, part: PartInfo, layout: LayoutInfo, dim: int) -> list[PartInfo]:
-        """The same batches as they are now; nothing where all of them have left."""
-        batches = self.store.publications.batch_rows(
+        Where a record left while one kind was being written, the other kind has to follow.
+        """
+        if logs_too and not embeddings_too:
+            made, _ = self._rewritten_logs(logs, layout)
+            if made.rows == embeddings.rows:
+                return [made, embeddings]
+        elif embeddings_too and not logs_too:
+            rows = self._batch_rows(embeddings, layout)
+            made = self._rewritten_embeddings(embeddings, (_links(batch) for batch in rows), dim)
+            if made.rows == logs.rows:
+                return [logs, made]
+        elif not logs_too:
+            return [logs, embeddings]
+        made, links = self._rewritten_logs(logs, layout)
+        return [made, self._rewritten_embeddings(logs, links, dim)] if made.rows else []
+
+    def _batch_rows(self, part: PartInfo, layout: LayoutInfo) -> Iterator[list[Row]]:
+        return self.store.publications.batch_rows(
             self.dataset_id, layout.id, part.first_batch, part.last_batch, batch_rows
         )
+
+    def _rewritten_logs(self, part: PartInfo, layout: LayoutInfo) -> tuple[PartInfo, list[_Links]]:
+        """The new part, and what its twin is made of."""
+        links: list[_Links] = []
+        tables = (self.logs_table(rows) for rows in _noting(self._batch_rows(part, layout), links))
         name = _part_name(part.first_batch, part.last_batch)
-        if kind == "logs":
-            tables = (self.logs_table(rows) for rows in batches)
-            made = publisher.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
-        else:
-            vectors = (self.embeddings_table(_links(rows), dim) for rows in batches)
-            made = publisher.write_embeddings_part(self.parts_folder, name, vectors)
-        return [_info(made, part.first_batch, part.last_batch)] if made.rows else []
+        made = publisher.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
+        return _info(made, part.first_batch, part.last_batch), links
+
+    def _rewritten_embeddings(self, part: PartInfo, links: Iterable[_Links], dim: int) -> PartInfo:
+        name = _part_name(part.first_batch, part.last_batch)
+        vectors = (self.embeddings_table(link, dim) for link in links)
+        made = publisher.write_embeddings_part(self.parts_folder, name, vectors)
+        return _info(made, part.first_batch, part.last_batch)
 
     def _compacted(self, parts: Sequence[PartInfo]) -> list[PartInfo]:
         """The same rows in fewer files where there are many small ones; both kinds are merged alike."""
@@ -248,8 +329,11 @@ class Publishing:
         dim: int,
         parts: Sequence[PartInfo],
         written: Written,
+        *,
+        leaving: Sequence[int],
+        is_rebuilt: bool,
     ) -> None:
-        no = newest.no + 1 if newest else 1
+        no = max(newest.no if newest else 0, publisher.current_number(self.output) or 0) + 1
         rows = sum(part.rows for part in parts if part.kind == "logs")
         manifest = Manifest(
             snapshot=no,
@@ -276,7 +360,11 @@ class Publishing:
                 publications.commit_batch(
                     connection, self.dataset_id, no=batch, stretches=stretches, layout_id=layout.id
                 )
-            publications.leave(connection, self.dataset_id)
+            publications.leave(connection, leaving)
+            if newest is not None and newest.layout_id != layout.id:
+                publications.part_with_unplaced(connection, self.dataset_id, layout.id)
+            if is_rebuilt:
+                publications.expect_rows(connection, self.dataset_id, rows)
             publications.replace_parts(connection, self.dataset_id, parts)
             publications.commit_snapshot(
                 connection, self.dataset_id, no=no, layout_id=layout.id, rows=rows, manifest=body
@@ -339,6 +427,27 @@ def _stretches(batches: Iterator[list[Row]], part_rows: int) -> Iterator[Iterato
     per_part = max(part_rows // batch_rows, 1)
     for first in batches:
         yield chain([first], islice(batches, per_part - 1))
+
+
+def _manifest(snapshot: SnapshotInfo) -> Manifest:
+    return manifest_from_json(orjson.dumps(snapshot.manifest["manifest"]))
+
+
+def _has_shrunk(part: PartInfo, counts: Mapping[int, int]) -> bool:
+    """Does this part hold records that should leave? `counts`: batch -> how many of it are on the map now."""
+    return part.rows != sum(n for batch, n in counts.items() if part.first_batch <= batch <= part.last_batch)
+
+
+@contextmanager
+def _files_told(output: Path) -> Iterator[None]:
+    """Raises `DiskFailed` for what the disk refuses, and for parts that turn out to be damaged when they are read."""
+    with disk_failures_told(output):
+        try:
+            yield
+        except pa.ArrowException as error:
+            raise DiskFailed(
+                f"A published file below {output} is damaged: {error}. `runatlas publish` makes it anew."
+            ) from error
 
 
 def _part_name(first_batch: int, last_batch: int) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, event, func, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import create_engine
 
-from components.errors import BadSetting, StoreBusy
+from components.errors import BadSetting, DiskFailed, StoreBusy
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 busy_timeout_ms = 30_000
 in_clause = 900  # SQLite allows 999 parameters a statement in older builds
@@ -42,7 +48,12 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
 
 
 def _engines(url: str) -> tuple[Engine, Engine]:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise BadSetting(
+            "RUNATLAS_DATABASE_URL is no database URL: write sqlite:////PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME."
+        ) from None  # whatever it is may hold a password
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -59,16 +70,27 @@ def _engines(url: str) -> tuple[Engine, Engine]:
     raise BadSetting(f"Database {parsed.render_as_string()!r} can't be used: give a sqlite:// or postgresql:// URL.")
 
 
+_of_the_disk = ("disk is full", "disk i/o error", "readonly database", "unable to open database file")
+_refusals = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+
+
 def _is_passing(error: DBAPIError) -> bool:
     """May the same transaction succeed later: a lock, a deadlock, a server that restarts?"""
     sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
     text = str(error.orig).lower()
+    if not isinstance(error, OperationalError | InterfaceError | InternalError):
+        return error.connection_invalidated or sqlstate[:2] in {"08", "40", "53", "57"}
     return (
         error.connection_invalidated
         or sqlstate[:2] in {"08", "40", "53", "57"}
         or "database is locked" in text
-        or "connection" in text
+        or ("connection" in text and not any(words in text for words in _refusals))
     )
+
+
+def _is_of_the_disk(error: DBAPIError) -> bool:
+    is_full = getattr(error.orig, "sqlstate", None) == "53100"
+    return is_full or any(words in str(error.orig).lower() for words in _of_the_disk)
 
 
 class Database:
@@ -138,27 +160,31 @@ def _translated() -> Iterator[None]:
     """Foreign errors become ours here and nowhere else."""
     try:
         yield
-    except OperationalError as error:
-        if _is_passing(error):
-            raise StoreBusy(f"The database is busy or restarting: {error.orig}. Try again in a moment.") from error
-        raise BadSetting(
-            f"The database can't be used: {error.orig}. Is its folder writable, is there room on the disk?"
-        ) from error
-    except DBAPIError as error:
-        if _is_passing(error):
-            raise StoreBusy(f"The database was interrupted: {error.orig}. Try again in a moment.") from error
-        raise
-    except SQLAlchemyError:
+    except (DBAPIError, PoolTimeout) as error:
+        said = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
+        if isinstance(error, PoolTimeout) or (_is_passing(error) and not _is_of_the_disk(error)):
+            raise StoreBusy(f"The database is busy, restarting or not there: {said}. Try again in a moment.") from error
+        if _is_of_the_disk(error):
+            raise DiskFailed(
+                f"The database can't be written: {said}. Is there room on its disk, and is its folder writable? "
+                "Mend that and run it again: nothing that was committed is lost."
+            ) from error
+        if "not a database" in said or "malformed" in said:
+            raise BadSetting(
+                f"The database can't be used: {said}. Restore it, move it away to begin anew, or point RUNATLAS_HOME or "
+                "RUNATLAS_DATABASE_URL elsewhere."
+            ) from error
+        if isinstance(error, OperationalError):
+            raise BadSetting(f"The database can't be used: {said}. Check RUNATLAS_DATABASE_URL.") from error
         raise
 
 
-def patiently(attempt: Any, *, tries: int = 5, wait_s: float = 0.5) -> Any:
-    """The result of `attempt()`, tried again with growing waits while the database is busy."""
-    for n in range(tries):
+def patiently(attempt: Callable[[], T], *, tries: int = 6, wait_s: float = 0.5) -> T:
+    """The result of `attempt()`, tried again while the database is busy; the waits double, some 15 s in all."""
+    for n in range(tries - 1):
         try:
             return attempt()
-        except StoreBusy:
-            if n == tries - 1:
-                raise
-            time.sleep(wait_s * 2**n)
-    raise AssertionError
+        except StoreBusy as error:
+            logger.info("%s", error)
+            time.sleep(wait_s * 2**n * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+    return attempt()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import Connection, RowMapping, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from components.contracts import (
@@ -370,7 +370,9 @@ def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], gener
         mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
         connection.execute(update(record_t).where(mine).values(generation=generation))
         revived = update(record_t).where(mine, record_t.c.state == RecordState.SUPERSEDED)
-        connection.execute(revived.values(state=RecordState.WAITING, batch=None))
+        is_published = record_t.c.batch.is_not(None)  # it never left the output
+        back = case((is_published, int(RecordState.INDEXED)), else_=int(RecordState.WAITING))
+        connection.execute(revived.values(state=back))
 
 
 def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, insert, select, update
 
-from components.contracts import Json
+from components.contracts import Json, in_batches
 from components.errors import StoreBusy
-from components.store.engine import Database
+from components.store.engine import Database, in_clause
 from components.store.layouts import position_t
 from components.store.ledger import record_t
-from components.store.records import Stored, _stored, record_columns
+from components.store.records import Stored, _stored, failure_t, record_columns
 from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow
 
 batch_t = BatchRow.__table__  # type: ignore[attr-defined]
@@ -101,15 +101,11 @@ class Publications:
         with self.db.read() as connection:
             return dict(connection.execute(query).tuples().all())
 
-    def has_superseded(self, dataset_id: int) -> bool:
-        """Are there records in the published parts that should leave?"""
-        query = select(record_t.c.seq).where(
-            record_t.c.dataset_id == dataset_id,
-            record_t.c.state == RecordState.SUPERSEDED,
-            record_t.c.batch.is_not(None),
-        )
+    def superseded(self, dataset_id: int) -> list[int]:
+        """The records in the published parts that should leave, in order of arrival."""
+        query = select(record_t.c.seq).where(_to_leave(dataset_id)).order_by(record_t.c.seq)
         with self.db.read() as connection:
-            return connection.execute(query.limit(1)).first() is not None
+            return list(connection.execute(query).scalars())
 
     def waiting_rows(self, dataset_id: int, layout_id: int, size: int = 5_000) -> Iterator[list[Row]]:
         """The waiting records that have a position, in order of arrival."""
@@ -180,10 +176,30 @@ class Publications:
             insert(batch_t).values(dataset_id=dataset_id, no=no, rows=total, created_at=datetime.now(UTC))
         )
 
-    def leave(self, connection: Connection, dataset_id: int) -> None:
-        """Note that superseded records are in no part any more."""
-        gone = update(record_t).where(record_t.c.dataset_id == dataset_id, record_t.c.state == RecordState.SUPERSEDED)
-        connection.execute(gone.values(batch=None))
+    def leave(self, connection: Connection, seqs: Sequence[int]) -> None:
+        """Note that these superseded records are in no part any more. Raises `StoreBusy` if one was brought back."""
+        for chunk in in_batches(seqs, in_clause):
+            gone = update(record_t).where(record_t.c.seq.in_(chunk), record_t.c.state == RecordState.SUPERSEDED)
+            if connection.execute(gone.values(batch=None)).rowcount != len(chunk):
+                raise StoreBusy("A load brought superseded records back while the map was published; publish again.")
+
+    def part_with_unplaced(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
+        """Take records off the map that the new layout has no place for: their new text failed, or they came back."""
+        is_placed = select(position_t.c.seq).where(
+            position_t.c.layout_id == layout_id, position_t.c.seq == record_t.c.seq
+        )
+        has_failed = select(failure_t.c.seq).where(failure_t.c.seq == record_t.c.seq)
+        state = case((has_failed.exists(), int(RecordState.FAILED)), else_=int(RecordState.WAITING))
+        mine = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
+        connection.execute(update(record_t).where(mine, ~is_placed.exists()).values(state=state, batch=None))
+
+    def expect_rows(self, connection: Connection, dataset_id: int, rows: int) -> None:
+        """Raises `StoreBusy` unless the parts' `rows` are the records on the map and those that leave next time."""
+        on_map = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
+        query = select(func.count()).select_from(record_t)
+        found = sum(connection.execute(query.where(which)).scalar_one() for which in (on_map, _to_leave(dataset_id)))
+        if found != rows:
+            raise StoreBusy("A load superseded records while parts were being written; publish again.")
 
     def replace_parts(self, connection: Connection, dataset_id: int, parts: Sequence[PartInfo]) -> None:
         """From now on the output consists of these parts."""
@@ -213,6 +229,15 @@ class Publications:
         )
         # the manifests of snapshots long gone are of no use to anybody
         connection.execute(delete(snapshot_t).where(snapshot_t.c.dataset_id == dataset_id, snapshot_t.c.no <= no - 100))
+
+
+def _to_leave(dataset_id: int) -> ColumnElement[bool]:
+    """Superseded, yet still in a published part."""
+    return and_(
+        record_t.c.dataset_id == dataset_id,
+        record_t.c.state == RecordState.SUPERSEDED,
+        record_t.c.batch.is_not(None),
+    )
 
 
 def _fields(part: PartInfo) -> dict[str, Any]:
