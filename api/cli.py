@@ -118,7 +118,8 @@ def _tell_load(report: LoadReport) -> None:
         f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
     )
     for problem in report.problems:
-        typer.echo(f"  {problem.source}: {problem.reason}")
+        reason, _, _ = problem.reason.partition("\n")  # what each format missed stands on the lines below
+        typer.echo(f"  {problem.source}: {reason}")
     if not s.discovered and not report.problems:
         typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
     if r.unindexed:
@@ -136,7 +137,7 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
         try:
             seen = source.explain(locator.location)
         except SourceError as error:
-            told.append({"source": locator.key, "format": None, "reason": str(error)})
+            told.append({"source": locator.key, "format": None, "reason": str(error).replace("\n", "\n    ")})
         else:
             told.append(
                 {
@@ -223,6 +224,7 @@ def status(json: JsonOption = False) -> None:
                 **{key: value for key, value in asdict(state).items() if key not in {"indexing", "rows"}},
                 "output": str(pipeline.output(name) / "current"),
                 "indexing": state.indexing.is_held,
+                "sources": [_without_password(source) for source in pipeline.sources(name)],
             }
             for name, state in pipeline.status().items()
         }
@@ -234,7 +236,17 @@ def status(json: JsonOption = False) -> None:
     for name, state in found.items():
         typer.echo(f"{name}")
         for key, value in state.items():
-            typer.echo(f"  {key:<10} {'-' if value is None else value}")
+            shown = "\n             ".join(value) if isinstance(value, list) else value
+            typer.echo(f"  {key:<10} {'-' if shown is None or shown == '' else shown}")
+
+
+def _without_password(source: str) -> str:
+    """The source as it may be shown."""
+    if "://" not in source:
+        return source
+    from sqlalchemy import make_url
+
+    return make_url(source).render_as_string(hide_password=True)
 
 
 @app.command()
@@ -449,3 +461,7 @@ def doctor(json: JsonOption = False) -> None:
             typer.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

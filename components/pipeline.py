@@ -130,6 +130,11 @@ class Pipeline:
         """Name -> where each dataset stands."""
         return self.store.status()
 
+    def sources(self, dataset: str = "default") -> tuple[str, ...]:
+        """What a load of the dataset looks at: the configured sources, then those that were given to loads."""
+        remembered = self.store.ledger.remembered(self.dataset_id(dataset))
+        return tuple(dict.fromkeys((*self.settings.dataset(dataset).sources, *remembered)))
+
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Lines and items that could not become a record, with their places."""
         return self.store.ledger.defects(self.dataset_id(dataset), limit)

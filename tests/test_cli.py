@@ -1,0 +1,140 @@
+"""The shell as scripts and people meet it: literal reports, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from logs import append, lines, write
+
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("RUNATLAS_")},
+        "RUNATLAS_HOME": str(tmp_path / "home"),
+        "RUNATLAS_MODEL": "hash://32",
+        "RUNATLAS_LOAD__QUIET_S": "0",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
+        root = str(Path(__file__).parents[1])
+        env = {**environment, "PYTHONPATH": root}
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=120)
+
+    return run
+
+
+def report(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return orjson.loads(done.stdout)
+
+
+def test_reports_have_the_literal_keys(shell: Shell, tmp_path: Path) -> None:
+    write(tmp_path / "logs" / "a.jsonl", lines(40))
+    loaded = report(shell("load", tmp_path / "logs", "--json"))
+    assert set(loaded) >= {"dataset", "sources", "records", "defects", "bytes", "seconds", "problems"}
+    assert set(loaded["sources"]) >= {"discovered", "loaded", "resumed", "skipped", "not_ready", "failed", "gone"}
+    assert set(loaded["records"]) >= {"new", "existing", "superseded", "unindexed"}
+    indexed = report(shell("index", "--json"))
+    assert set(indexed) >= {
+        *(
+            "dataset",
+            "records",
+            "embedded",
+            "reused",
+            "failed",
+            "step",
+            "layout",
+            "drift",
+            "snapshot",
+            "rows",
+            "seconds",
+        )
+    }
+    assert set(indexed["seconds"]) >= {"fetch", "embed", "project", "publish", "total"}
+    assert (indexed["step"], indexed["rows"]) == ("fit", 40)
+    state = report(shell("status", "--json"))["datasets"]["default"]
+    assert set(state) >= {"records", "unindexed", "failed", "defects", "model", "layout", "drift", "snapshot", "output"}
+    checked = report(shell("verify", "--json"))
+    assert checked["ok"] is True
+    assert set(checked["checks"][0]) >= {"name", "ok", "detail"}
+    exported = report(shell("export", "--to", tmp_path / "plain", "--json"))
+    assert [Path(path).name for path in exported["files"]] == ["logs.parquet", "embeddings.parquet"]
+
+
+def test_people_are_told_in_sentences(shell: Shell, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(20))
+    assert "20 new records" in shell("load", path).stdout
+    assert "fit on layout 1" in shell("index").stdout
+    append(path, lines(3, start=20))
+    assert "3 new records" in shell("load").stdout
+    assert "transform on layout 1" in shell("index").stdout
+    assert "Nothing waits" in shell("index").stdout
+    assert str(path) in shell("status").stdout
+    assert shell("defects").stdout == "No defects.\n"
+    assert shell("failed").stdout == "No failed records.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["load", "missing-folder"], 1, "missing-folder"),
+        (["load", "--no-such-flag"], 2, "No such option"),
+        (["index", "-d", "../etc"], 2, "can't be used"),
+        (["verify", "-d", "nothing"], 1, "no dataset"),
+        (["show", "0" * 32], 1, "no dataset"),
+        (["export", "--to", "out"], 1, "runatlas index"),
+        (["view"], 1, "runatlas index"),
+    ],
+)
+def test_errors_are_one_line_with_a_way_out_and_a_code(
+    shell: Shell, arguments: list[str], code: int, told: str
+) -> None:
+    done = shell(*arguments)
+    assert done.returncode == code, done.stderr
+    assert told in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_can_not_be_used_is_named_with_its_value(shell: Shell, environment: dict[str, str]) -> None:
+    environment["RUNATLAS_API__PORT"] = "many"
+    done = shell("status")
+    assert (done.returncode, "api.port" in done.stderr, "many" in done.stderr) == (2, True, True)
+
+
+def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
+    shell: Shell, environment: dict[str, str], tmp_path: Path
+) -> None:
+    write(tmp_path / "a.jsonl", lines(3_000))
+    shell("load", tmp_path / "a.jsonl")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "index"],
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(2.0)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode in {130, 0}, told
+    assert "Traceback" not in told
+    assert report(shell("index", "--json"))["rows"] == 3_000
+    assert report(shell("verify", "--json"))["ok"] is True
