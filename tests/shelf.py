@@ -64,7 +64,7 @@ class Shelf:
         self.n_batches += 1
         for record in records:
             known = self.records.setdefault(record.id, record)
-            assert known == record
+            assert known[2:7] == record[2:7]  # all that the id is made of; the store numbers the occurrences
         self.defects += defects
         stored = orjson.loads(orjson.dumps(asdict(cursor)))
         self.entry = LedgerEntry(

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import agentpile
 import orjson
 import pytest
 from hypothesis import given
@@ -20,6 +25,7 @@ from reading import (
 from shelf import Shelf, loaded
 
 from components.sources.formats.claude_code import ROWS, Reader
+from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import Options
 
 FOLDERS = ("agent-logs/claude_code", "agent-logs/claude_code_entire", "agent-logs/claude_code_growing")
@@ -109,3 +115,37 @@ def test_most_records_of_real_sessions_carry_a_time() -> None:
 def test_no_file_of_another_kind_is_taken() -> None:
     own = ("claude_code", "claude_code_entire", "claude_code_growing", "partial")
     assert [path.relative_to(CORPUS) for path in strangers(*own) if taker(ROWS, path)] == []
+
+
+@pytest.mark.corpus
+def test_another_reader_finds_the_same_items() -> None:
+    """agentpile joins the blocks of a user's message, which are records of their own here, marks pictures and tool
+    references in other words, and leaves out summaries and what the program itself says (system lines)."""
+    ours_only: Counter[str] = Counter()
+    for path in corpus(*FOLDERS):
+        ours = events(reads_file(ROWS, path))
+        texts = {event.text.strip() for event in ours}
+        theirs = {text.strip() for run in agentpile.load(str(path)) for text in told(run.record["steps"])}
+        for text in theirs - texts:
+            assert "original in agentpile extension" in text or all(line in _lines(texts) for line in _lines([text]))
+        joined = "\n".join(theirs)
+        for event in ours:
+            if event.text.strip() not in joined:
+                ours_only[event.type] += 1
+                assert event.type in ("system", "summary") or event.text == "[image]" or "_reference" in event.text
+    assert ours_only["assistant"] == ours_only["tool_call"] == ours_only["reasoning"] == 0
+
+
+def told(steps: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Everything that a person would read of agentpile's steps."""
+    for step in steps:
+        yield text_of(step.get("message"))
+        yield text_of(step.get("reasoning_content"))
+        for call in step.get("tool_calls") or ():
+            yield tool_call(call["function_name"], call["arguments"])
+        for result in (step.get("observation") or {}).get("results", ()):
+            yield text_of(result.get("content"))
+
+
+def _lines(texts: Iterable[str]) -> set[str]:
+    return {line.strip() for text in texts for line in text.splitlines()}

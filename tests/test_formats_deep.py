@@ -10,7 +10,7 @@ from components.sources.formats import FORMATS
 from components.sources.formats.contract import Format, Head, Options
 
 DEPTH = 950  # the parser refuses more than 1,024 levels
-NOT_YET = ("claude_code", "codex", "generic")  # raise RecursionError on it
+NOT_YET = ()
 
 
 def nested(key: str) -> Any:

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import sqlite3
+import time
 import zipfile
 import zlib
 from contextlib import suppress
@@ -533,6 +534,57 @@ def test_a_csv_with_the_columns_that_the_settings_name_is_read_and_grows(tmp_pat
     assert not shelf.defects
 
 
+def test_a_line_end_in_quotes_ends_neither_the_header_nor_a_row(tmp_path):
+    raw = b'"the\ntext",n\n"one\ntwo",1\nthree,2\n'
+    shelf = loaded(write(tmp_path / "a.csv", raw), columns={"text": "the\ntext"})
+    assert shelf.texts == ["one\ntwo", "three"]
+
+
+def test_a_stray_quote_costs_no_row(tmp_path):
+    rows = b'text,n\na 5" pipe,1\nplain,2\nanother 6" one,3\nlast,4\n'
+    shelf = loaded(write(tmp_path / "a.csv", rows), columns={"text": "text"})
+    assert shelf.texts == ['a 5" pipe', "plain", 'another 6" one', "last"]
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        (b'text,n\n"' + b"a\n" * 1_000_000, {"columns": {"text": "text"}}),
+        (b"one\n\n" * 30 + b"a\n" * 1_000_000, {"format": "plain_text"}),
+    ],
+    ids=["CSV", "text"],
+)
+def test_an_item_of_very_many_lines_takes_no_square_time(tmp_path, content, asked):
+    started = time.process_time()
+    loaded(write(tmp_path / "a.csv", content), **asked)
+    assert time.process_time() - started < 20
+
+
+def test_a_text_log_goes_on_where_it_stopped(tmp_path):
+    path = write(tmp_path / "a.log", b"2025-01-01 10:00:00 INFO one\n  more of it\n2025-01-01 10:00:01 INFO two\n")
+    now = path.stat().st_mtime
+    shelf = Shelf(source=FileSource(LoadSettings(quiet_s=2), now=lambda: now + 1))
+    shelf.load(path)
+    assert shelf.texts == ["2025-01-01 10:00:00 INFO one\n  more of it"]
+    with path.open("ab") as file:
+        file.write(b"  and more\n2025-01-01 10:00:02 ERROR three\n")
+    shelf.source.now = lambda: path.stat().st_mtime + 10
+    assert shelf.load(path).action == "resume"
+    assert shelf.texts[1:] == ["2025-01-01 10:00:01 INFO two\n  and more", "2025-01-01 10:00:02 ERROR three"]
+
+
+def test_objects_printed_over_several_lines_are_read_one_by_one(tmp_path):
+    items = [json.dumps(item, indent=4).encode() + b"\n" for item in generic(5)]
+    path = write(tmp_path / "console.json", b"".join(items[:3]) + b"a word between\n" + items[3] + items[4][:30])
+    shelf = loaded(path)
+    assert shelf.texts == [f"text {n}" for n in range(4)]
+    assert len(shelf.defects) == 1
+    path.write_bytes(b"".join(items[:3]) + b"a word between\n" + b"".join(items[3:]))
+    assert shelf.load(path).action == "resume"
+    assert shelf.texts == [f"text {n}" for n in range(5)]
+    assert not shelf.waits
+
+
 def test_a_csv_of_records_needs_no_settings(tmp_path):
     shelf = loaded(write(tmp_path / "a.csv", b"iteration,idx,type,text,tool\n0,0,user,hi,\n1,0,assistant,ho,x\n"))
     assert shelf.texts == ["hi", "ho"]
@@ -685,6 +737,29 @@ def test_partial_logs_give_whole_items_only_and_their_completion_completes_them(
         assert bool(shelf.waits) == (not raw.endswith(b"\n"))
         assert shelf.entry.cursor.offset == raw.rfind(b"\n") + 1
         assert n_whole
+
+
+@real
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("folder", "suffix", "cuts"),
+    [("inspect", ".eval", (0.4, 0.7, 0.95)), ("mini_swe_agent", ".json", (0.2, 0.6)), ("tau_bench", ".json", (0.5,))],
+)
+def test_a_cut_archive_or_document_completes_to_the_same_records(tmp_path, folder, suffix, cuts):
+    whole_file = next(path for path in corpus(folder) if path.suffix == suffix and path.stat().st_size > 20_000)
+    raw, whole = whole_file.read_bytes(), loaded(whole_file)
+    path = tmp_path / whole_file.name
+    shelf = Shelf()
+    for cut in cuts:
+        path.write_bytes(raw[: int(len(raw) * cut)])
+        with suppress(NotReady):
+            shelf.load(path)
+        assert set(shelf.records) <= set(whole.records)
+        assert not shelf.defects
+    path.write_bytes(raw)
+    shelf.load(path)
+    assert shelf.records == whole.records
+    assert not shelf.waits
 
 
 @real

@@ -107,9 +107,23 @@ def _verdict(row: Format, head: Head) -> Verdict:
 
 
 def _told(shown: Sequence[Shown], declined: Mapping[str, str]) -> str:
+    """What a person needs on the first line; what each format missed on the lines below it."""
     kinds = " or ".join(_KIND_WORDS[one.kind] for one in shown)
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in declined.items())
-    return f"It looks like {kinds}. {reasons}".strip()
+    told = f"It looks like {kinds}{_columns_told(shown)}."
+    if not declined:
+        return told
+    reasons = "\n".join(f"not {name}: {reason}" for name, reason in declined.items())
+    return f"{told} Formats tried: {len(declined)}; `runatlas load --explain` tells what each misses.\n{reasons}"
+
+
+def _columns_told(shown: Sequence[Shown]) -> str:
+    """The columns of what looks like a table of texts, and what to do about it."""
+    rows = next((one.head.lines for one in shown if one.head.shape == "lines" and one.head.lines), ())
+    if len(rows) < 2 or not all(isinstance(row, dict) for row in rows):
+        return ""
+    names = list(dict.fromkeys(str(name) for row in rows for name in row))
+    spelled = ", ".join(name[:40] for name in names[:8]) + (", …" if len(names) > 8 else "")
+    return f" with the columns {spelled}; if its rows are records, name their text column in the dataset's settings"
 
 
 _KIND_WORDS: Final[Mapping[Kind, str]] = {

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from components.contracts import Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Turns, Verdict, accept, decline
 
 NO_CONVERSATION: Final = frozenset(
     {
@@ -69,6 +69,12 @@ class Reader:
         }
 
     def read(self, item: Json) -> Iterable[Read]:
+        try:
+            return self._read(item)
+        except RecursionError:
+            return (TOO_DEEP,)
+
+    def _read(self, item: Json) -> Iterable[Read]:
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the line is no object"),)
         kind = item.get("type")

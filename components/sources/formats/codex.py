@@ -14,7 +14,7 @@ import orjson
 
 from components.contracts import Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Turns, Verdict, accept, decline
 
 LINE_TYPES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 EXEC_TYPES: Final = ("thread.", "turn.", "item.")
@@ -75,6 +75,12 @@ class Reader:
         return {"iteration": turns.iteration, "idx": turns.idx, "writing": self.writing, "session": self.session}
 
     def read(self, item: Json) -> Iterable[Read]:
+        try:
+            return self._read(item)
+        except RecursionError:
+            return (TOO_DEEP,)
+
+    def _read(self, item: Json) -> Iterable[Read]:
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the line is no object"),)
         kind, when = _kind(item), timestamp(item.get("timestamp"))

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from components.contracts import NO_EXTRA, Defect, Event, Json, Skipped
 
 Shape = Literal["lines", "document", "archive", "text"]
 Read = Event | Defect | Skipped
+TOO_DEEP: Final = Defect(offset=0, reason="nested too deeply to be read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

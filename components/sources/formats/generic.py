@@ -13,7 +13,7 @@ from typing import Final
 
 from components.contracts import Defect, Event, Json, Skipped
 from components.sources.formats.content import text_of, timestamp
-from components.sources.formats.contract import Format, Head, Options, Read, Verdict, accept, decline
+from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Verdict, accept, decline
 
 FIELDS: Final = ("text", "timestamp", "iteration", "idx_in_iteration", "type", "run")
 OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -25,6 +25,7 @@ OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
 }
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 MAX_LAYOUTS: Final = 1_000
+MAX_RUNS: Final = 10_000  # runs whose numbering is remembered; the one that was quiet for longest is forgotten first
 GENERATED: Final = ("assistant", "reasoning", "tool_call")
 
 
@@ -53,6 +54,12 @@ class Reader:
         self.runs: dict[str, list[int]] = dict((state or {}).get("runs", {}))
 
     def read(self, item: Json) -> Iterable[Read]:
+        try:
+            return self._read(item)
+        except RecursionError:
+            return (TOO_DEEP,)
+
+    def _read(self, item: Json) -> Iterable[Read]:
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the row is no object"),)
         found = self._columns(item)
@@ -98,7 +105,7 @@ class Reader:
 
     def _place(self, run: str, type: str, iteration: int | None, idx: int | None) -> tuple[int, int]:
         """The row's own numbers; missing ones go on from the row before it in its run."""
-        last, next_idx, writing = self.runs.get(run, (0, 0, 0))
+        last, next_idx, writing = self.runs.pop(run, (0, 0, 0))
         generated = type in GENERATED
         if iteration is None:
             iteration = last + 1 if generated and not writing else last
@@ -107,6 +114,8 @@ class Reader:
         if idx is None:
             idx = next_idx
         self.runs[run] = [iteration, idx + 1, int(generated)]
+        if len(self.runs) > MAX_RUNS:
+            del self.runs[next(iter(self.runs))]
         return iteration, idx
 
     def state(self) -> Json:
