@@ -25,6 +25,7 @@ from components.contracts import (
     Step,
     Vectors,
 )
+from components.durable import disk_failures_told
 from components.errors import (
     Cancelled,
     DimensionMismatch,
@@ -39,6 +40,7 @@ from components.projector.layout import FittedMap
 from components.publishing import Published, Publishing
 from components.settings import DatasetSettings, Settings
 from components.store import Store, lease_name
+from components.store.engine import patiently
 from components.store.layouts import LayoutInfo, Positions
 from components.store.lease import Fence, Heartbeat
 from components.store.records import Stored
@@ -52,6 +54,7 @@ max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
 chars_per_token = 4
 window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
 place_rows = 8_192  # vectors placed at once
+longest_wait_s = 60.0  # that a service may ask for before another try
 canary = "Is the embedding service there?"
 
 Ids = NDArray[np.int64]
@@ -132,14 +135,14 @@ class Indexing:
     # --- lease
 
     def __enter__(self) -> Self:
-        dataset_id = self.store.ledger.dataset_id(self.dataset, create=True)
+        dataset_id = patiently(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
         assert dataset_id is not None
         self.dataset_id: int = dataset_id
-        self.fence: Fence = self.store.leases.acquire(lease_name(self.dataset), self.owner)
+        self.fence: Fence = patiently(lambda: self.store.leases.acquire(lease_name(self.dataset), self.owner))
         self.heartbeat = Heartbeat(self.store.leases, self.fence)
         self.heartbeat.__enter__()
         try:
-            self._begin()
+            patiently(self._begin)
         except BaseException:
             self.heartbeat.__exit__()
             raise
@@ -162,18 +165,35 @@ class Indexing:
         )
         self.store.layouts.drop_unfinished(self.fence, self.dataset_id)
         self.publishing.finish()
+        self.model_id = self.store.vectors.model_id(self.embedder.identity, self._dim())
         self.is_other_space = self._is_other_space()
-        self.model_id = self.store.vectors.model_id(self.embedder.identity, self.embedder.dim)
         if self.retry_failed:
             self.store.records.retry_failed(self.fence, self.dataset_id)
+
+    def _dim(self) -> int:
+        """The model's dimension; a service may have to be asked for it, and asked again."""
+        settings = self.settings.embed
+        for attempt in range(settings.retries):
+            try:
+                return self.embedder.dim
+            except TransientError as error:
+                logger.warning("%s", error)
+                self._tell("embed", 0, 0)
+                time.sleep(max(min(error.retry_after_s or 0.0, longest_wait_s), settings.backoff_s * 2**attempt))
+        return self.embedder.dim
 
     def _is_other_space(self) -> bool:
         """Do the settings ask for other vectors than those of the map? Raises `ModelChanged` if nobody said so."""
         if self.layout is None:
             return False
         model, dim = self.store.vectors.model(self.layout.model_id)
-        if model == self.embedder.identity and self.layout.text_hash == self.text_hash:
+        if self.layout.model_id == self.model_id and self.layout.text_hash == self.text_hash:
             return False
+        if not self.recompute and model == self.embedder.identity and dim != self.embedder.dim:
+            raise DimensionMismatch(
+                f'Model {model} gives {self.embedder.dim} dimensions, the map of dataset "{self.dataset}" was made of '
+                f"{dim}; index with recompute=true (runatlas index --recompute) if the model was changed on purpose."
+            )
         if not self.recompute:
             what = f"model {self.embedder.identity}" if model != self.embedder.identity else "other text settings"
             raise ModelChanged(
@@ -194,6 +214,9 @@ class Indexing:
 
     def plan(self) -> EmbedPlan:
         """The texts that have no vector yet, cut into tasks of similar length; reads only."""
+        return patiently(self._plan)
+
+    def _plan(self) -> EmbedPlan:
         started = time.monotonic()
         missing: dict[bytes, tuple[int, int]] = {}  # digest -> seq of one record, estimated tokens
         records = 0
@@ -262,10 +285,9 @@ class Indexing:
             embedded = self.embedder.embed([text for _, text in texts.values()])
             vectors = _checked(embedded.vectors, len(texts), self.embedder)
         except (EmbeddingFailed, TransientError) as error:
-            if isinstance(error, TransientError):
-                if not is_last_try:
-                    raise
-                self._expect_alive(error)
+            if isinstance(error, TransientError) and not is_last_try:
+                raise
+            self._expect_alive(error)
             if len(texts) == 1:
                 return self._set_aside(texts, error)
             items = list(texts.items())
@@ -274,17 +296,19 @@ class Indexing:
                 self._embed_group(dict(items[:middle]), is_last_try=is_last_try),
                 self._embed_group(dict(items[middle:]), is_last_try=is_last_try),
             )
-        self.store.vectors.put(self.fence, self.model_id, list(texts), vectors)
+        patiently(lambda: self.store.vectors.put(self.fence, self.model_id, list(texts), vectors))
         return EmbedOutcome(embedded=len(texts), n_tokens=embedded.n_tokens, n_shortened=embedded.n_shortened)
 
-    def _expect_alive(self, error: TransientError) -> None:
-        """Raises `ServiceUnavailable` if the model does not even embed a short plain text."""
+    def _expect_alive(self, error: Exception) -> None:
+        """Raises `ServiceUnavailable` if the model does not even embed a short plain text: then no text is to blame."""
         try:
-            self.embedder.embed([canary])
-        except TransientError:
+            _checked(self.embedder.embed([canary]).vectors, 1, self.embedder)
+        except (TransientError, EmbeddingFailed, DimensionMismatch) as still:
+            is_down = isinstance(still, TransientError)
             raise ServiceUnavailable(
-                f"The embedding model {self.embedder.identity} is down: {error} Nothing is lost; "
-                "the next index goes on where this one stopped."
+                f"The embedding model {self.embedder.identity} {'is down' if is_down else 'gives no vectors'}: {error} "
+                "Nothing is lost; the next index goes on where this one stopped.",
+                retry_after_s=still.retry_after_s if isinstance(still, TransientError) else None,
             ) from error
 
     def _set_aside(self, texts: Mapping[bytes, tuple[int, str]], error: Exception) -> EmbedOutcome:
@@ -297,6 +321,9 @@ class Indexing:
 
     def place(self) -> Step:
         """Give every record that has a vector a place: fit, refit or transform, whatever the data asks for."""
+        return patiently(self._place)
+
+    def _place(self) -> Step:
         started = time.monotonic()
         waiting = self._waiting_links()
         step = self._decide(waiting)
@@ -364,7 +391,8 @@ class Indexing:
             return fitted_ids, read_folder(folder)
         except NotFound:
             layout = self.projector.open(arrays, self.store.vectors.get(fitted_ids, self.embedder.dim))
-            write_folder(cast("FittedMap", layout), folder)
+            with disk_failures_told(folder):
+                write_folder(cast("FittedMap", layout), folder)
             return fitted_ids, read_folder(folder)
 
     def _layout_folder(self, info: LayoutInfo) -> Path:
@@ -424,7 +452,8 @@ class Indexing:
             n_fitted=len(fitted_ids),
             displacement=layout.displacement,
         )
-        write_folder(layout, self._layout_folder(info))
+        with disk_failures_told(self.settings.cache):
+            write_folder(layout, self._layout_folder(info))
         spots = self._transform(layout, fitted_ids, ids)
         for links in self._all_links(waiting):
             self._keep_positions(info, links, spots, is_new=False)
@@ -461,6 +490,9 @@ class Indexing:
 
     def publish(self) -> Published:
         """Bring the output to what is placed."""
+        return patiently(self._publish)
+
+    def _publish(self) -> Published:
         started = time.monotonic()
         assert self.layout is not None
         published = self.publishing.publish(self.layout, self.embedder.dim, self._tell)
@@ -473,7 +505,7 @@ class Indexing:
 
     def is_done(self) -> bool:
         """Is nothing left to index?"""
-        return self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
+        return patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING)) == 0
 
     def report(self) -> IndexReport:
         """What was done so far."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,15 +22,17 @@ from components.contracts import (
     RecordCounts,
     SourceCounts,
 )
-from components.errors import NotReady, SourceError, StoreBusy
+from components.errors import NotReady, SourceError
 from components.settings import DatasetSettings
 from components.store import Store
+from components.store.engine import patiently
 from components.store.ledger import SourceMoved
 from components.store.tables import RecordState
 
 logger = logging.getLogger(__name__)
 
 max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode first, then same size
+max_turns = 5  # that a load waits for another one on the same source
 Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
 
 
@@ -69,7 +72,7 @@ class Loading:
         self.verify = verify
         self.options = _options(settings, format)
         self.started = time.monotonic()
-        found = store.ledger.dataset_id(dataset, create=True)
+        found = patiently(lambda: store.ledger.dataset_id(dataset, create=True))
         assert found is not None
         self.dataset_id: int = found
         self._known: dict[str, LedgerEntry] = {}
@@ -81,11 +84,10 @@ class Loading:
 
     def discover(self) -> list[Locator]:
         """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
-        specs = self._specs()
-        found = self.source.discover(specs)
+        found = self.source.discover(patiently(self._specs))
         self._problems = list(found.problems)
         self._n_discovered = len(found.locators)
-        entries = self.store.ledger.entries(self.dataset_id)
+        entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
         self._known = {entry.location: entry for entry in entries}
         here = {locator.location for locator in found.locators}
         self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
@@ -98,7 +100,8 @@ class Loading:
         ]
         self._n_unchanged = self._n_discovered - len(changed) - len(self._unchanged)
         if self.given:
-            self.store.ledger.remember(self.dataset_id, _absolute(self.given, self._problems))
+            given = _absolute(self.given, self._problems)
+            patiently(lambda: self.store.ledger.remember(self.dataset_id, given))
         return changed
 
     def _specs(self) -> tuple[str, ...]:
@@ -117,23 +120,21 @@ class Loading:
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
-        for attempt in range(5):
+        taken: Counter[str] = Counter()
+        for attempt in range(max_turns):
             try:
-                return self._load_once(locator)
-            except (SourceMoved, StoreBusy) as error:
-                if attempt == 4:
-                    raise
+                return patiently(lambda: self._load_once(locator, taken))
+            except SourceMoved as error:
                 logger.info("%s: %s Trying again.", locator.key, error)
-                time.sleep(0.2 * 2**attempt)
-        raise AssertionError
+                time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - two that collide part
+        return SourceOutcome(source=locator.key, outcome="skipped", reason="another load is reading it now", **taken)
 
-    def _load_once(self, locator: Locator) -> SourceOutcome:
+    def _load_once(self, locator: Locator, taken: Counter[str]) -> SourceOutcome:
         known = self._known.get(locator.location) or self._renamed(locator)
         entry = self.store.ledger.entry(known.source_id) if known else None
         if entry is None:
             entry = self.store.ledger.register(self.dataset_id, locator)
         locator = replace(locator, key=entry.key)
-        taken: Counter[str] = Counter()
         try:
             return self._take(locator, entry, taken)
         except NotReady as error:  # what is whole is taken already
@@ -145,9 +146,13 @@ class Loading:
         """Read and persist what there is; `taken` counts along, so that an interruption does not hide it."""
         decision = self.source.decide(locator, entry if entry.cursor else None, verify=self.verify)
         if decision.action == "skip":
-            superseded = self._close(entry, entry.version, entry.generation) if entry.status == "reading" else 0
-            self.store.ledger.touch(self.store.ledger.entry(entry.source_id), locator)
-            return SourceOutcome(source=entry.key, outcome="skipped", reason=decision.reason, superseded=superseded)
+            is_open = entry.status == "reading"
+            superseded = self._close(entry, entry.version, entry.generation) if is_open else 0
+            self.store.ledger.touch(entry, locator, version=entry.version + is_open)
+            outcome: Outcome = "resumed" if taken["size_bytes"] else "skipped"  # by a try that was interrupted
+            return SourceOutcome(
+                source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken
+            )
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
         version = entry.version
@@ -158,7 +163,7 @@ class Loading:
             version = kept.version
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         superseded = self._close(entry, version, generation)
-        outcome: Outcome = "resumed" if resumes else "loaded"
+        outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
@@ -193,7 +198,8 @@ class Loading:
         """Mark what is gone, and add everything up."""
         done = [*outcomes, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
-        self.store.ledger.mark_gone(gone)
+        patiently(lambda: self.store.ledger.mark_gone(gone))
+        unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
         told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
         return LoadReport(
@@ -211,7 +217,7 @@ class Loading:
                 new=sum(o.new for o in done),
                 existing=sum(o.existing for o in done),
                 superseded=sum(o.superseded for o in done),
-                unindexed=self.store.records.count(self.dataset_id, RecordState.WAITING),
+                unindexed=unindexed,
             ),
             defects=sum(o.defects for o in done),
             bytes=sum(o.size_bytes for o in done),

@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,13 @@ from typing import Any, Self
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress
-from components.errors import Cancelled, NotFound, TransientError
-from components.indexing import EmbedTask, Indexing
+from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
+from components.indexing import EmbedTask, Indexing, longest_wait_s
 from components.settings import EmbedSettings, Settings, load_settings
 from components.snapshots import Check, Snapshot, open_snapshot
 from components.snapshots import export as export_snapshot
 from components.store import DatasetStatus, Store, lease_name
+from components.store.engine import patiently
 from components.store.lease import Heartbeat
 from components.verifying import verify_dataset
 
@@ -114,15 +115,16 @@ class Pipeline:
     def _noted(self, dataset: str, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
         """A line in the run book, however the run ends."""
         run = uuid.uuid4().hex
-        self.store.runs.start(run, dataset, kind)
+        patiently(lambda: self.store.runs.start(run, dataset, kind))
         report: dict[str, Any] = {}
         try:
             yield report.update
         except BaseException as error:
             stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-            self.store.runs.finish(run, "cancelled" if stopped else "failed", error=str(error) or repr(error))
+            with suppress(RunAtlasError):  # the database itself may be what failed
+                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=str(error) or repr(error))
             raise
-        self.store.runs.finish(run, "done", report=report)
+        patiently(lambda: self.store.runs.finish(run, "done", report=report))
 
     # --- what there is
 
@@ -171,11 +173,15 @@ class Pipeline:
         return open_snapshot(self.output(dataset))
 
     def publish(self, dataset: str = "default") -> int | None:
-        """Finish what an interrupted publication left; returns the newest snapshot's number."""
+        """Finish what an interrupted publication left, and make anew what is missing or damaged of the published files.
+
+        Returns the newest snapshot's number, None before the first index.
+        """
         dataset_id = self.dataset_id(dataset)
         fence = self.store.leases.acquire(lease_name(dataset), "publish")
         with Heartbeat(self.store.leases, fence):
-            wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence).finish()
+            publishing = wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence)
+            patiently(lambda: publishing.finish(thorough=True))
         newest = self.store.publications.newest(dataset_id)
         return newest.no if newest else None
 
@@ -196,7 +202,7 @@ def embed_patiently(indexing: Indexing, task: EmbedTask, settings: EmbedSettings
         except TransientError as error:
             if attempt == settings.retries:
                 raise
-            wait_s = max(error.retry_after_s or 0.0, settings.backoff_s * 2**attempt)
+            wait_s = max(min(error.retry_after_s or 0.0, longest_wait_s), settings.backoff_s * 2**attempt)
             time.sleep(wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - jitter, no secret
         else:
             return

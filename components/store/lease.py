@@ -84,13 +84,13 @@ class Leases:
         return Fence(db=self.db, name=name, token=taken[0])
 
     def renew(self, fence: Fence, progress: str) -> bool:
-        """Hold on for another `ttl_s`; False if the lease was lost."""
+        """Hold on for another `ttl_s`; False if somebody else took over."""
         with self.db.write() as connection:
             now = self.db.now(connection)
+            # an expired lease that nobody took meanwhile is still ours: a laptop was closed, a database restarted
             mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
-            held = update(lease_t).where(mine, lease_t.c.expires_at >= now)
             values = {"expires_at": now + self.ttl_s, "heartbeat_at": now, "progress": progress}
-            return bool(connection.execute(held.values(values)).rowcount == 1)
+            return bool(connection.execute(update(lease_t).where(mine).values(values)).rowcount == 1)
 
     def release(self, fence: Fence) -> None:
         """Give it back; nothing happens if it was lost."""

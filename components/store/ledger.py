@@ -237,23 +237,33 @@ class Ledger:
     def note(self, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str = "") -> None:
         """Remember why a source was not read, and what it looked like then."""
         with self.db.write() as connection:
-            connection.execute(
-                update(source_t)
-                .where(source_t.c.id == entry.source_id)
-                .values(
-                    status=status,
-                    reason=_storable(reason),
-                    options=options,
-                    size_bytes=locator.size_bytes,
-                    mtime_ns=locator.mtime_ns,
-                    inode=locator.inode & max_inode,
-                    version=source_t.c.version + 1,
-                )
-            )
+            self._note(connection, entry, locator, status=status, reason=reason, options=options)
 
-    def touch(self, entry: LedgerEntry, locator: Locator) -> None:
-        """The same content with another time stamp: not worth another look next time."""
-        self.note(entry, locator, status="loaded", reason="", options=entry.options)
+    def _note(
+        self, connection: Connection, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str
+    ) -> None:
+        connection.execute(
+            update(source_t)
+            .where(source_t.c.id == entry.source_id)
+            .values(
+                status=status,
+                reason=_storable(reason),
+                options=options,
+                size_bytes=locator.size_bytes,
+                mtime_ns=locator.mtime_ns,
+                inode=locator.inode & max_inode,
+                version=source_t.c.version + 1,
+            )
+        )
+
+    def touch(self, entry: LedgerEntry, locator: Locator, *, version: int) -> None:
+        """The same content with another time stamp: not worth another look next time.
+
+        Raises `SourceMoved` if the source is not at this version any more.
+        """
+        with self.db.write() as connection:
+            _expect_version(connection, self.db, entry, version)
+            self._note(connection, entry, locator, status="loaded", reason="", options=entry.options)
 
     def move(self, entry: LedgerEntry, locator: Locator) -> None:
         """The same content under a new name: the source keeps its key, so its records keep their ids."""

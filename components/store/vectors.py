@@ -25,15 +25,18 @@ class VectorStore:
         self.db = db
 
     def model_id(self, identity: str, dim: int) -> int:
-        """The number of a model, a new one if it was never seen."""
-        query = select(model_t.c.id).where(model_t.c.identity == identity)
-        with self.db.read() as connection:
-            found = connection.execute(query).scalar()
-        if found is not None:
-            return int(found)
-        with self.db.write() as connection:
-            self.db.insert_new(connection, model_t, [{"identity": identity, "dim": dim}])
-            return int(connection.execute(query).scalar_one())
+        """The number of a model, a new one if it was never seen; of another dimension it is another model."""
+        for name in (identity, f"{identity} dim={dim}"):
+            query = select(model_t.c.id, model_t.c.dim).where(model_t.c.identity == name)
+            with self.db.read() as connection:
+                found = connection.execute(query).first()
+            if found is None:
+                with self.db.write() as connection:
+                    self.db.insert_new(connection, model_t, [{"identity": name, "dim": dim}])
+                    found = connection.execute(query).one()
+            if found[1] == dim:
+                return int(found[0])
+        raise AssertionError
 
     def model(self, model_id: int) -> tuple[str, int]:
         """identity, dim."""
