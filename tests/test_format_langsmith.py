@@ -11,6 +11,7 @@ from reading import (
     check_golden,
     check_places,
     corpus,
+    events,
     json_values,
     parsed_lines,
     reads,
@@ -72,3 +73,17 @@ def test_no_json_makes_a_reader_raise(value: Any) -> None:
 def test_no_file_of_another_kind_is_taken() -> None:
     assert [path.relative_to(CORPUS) for path in strangers() if taker(ROWS, path)] == []
     assert [path.name for path in corpus("traces") if taker(ROWS, path)] == []
+
+
+def test_runs_of_one_moment_stand_in_their_dotted_order() -> None:
+    """Exports give the newest first; a child often begins in the microsecond in which its parent does."""
+    at = "2025-03-01T12:00:00.000000"
+    stamp = "20250301T120000000000Z"
+    root = {"id": "r", "trace_id": "r", "run_type": "chain", "name": "root", "start_time": at, "end_time": at}
+    child = {"id": "c", "trace_id": "r", "parent_run_id": "r", "run_type": "chain", "name": "child", "start_time": at}
+    document = [
+        {**child, "end_time": at, "inputs": {}, "dotted_order": f"{stamp}r.{stamp}c"},
+        {**root, "inputs": {}, "dotted_order": f"{stamp}r"},
+    ]
+    texts = [event.text for event in events(reads(row_of(ROWS, "document"), document))]
+    assert [text.split()[0] for text in texts] == ["root", "child"]

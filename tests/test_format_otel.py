@@ -254,3 +254,14 @@ def same(ours: str, theirs: str) -> bool:
         key_of(Piece(type="tool_call", text=ours)) == key_of(Piece(type="tool_call", text=theirs))
         or f"{ours} {{}}" == theirs
     )
+
+
+def test_a_span_delivered_twice_is_read_once_even_by_another_reader() -> None:
+    raw = parsed_lines((DATA / "otel" / "otlp_lines.jsonl").read_bytes())
+    row = row_of(ROWS, "lines")
+    assert row.reader is not None
+    first = row.reader(None, Options())
+    before = [read for line in raw for read in first.read(line)]
+    again = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
+    assert events(before)
+    assert events(read for line in raw for read in again.read(line)) == []

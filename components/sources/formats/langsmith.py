@@ -177,11 +177,14 @@ def _read(runs: SpanRuns, spans: Iterable[Span | Defect]) -> Iterator[Read]:
 
 
 def read(document: Json, options: Options) -> Iterator[Read]:
-    spans = (
-        run_span(index, run, parent, trace)
-        for index, (run, parent, trace) in enumerate(_with_children(_listed(document)))
-    )
+    runs = sorted(enumerate(_with_children(_listed(document))), key=lambda numbered: _order(numbered[1][0]))
+    spans = (run_span(index, run, parent, trace) for index, (run, parent, trace) in runs)
     yield from guarded(0, _read(SpanRuns(options.history), spans))
+
+
+def _order(run: Json) -> str:
+    """Where a run stands among those that begin at the same time: exports tell the newest first."""
+    return text_of(run.get("dotted_order")) if isinstance(run, dict) else ""
 
 
 class Runs:

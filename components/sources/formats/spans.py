@@ -25,6 +25,7 @@ BUCKETS: Final = ((10.0, "<10ms"), (100.0, "<100ms"), (1_000.0, "<1s"), (10_000.
 VALUE_CHARS: Final = 1_000  # of one attribute inside a span's text
 MAX_RUNS: Final = 1_024  # open runs that a reader remembers; the oldest is forgotten first
 MAX_KEYS: Final = 20_000  # messages that it remembers over all runs
+MAX_SPANS: Final = 5_000  # spans that it knows again when they are delivered once more
 MAX_CALLS: Final = 64  # model calls, and failures, that it remembers of one run
 
 BODIES: Final = (
@@ -189,14 +190,17 @@ class SpanRuns:
         self.all = history == "all"
         self.runs: dict[str, Run] = {}
         self.trace_runs: dict[str, str] = {}
+        self.delivered: dict[str, None] = {}
         if isinstance(state, dict):
             self.trace_runs = dict(state["traces"])
+            self.delivered = dict.fromkeys(state.get("delivered", ()))
             for name, (iteration, idx, said, calls, raised) in state["runs"].items():
                 turns = Turns(run=name, iteration=iteration, idx=idx)
                 self.runs[name] = Run(turns=turns, said=Said(said), calls=dict(calls), raised=dict.fromkeys(raised))
 
     def state(self) -> Json:
-        return {"traces": self.trace_runs, "runs": {name: run.state() for name, run in self.runs.items()}}
+        runs = {name: run.state() for name, run in self.runs.items()}
+        return {"traces": self.trace_runs, "delivered": list(self.delivered), "runs": runs}
 
     def read(self, spans: Iterable[Span]) -> Iterator[Read]:
         batch: dict[tuple[str, ...], Span] = {}
@@ -205,7 +209,7 @@ class SpanRuns:
                 yield Defect(offset=0, reason="a span without trace id, span id and name")
                 continue
             key = (span.trace_id, span.span_id or str(id(span)), span.name, span.kind, span.service, str(span.start_ns))
-            if key in batch:
+            if key in batch or (span.span_id and not self._is_new(key, span)):
                 yield REPEATED_SPAN
             else:
                 batch[key] = span
@@ -217,6 +221,15 @@ class SpanRuns:
             run.said.forget(MAX_KEYS)
         self._forget()
 
+    def _is_new(self, key: Sequence[str], span: Span) -> bool:
+        """Was no span like it delivered before? One that has ended or says more since then is another."""
+        told = "\0".join((*key, str(span.end_ns), span.status, str(len(span.inputs)), str(len(span.outputs))))
+        digest = blake2b(told.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        if digest in self.delivered:
+            return False
+        self.delivered[digest] = None
+        return True
+
     def _run(self, name: str) -> Run:
         run = self.runs.pop(name, None) or Run(turns=Turns(run=name), said=Said())
         self.runs[name] = run  # the latest stands last
@@ -227,6 +240,8 @@ class SpanRuns:
         while len(self.runs) > 1 and (len(self.runs) > MAX_RUNS or known > MAX_KEYS):
             oldest = next(iter(self.runs))
             known -= len(self.runs.pop(oldest).said.given)
+        while len(self.delivered) > MAX_SPANS:
+            del self.delivered[next(iter(self.delivered))]
         while len(self.trace_runs) > 2 * MAX_RUNS:
             del self.trace_runs[next(iter(self.trace_runs))]
 
