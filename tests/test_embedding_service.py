@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_embedders import EmbedderContract
 
 from components.embedders import open_embedder
 from components.embedders.hashing import hash_vector
@@ -23,7 +24,6 @@ from components.embedders.llama import LlamaEmbedder
 from components.embedders.service import ServiceEmbedder, request_batches, retry_after_s
 from components.errors import BadSetting, EmbeddingFailed, ServiceUnavailable
 from components.settings import EmbedSettings
-from tests.test_embedders import EmbedderContract
 
 DIM = 16
 SECRETS = ("sk-first-secret", "sk-second-secret")

@@ -65,7 +65,7 @@ class BertEmbedder:
         )
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        tokeniser, engine = self._load()
+        tokeniser, engine = self.load()
         unique = distinct(texts)
         vectors = np.empty((len(unique.texts), self.dim), np.float32)
         is_long = np.zeros(len(unique.texts), np.bool_)
@@ -78,7 +78,8 @@ class BertEmbedder:
             vectors[part] = embed_tokens(engine, every, self.dim, self.settings.batch_tokens)
         return Embedded(vectors=vectors[unique.where], n_tokens=n_tokens, n_shortened=int(is_long[unique.where].sum()))
 
-    def _load(self) -> tuple[Tokeniser, Callable[[Ids], Vectors]]:
+    def load(self) -> tuple[Tokeniser, Callable[[Ids], Vectors]]:
+        """The tokeniser and the model, loaded by the first call."""
         with self._loading:
             if self._engine is None or self._tokeniser is None:
                 folder = self.weights.folder()
