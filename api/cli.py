@@ -168,8 +168,10 @@ def index(
 ) -> None:
     """Embed, place and publish every record that waits."""
     from components.pipeline import Pipeline
+    from components.store import lease_name
 
     with Pipeline() as pipeline, _progress(quiet=json) as progress:
+        pipeline.store.leases.wait_for_the_dead(lease_name(dataset))
         report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=progress)
         output = pipeline.output(dataset)
     if json:

@@ -23,11 +23,18 @@ from prefect.tasks import Task, exponential_backoff
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Locator
-from components.errors import LeaseHeld, RunAtlasError, SourceError, TransientError, is_transient
+from components.errors import (
+    LeaseHeld,
+    RunAtlasError,
+    ServiceUnavailable,
+    SourceError,
+    TransientError,
+    is_transient,
+)
 from components.indexing import EmbedPlan, EmbedTask, Indexing
 from components.loading import Loading, SourceOutcome
 from components.settings import EmbedSettings, Settings
-from components.store import Store
+from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import show
 from flows.telling import Told
@@ -39,7 +46,7 @@ every = "*"  # stands for all datasets; none can be named so
 most_groups = 100  # of sources in a load; a task costs the server 40 ms and 20 KiB
 group_bytes = 16 << 20  # small sources are read together up to this much
 group_sources = 200
-nicer = 10
+nicer = 5
 longest_wait_s = 60.0  # that a service may ask for before another try
 
 
@@ -209,7 +216,7 @@ def open_index(
     settings: Settings, store: Store, told: Told, dataset: str, *, recompute: bool, retry_failed: bool
 ) -> Iterator[Index]:
     """An index that holds the dataset's lease. Raises `LeaseHeld` while another one does."""
-    with wiring.open_indexing(
+    opened = wiring.open_indexing(
         settings,
         store,
         dataset,
@@ -217,8 +224,22 @@ def open_index(
         retry_failed=retry_failed,
         progress=told,
         should_stop=told.stopping.is_set,
-    ) as indexing:
+    )
+    reach_model.with_options(**patiently(settings.embed))(opened)
+    store.leases.wait_for_the_dead(lease_name(dataset))
+    with opened as indexing:
         yield Index(indexing, told, settings)
+
+
+@task(name="reach model", task_run_name="reach model", cache_policy=NO_CACHE)
+def reach_model(indexing: Indexing) -> int:
+    """The model's dimension, for which a service may have to be asked; a dead one is waited for here, in sight."""
+    try:
+        return indexing.embedder.dim
+    except TransientError as error:
+        time.sleep(min(error.retry_after_s or 0.0, longest_wait_s))
+        told = f"The embedding model {indexing.embedder.identity} is down: {error} Nothing is lost; run index again."
+        raise ServiceUnavailable(told, retry_after_s=error.retry_after_s) from error
 
 
 @task(name="fetch unindexed", task_run_name="fetch unindexed", cache_policy=NO_CACHE)

@@ -14,6 +14,7 @@ from components.errors import ServiceUnavailable, SourceError, UnknownFormat
 from components.pipeline import Pipeline
 from components.settings import load_settings
 from components.store import lease_name
+from components.store.lease import Heartbeat
 from components.wiring import open_store
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's own
@@ -115,11 +116,25 @@ def test_a_second_index_of_a_dataset_joins_the_first(home, tmp_path):
     write_log(tmp_path / "logs" / "a.jsonl", 5)
     load(sources=[str(tmp_path / "logs")])
     with closing(open_store(load_settings())) as store:
-        store.leases.acquire(lease_name("default"), "another machine")
-        state = index(return_state=True)
+        fence = store.leases.acquire(lease_name("default"), "another machine")
+        with Heartbeat(store.leases, fence):
+            state = index(return_state=True)
 
     assert (state.name, state.is_completed()) == ("Joined", True)
     assert "another machine" in state.message
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_an_index_that_was_killed_does_not_turn_the_next_one_away(home, tmp_path, monkeypatch):
+    from flows.index import index
+    from flows.load import load
+
+    monkeypatch.setenv("RUNATLAS_LEASE__TTL_S", "3")
+    write_log(tmp_path / "logs" / "a.jsonl", 5)
+    load(sources=[str(tmp_path / "logs")])
+    with closing(open_store(load_settings())) as store:
+        store.leases.acquire(lease_name("default"), "somebody who is dead")
+    assert index().rows == 5
 
 
 @pytest.mark.usefixtures("prefect_server")

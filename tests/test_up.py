@@ -8,17 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
+from product import Product, start_within_s, until, write_log
+from test_embedding_service import Service, serve, well_behaved
 
 from api.browser import has_display, open_page
 from api.home import AlreadyRuns, environment_of, hand_down, held, listening, running, settled, shorten
 from components.errors import BadSetting
 from components.settings import DatasetSettings, Settings, load_settings
 
-start_within_s = 180
 map_within_s = 120
 
 
@@ -105,59 +106,8 @@ def test_a_log_stays_small_and_its_writer_writes_on(tmp_path):
 # --- the product
 
 
-class Product:
-    def __init__(self, folder):
-        self.folder = folder
-        self.home = folder / "home"
-        self.said = folder / "said.txt"
-        self.ports = [free_port(), free_port()]
-        settings = {
-            "RUNATLAS_HOME": str(self.home),
-            "RUNATLAS_MODEL": "hash://64",
-            "RUNATLAS_PREFECT__PORT": str(self.ports[0]),
-            "RUNATLAS_API__PORT": str(self.ports[1]),
-            "RUNATLAS_DATASETS": json.dumps({"default": {"sources": ["logs"], "index_threshold": 10}}),
-        }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
-        self.environment = {**kept, **settings}
-
-    def start(self):
-        command = "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"
-        with self.said.open("wb") as said:
-            return subprocess.Popen(
-                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said
-            )
-
-    def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[1]}{path}", timeout=10) as answer:
-            return json.load(answer)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(what, within_s, process):
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        assert process.poll() is None, "it ended"
-        if found := what():
-            return found
-        time.sleep(0.3)
-    raise TimeoutError
-
-
-def write_log(path, n, start=0):
-    path.write_text(
-        "".join(json.dumps({"role": "user", "content": f"step {i}"}) + "\n" for i in range(start, start + n))
-    )
-
-
 @pytest.mark.slow
 def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path):
-    (tmp_path / "logs").mkdir()
     product = Product(tmp_path)
     process = product.start()
     try:
@@ -192,7 +142,6 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
 def test_when_the_server_dies_everything_stops_and_the_next_start_makes_good(tmp_path):
     import psutil
 
-    (tmp_path / "logs").mkdir()
     product = Product(tmp_path)
     process = product.start()
     until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
@@ -206,3 +155,45 @@ def test_when_the_server_dies_everything_stops_and_the_next_start_makes_good(tmp
     until(lambda: "is ready" in product.said.read_text(), start_within_s, again)
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next_one_goes_on(tmp_path):
+    service = Service(answer=lambda _: (503, {}, {"error": "model is loading"}))
+    with serve(service) as door:
+        product = Product(
+            tmp_path,
+            RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
+            RUNATLAS_EMBED__RETRIES="2",
+            RUNATLAS_EMBED__BACKOFF_S="1.0",
+            RUNATLAS_WATCH__ENABLED="false",
+        )
+        write_log(product.logs / "a.jsonl", 5)
+        try:
+            with product.running() as process:
+                assert product.ended(product.post("/load")["flow_run_id"], process)["state"] == "Completed"
+                run = product.post("/index")["flow_run_id"]
+                failed = product.ended(run, process)
+                assert failed["state"] == "Failed"
+                assert "is down" in failed["error"]
+                assert "503" in failed["error"]
+                tasks = product.prefect("/task_runs/filter", flow_runs={"id": {"any_": [run]}})
+                (tried,) = [task for task in tasks if task["state_name"] == "Failed"]
+                assert (tried["name"], tried["run_count"]) == ("reach model", 3)
+                waits = waits_of(product.prefect(f"/task_run_states/?task_run_id={tried['id']}"))
+                assert len(waits) == 2
+                assert 1.0 <= waits[0] < waits[1]
+                until(lambda: "the last index failed" in str(product.get("/health")["reasons"]), 15, process)
+
+                service.answer = well_behaved
+                done = product.ended(product.post("/index")["flow_run_id"], process)
+                assert (done["state"], done["report"]["embedded"], done["report"]["rows"]) == ("Completed", 5, 5)
+        finally:
+            door.shutdown()
+
+
+def waits_of(states):
+    """Seconds that a task run waited before each further try."""
+    times = [(state["name"], datetime.fromisoformat(state["timestamp"])) for state in states]
+    times.sort(key=lambda item: item[1])
+    return [(after - at).total_seconds() for (name, at), (_, after) in pairwise(times) if name == "AwaitingRetry"]

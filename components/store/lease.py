@@ -6,7 +6,10 @@ asleep while another took over can't write any more, whatever it believes.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +21,10 @@ from sqlalchemy import Connection, select, update
 from components.errors import LeaseHeld, LeaseLost, RunAtlasError
 from components.store.engine import Database
 from components.store.tables import Lease
+
+logger = logging.getLogger(__name__)
+
+said_dead_after_looks = 4  # a living holder beats in half of that
 
 lease_t = Lease.__table__  # type: ignore[attr-defined]
 
@@ -97,6 +104,27 @@ class Leases:
         with self.db.write() as connection:
             mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
             connection.execute(update(lease_t).where(mine).values(expires_at=0.0, owner="", progress=""))
+
+    def wait_for_the_dead(self, name: str, *, look_every_s: float = 1.0) -> None:
+        """Returns once the lease is free, or its holder has given a sign of life.
+
+        A holder that was killed keeps its lease until it expires; who comes meanwhile should not be turned away for it.
+        A living one beats every two seconds, so this takes little longer for it.
+        """
+        first: float | None = None
+        for look in itertools.count():
+            with self.db.read() as connection:
+                now = self.db.now(connection)
+                row = connection.execute(
+                    select(lease_t.c.expires_at, lease_t.c.heartbeat_at).where(lease_t.c.name == name)
+                ).first()
+            if row is None or row.expires_at < now or (first is not None and row.heartbeat_at != first):
+                return
+            if look == said_dead_after_looks:
+                wait_s = row.expires_at - now
+                logger.warning("%s is held by somebody who seems to have died; it is free in %.0f s.", name, wait_s)
+            first = row.heartbeat_at
+            time.sleep(look_every_s)
 
     def holder(self, name: str) -> Holder:
         """What a person would see of it now."""

@@ -1,0 +1,107 @@
+"""The real product as a test has it: `runatlas up` in a folder of its own, on free ports, with the hash model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import httpx
+
+start_within_s = 180
+
+
+class Product:
+    """`more`: further settings. Logs are to be written below `logs`."""
+
+    def __init__(self, folder, **more):
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir(exist_ok=True)
+        self.home = folder / "home"
+        self.said = folder / "said.txt"
+        self.ports = [free_port(), free_port()]
+        settings = {
+            "RUNATLAS_HOME": str(self.home),
+            "RUNATLAS_MODEL": "hash://64",
+            "RUNATLAS_PREFECT__PORT": str(self.ports[0]),
+            "RUNATLAS_API__PORT": str(self.ports[1]),
+            "RUNATLAS_DATASETS": json.dumps({"default": {"sources": ["logs"], "index_threshold": 10}}),
+            **more,
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
+        self.environment = {**kept, **settings}
+
+    def start(self):
+        command = "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"
+        with self.said.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said
+            )
+
+    @contextmanager
+    def running(self):
+        """The process of a product that is ready; it is stopped in order at the end."""
+        process = self.start()
+        try:
+            until(lambda: "is ready" in self.said.read_text(), start_within_s, process)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert status == 0, self.said.read_text()
+
+    def post(self, path, **body):
+        answer = httpx.post(f"http://127.0.0.1:{self.ports[1]}{path}", json=body, timeout=30)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def ended(self, run, process, within_s=120):
+        """A run's own words, once it has ended."""
+        finals = {"Completed", "Failed", "Crashed", "Cancelled", "Joined"}
+        return until(
+            lambda: found if (found := self.get(f"/runs/{run}"))["state"] in finals else None, within_s, process
+        )
+
+    def prefect(self, path, **body):
+        """What Prefect's own API gives for a query."""
+        url = f"http://127.0.0.1:{self.ports[0]}/api{path}"
+        answer = httpx.post(url, json=body, timeout=30) if body else httpx.get(url, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[1]}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, within_s, process):
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        assert process.poll() is None, "it ended"
+        if found := what():
+            return found
+        time.sleep(0.3)
+    raise TimeoutError
+
+
+def write_log(path, n, start=0):
+    path.write_text(
+        "".join(json.dumps({"role": "user", "content": f"step {i}"}) + "\n" for i in range(start, start + n))
+    )

@@ -1,0 +1,109 @@
+"""A day of the real product in a few minutes: a load each minute, the threshold's and the night's indexes, the watcher."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import psutil
+import pytest
+from product import Product, until
+
+from components.pipeline import Pipeline
+from components.settings import load_settings
+
+minutes = int(os.environ.get("RUNATLAS_TEST_MINUTES", "1440"))
+by_deployment = 30  # each so many minutes the load goes through Prefect; a process a load would take hours
+index_threshold = 200
+agents = 8  # write at once
+keep_snapshots = 3
+
+
+@pytest.mark.campaign
+def test_a_day_leaves_no_stuck_run_no_missed_record_and_nothing_that_grows(tmp_path, monkeypatch):
+    datasets = {"default": {"sources": ["logs"], "index_threshold": index_threshold}}
+    product = Product(
+        tmp_path,
+        RUNATLAS_DATASETS=json.dumps(datasets),
+        RUNATLAS_PUBLISH__KEEP_S="0",
+        RUNATLAS_PUBLISH__KEEP_SNAPSHOTS=str(keep_snapshots),
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RUNATLAS_")]:
+        monkeypatch.delenv(name)
+    for name, value in product.environment.items():
+        if name.startswith("RUNATLAS_"):
+            monkeypatch.setenv(name, value)
+    with product.running() as process:
+        written, memory = live_a_day(product, process)
+        product.post("/load", dataset="*")
+        until(lambda: is_quiet(product), 300, process)
+        night = product.ended(product.post("/index", dataset="*")["flow_run_id"], process)
+        assert night["state"] == "Completed", night
+
+        state = product.get("/health")
+        assert (state["status"], state["indexing"], state["loading"], state["queued"]) == ("ok", False, False, 0), state
+        assert state["datasets"]["default"]["records"] == state["datasets"]["default"]["rows"] == written
+        early, late = sorted(memory[len(memory) // 4 : len(memory) // 2]), sorted(memory[3 * len(memory) // 4 :])
+        told = f"{early[len(early) // 2]:.0f} -> {late[len(late) // 2]:.0f} MB"
+        print(f"\n{written} records; product {told}; {runs_by_state(product)}")
+        assert late[len(late) // 2] < 1.15 * early[len(early) // 2], told
+        assert set(runs_by_state(product)) <= {"Completed", "Joined", "Cancelled", "Scheduled"}
+        forgets_in_time(product)
+    with Pipeline(load_settings()) as pipeline:
+        assert all(check.ok for check in pipeline.verify())
+    folder = product.home / "output" / "default"
+    assert len(list((folder / "snapshots").iterdir())) <= keep_snapshots
+    assert len(list((folder / "current" / "logs").iterdir())) <= 8, "small parts are put together"
+
+
+def live_a_day(product, process):
+    """(lines written, MB of the tree through the day): each minute some agent writes, and a load comes."""
+    written, memory = 0, []
+    with Pipeline(load_settings()) as pipeline:
+        for minute in range(minutes):
+            hour, agent = divmod(minute, 60)[0], minute % agents
+            with (product.logs / f"{agent}-{hour}.jsonl").open("a") as log:
+                for n in range(1 + minute % 3):
+                    log.write(json.dumps({"role": "user", "content": f"minute {minute}, step {n}"}) + "\n")
+                    written += 1
+            if minute % by_deployment:
+                pipeline.load()
+            else:
+                product.post("/load")
+                memory.append(megabytes(process))
+            if not minute % 60:
+                until(lambda: is_quiet(product), 180, process)
+    return written, memory
+
+
+def is_quiet(product):
+    state = product.get("/health")
+    return not (state["loading"] or state["indexing"] or state["queued"])
+
+
+def megabytes(process):
+    """What the lasting processes take; runs come and go."""
+    tree = psutil.Process(process.pid)
+    lasting = [tree, *(child for child in tree.children() if "server" in child.cmdline())]
+    return sum(one.memory_info().rss for one in lasting) / 1e6
+
+
+def runs_by_state(product):
+    counts: dict[str, int] = {}
+    past = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+    for offset in range(0, 10_000, 200):
+        found = product.prefect("/flow_runs/filter", flow_runs=past, limit=200, offset=offset)
+        for run in found:
+            counts[run["state_name"]] = counts.get(run["state_name"], 0) + 1
+        if len(found) < 200:
+            break
+    return counts
+
+
+def forgets_in_time(product):
+    """The server is told to forget runs, logs, artifacts and events."""
+    server = product.prefect("/admin/settings")["server"]
+    assert set(server["services"]["db_vacuum"]["enabled"]) == {"events", "flow_runs"}
+    assert server["services"]["db_vacuum"]["retention_period"]
+    assert server["events"]["retention_period"]
