@@ -352,6 +352,22 @@ families = [
 ]
 
 
+remarks = [
+    "Let me check that before I go on.",
+    "That is not what I expected, so the assumption must be wrong.",
+    "The first idea did not work; the next one is simpler anyway.",
+    "I should keep the change small and say what I left alone.",
+    "It would help to know when this started.",
+    "The numbers agree with what the user reported.",
+    "There may be a second cause, but this one comes first.",
+    "I will write down what I found so that nobody has to look again.",
+    "If this is right, {n} similar cases are affected too.",
+    "A quick experiment costs less than reading everything.",
+    "{name} wrote about the same thing in {month}; their note helps.",
+    "I am fairly sure, yet a test is better than a belief.",
+]
+
+
 @dataclass
 class Step:
     """One response of the model and what came back."""
@@ -387,6 +403,12 @@ def fill(template: str, rng: random.Random) -> str:
     return template
 
 
+def thought_of(family: Family, rng: random.Random) -> str:
+    """One or two thoughts, often with a remark, so that no two responses need be the same."""
+    told = rng.sample(family.thoughts, rng.choice((1, 1, 2))) + rng.sample(remarks, rng.choice((0, 1, 1)))
+    return fill(" ".join(told), rng)
+
+
 def story(n: int, rng: random.Random) -> Story:
     family = families[n % len(families)]
     told = Story(
@@ -399,12 +421,13 @@ def story(n: int, rng: random.Random) -> Story:
     for _ in range(rng.randint(5, 10)):
         tool, arguments = rng.choice(family.calls)
         failed = rng.random() < 0.15
+        outcome = [rng.choice(family.errors)] if failed else rng.sample(family.results, rng.choice((1, 1, 2)))
         told.steps.append(
             Step(
-                thought=fill(rng.choice(family.thoughts), rng),
+                thought=thought_of(family, rng),
                 tool=tool,
                 arguments={key: fill(value, rng) for key, value in arguments.items()},
-                result=fill(rng.choice(family.errors if failed else family.results), rng),
+                result=fill("\n".join(outcome), rng),
                 failed=failed,
             )
         )
