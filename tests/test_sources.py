@@ -683,6 +683,23 @@ def test_reading_in_two_steps_is_reading_at_once(tmp_path_factory, content, cut,
     assert sorted(d.offset for d in steps.defects) == sorted(d.offset for d in whole.defects)
 
 
+GOLDEN_LINES = sorted((Path(__file__).parent / "data").glob("*/*.jsonl"))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".log"])
+@pytest.mark.parametrize("golden", GOLDEN_LINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_log_that_grows_line_by_line_is_the_log_read_at_once(tmp_path, golden, suffix):
+    """Its first line alone could be a document; names and ids stay what they were all the same."""
+    path = tmp_path / (golden.stem + suffix)
+    shelf = Shelf()
+    lines = golden.read_bytes().splitlines(keepends=True)
+    for n in range(1, len(lines) + 1):
+        path.write_bytes(b"".join(lines[:n]))
+        with suppress(UnknownFormat):
+            shelf.load(path)
+    assert shelf.records == loaded(path).records
+
+
 @fuzz
 @given(
     content=st.binary(max_size=3_000), name=st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.log", "a.eval", "a.gz"])

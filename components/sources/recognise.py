@@ -183,16 +183,9 @@ def _shown(opened: Opened, name: str, limits: Limits, *, wants_text: bool) -> li
         return [
             Shown(kind="parquet", head=Head(name=name, shape="lines", lines=parquet.first_rows(opened, HEAD_LINES)))
         ]
-    begun = _document_of_lines(opened, name, start, limits)
-    if isinstance(begun, Shown):
-        return [begun]
-    first = _first_lines(lines(opened.blocks(), 0, limits.line_bytes), opened, limits)
-    views = _json_views(opened, name, first)
-    if begun and not views:
-        views = _stacked_views(opened, name, limits)
-    if isinstance(begun, SourceError) and not views:
-        raise begun
-    if first.first_is_json and not wants_text:
+    first = _FirstLines()
+    views = _json_views(opened, name, start, limits, first)
+    if views and not wants_text and (first.first_is_json or views[0].kind == "document"):
         return views
     if (text := _as_text(start)) is None:
         if not views:
@@ -210,14 +203,17 @@ class _FirstLines:
     n_lines: int = 0
     n_values: int = 0
     at_end: bool = False
+    may_go_on: bool = False  # the last value is an object with a line end, as logs that grow write them
 
 
-def _document_of_lines(opened: Opened, name: str, start: bytes, limits: Limits) -> Shown | Exception | None:
-    """The JSON document whose first line is no JSON by itself; why it is none; or None where it begins otherwise."""
-    bare = start.lstrip(parsing.PADDING)
+def _spans_lines(bare: bytes) -> bool:
+    """Does it begin as a JSON value does that goes on after its first line?"""
     line, end, _ = bare.partition(b"\n")
-    if not _DOCUMENT_START.match(bare) or (end and _is_json(line)) or (not end and len(start) >= TEXT_BYTES):
-        return None
+    return bool(end and _DOCUMENT_START.match(bare)) and not _is_json(line)
+
+
+def _as_document(opened: Opened, name: str, limits: Limits) -> Shown | Exception:
+    """The source as one JSON document, or why it is none."""
     try:
         return _document_view(name, read_document(opened, limits.document_bytes))
     except (NotReady, Unreadable, ValueError) as error:
@@ -235,9 +231,8 @@ def _document_view(name: str, document: Document) -> Shown:
     return Shown(kind="document", head=Head(name=name, shape="document", document=document.value), document=document)
 
 
-def _first_lines(pieces: Iterator[Piece], opened: Opened, limits: Limits) -> _FirstLines:
+def _first_lines(pieces: Iterator[Piece], opened: Opened, limits: Limits, first: _FirstLines) -> _FirstLines:
     """The JSON values among the first lines or items, as far as it takes to judge the source."""
-    first = _FirstLines()
     for piece in pieces:
         if piece.kind in {"part", "last_part"}:
             first.n_lines += piece.kind == "last_part"
@@ -264,27 +259,52 @@ def _look_at(first: _FirstLines, piece: Piece) -> None:
         first.first_is_json = first.first_is_json or (first.n_lines == 0 and bool(objects))
         first.n_lines += 1
     first.n_values += len(objects)
+    first.may_go_on = piece.data.endswith(b"\n") and bool(objects) and isinstance(objects[-1], dict)
     first.values.extend(objects[: HEAD_LINES - len(first.values)])
 
 
-def _json_views(opened: Opened, name: str, first: _FirstLines) -> list[Shown]:
-    """The source as JSON lines and, where it is one line, as a JSON document too: the likelier first."""
+def _json_views(opened: Opened, name: str, start: bytes, limits: Limits, first: _FirstLines) -> list[Shown]:
+    """The source as JSON, in every way in which it can be read: the likelier first. Fills in `first`."""
+    bare = start.lstrip(parsing.PADDING)
+    spans_lines = _spans_lines(bare)
+    document = _as_document(opened, name, limits) if spans_lines else None
+    if isinstance(document, Shown):
+        return [document]
+    _first_lines(lines(opened.blocks(), 0, limits.line_bytes), opened, limits, first)
+    views = _line_views(opened, name, first)
+    if not views and spans_lines:
+        views = _stacked_views(opened, name, limits)
+    if not views and not spans_lines and _DOCUMENT_START.match(bare):
+        document = _as_document(opened, name, limits)
+    if not views and isinstance(document, Shown):
+        return [document]
+    if not views and isinstance(document, SourceError):
+        raise document
+    return views
+
+
+def _line_views(opened: Opened, name: str, first: _FirstLines) -> list[Shown]:
+    """The source as JSON lines and, where it is one line, as a JSON document too."""
     if not first.values:
         return []
     views = [Shown(kind="json", head=Head(name=name, shape="lines", lines=first.values))]
     if first.at_end and first.n_lines == 1 and first.n_values == 1:
-        prints = Fingerprint()
-        for block in opened.blocks():
-            prints.feed(block)
-        view = _document_view(name, Document(value=first.values[0], prints=prints.prints()))
-        views.insert(len(views) if _names_lines(name) else 0, view)
+        view = _document_view(name, Document(value=first.values[0], prints=_prints(opened)))
+        views.insert(len(views) if _names_lines(name) or first.may_go_on else 0, view)
     return views
+
+
+def _prints(opened: Opened) -> Prints:
+    prints = Fingerprint()
+    for block in opened.blocks():
+        prints.feed(block)
+    return prints.prints()
 
 
 def _stacked_views(opened: Opened, name: str, limits: Limits) -> list[Shown]:
     """The source as objects of several lines each, one below the other, as programs print them."""
     items = stacked(lines(opened.blocks(), 0, limits.line_bytes), limits.line_bytes)
-    values = _first_lines(items, opened, limits).values
+    values = _first_lines(items, opened, limits, _FirstLines()).values
     return [Shown(kind="stacked", head=Head(name=name, shape="lines", lines=values))] if values else []
 
 
