@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,13 +11,19 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from api.home import shorten
-from components.errors import ServiceUnavailable
+from api.problems import without_places
+from components.errors import BadSetting, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
 
 start_within_s = 120.0  # the first start makes a database
 keep_runs_s = 7 * 24 * 3600  # what it remembers of runs, their logs and artifacts
 keep_events = "P2D"
+oldest = (3, 8)  # as prefect.yaml says
 foreign = ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_API_KEY", "PREFECT_API_URL", "PREFECT_UI_URL")
 
 
@@ -84,6 +91,50 @@ class PrefectServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+async def expect_usable(client: PrefectClient) -> None:
+    """Returns where the server that somebody else runs can be worked with. Raises `BadSetting` with the way out."""
+    import httpx
+    from prefect.client.base import ServerType
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    if client.server_type == ServerType.CLOUD:
+        return
+    place = without_places(str(client.api_url).rstrip("/"))
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            version = await client.api_version()
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        if status in {401, 403}:
+            raise BadSetting(
+                f"The Prefect server at {place} wants credentials: set PREFECT_API_AUTH_STRING."
+            ) from error
+        raise BadSetting(
+            f"There is no Prefect API at {place} (it answered {status}): RUNATLAS_PREFECT__API_URL ends with /api."
+        ) from error
+    except (httpx.HTTPError, ValueError) as error:
+        raise BadSetting(
+            f"No Prefect server answers at {place}: start it, correct RUNATLAS_PREFECT__API_URL, or unset it to have "
+            "`up` start a server of its own."
+        ) from error
+    if not is_new_enough(version):
+        raise BadSetting(
+            f"The Prefect server at {place} has version {version}, runatlas needs {'.'.join(map(str, oldest))} or newer: "
+            "update it (`pip install -U prefect`, `prefect server database upgrade`), or unset RUNATLAS_PREFECT__API_URL."
+        )
+
+
+def is_new_enough(version: str) -> bool:
+    """Does a server of this version know all that `prefect.yaml` asks for?
+
+    >>> is_new_enough("3.8.8"), is_new_enough("3.10.0rc1"), is_new_enough("2.20.1"), is_new_enough("3.1")
+    (True, True, False, False)
+    """
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    return tuple(numbers) >= oldest
 
 
 def _die_with_parent() -> None:

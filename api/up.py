@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from api.browser import open_page
 from api.home import hand_down, held, listening, output_in, settled, shorten_all, url_of
-from api.prefect_server import PrefectServer, adopt_environment
+from api.prefect_server import PrefectServer, adopt_environment, expect_usable
+from api.problems import without_places
 from components.errors import RunAtlasError
 from components.settings import Settings
 
@@ -80,7 +81,7 @@ def run_up(settings: Settings, *, demo: bool = False, open_browser: bool = False
         settings = settled(settings)
         with held(settings.home) as lock, output_in(settings.home / "logs" / "up.log") as terminal:
             product = _prepare(settings, lock, terminal, began, demo=demo, open_browser=open_browser)
-            status = _with_server(product)
+            status = _served(product)
             is_told = _all_is_told()
     except RunAtlasError as error:
         sys.stderr.write(f"{error}\n")
@@ -90,6 +91,19 @@ def run_up(settings: Settings, *, demo: bool = False, open_browser: bool = False
     if not is_told:
         os._exit(status)  # Prefect would go on for a minute telling its last log lines to a server that is gone
     return status
+
+
+def _served(product: Product) -> int:
+    """`_with_server`, but what nobody foresaw goes to the log, and the terminal hears where that is."""
+    try:
+        return _with_server(product)
+    except (RunAtlasError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        logger.exception("up failed.")
+        told = without_places(str(error).strip().splitlines()[0]) if str(error).strip() else "no reason given"
+        product.say(f"Could not go on: {type(error).__name__}: {told}. {product.logs / 'up.log'} has the details.")
+        return 1
 
 
 def _all_is_told() -> bool:
@@ -177,6 +191,8 @@ async def _conduct(product: Product, server: PrefectServer | None) -> int:
     async with get_client() as client:
         if server is not None and (n := await reconcile(client)):
             product.say(f"{n} runs were left by an earlier start and are marked as crashed.")
+        if server is None:
+            await expect_usable(client)
         await deploy(client, product.settings)
         web = _web_server(product)
         parts: dict[str, Coroutine[Any, Any, None]] = {

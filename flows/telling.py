@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 
 from components.errors import Cancelled, LeaseHeld, RunAtlasError
 from components.store import Store
+from components.store.engine import patiently
 from flows import show
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Told:
     def __enter__(self) -> Self:
         for room in ("components", "flows"):  # PREFECT_LOGGING_EXTRA_LOGGERS sends their lines, but sets no level
             logging.getLogger(room).setLevel(logging.INFO)
-        self._runs.start(self._id, self._dataset, self._kind)
+        patiently(lambda: self._runs.start(self._id, self._dataset, self._kind))
         self._beat.start()
         return self
 
@@ -63,7 +64,7 @@ class Told:
         if error is None:
             with suppress(Exception):
                 self._bar.end()
-            self._runs.finish(self._id, "done", report=self.report)
+            patiently(lambda: self._runs.finish(self._id, "done", report=self.report))
             return
         # Prefect stops a run by an exception that is no `Exception`
         was_stopped = isinstance(error, (Cancelled, LeaseHeld)) or not isinstance(error, Exception)

@@ -18,7 +18,7 @@ from databases import fresh_database, postgres_server
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
 from components.store import Store
-from components.store.lease import Fence
+from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.tables import RecordState
@@ -180,6 +180,22 @@ class TestLease:
         with pytest.raises(LeaseLost), sleeper.write():
             pytest.fail("the sleeper got in")
         assert not store.leases.renew(sleeper, "")
+
+    def test_a_sleeper_whom_nobody_followed_goes_on(self, store: Store) -> None:
+        sleeper = fence(store)
+        time.sleep(0.7)
+        assert store.leases.renew(sleeper, "")
+        with pytest.raises(LeaseHeld):
+            fence(store)
+
+    def test_a_clock_that_was_set_back_does_not_make_a_dead_holder_immortal(self, store: Store) -> None:
+        dead = fence(store)
+        with store.db.write() as connection:
+            hour_ahead = {"expires_at": lease_t.c.expires_at + 3_600, "heartbeat_at": lease_t.c.heartbeat_at + 3_600}
+            connection.execute(sa.update(lease_t).values(hour_ahead))
+        assert not store.leases.holder("index:default").is_held
+        store.leases.wait_for_the_dead("index:default")
+        assert fence(store).token == dead.token + 1
 
     def test_of_many_that_want_it_at_once_one_gets_it(self, store: Store) -> None:
         got: list[int] = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import orjson
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from components.errors import LeaseHeld, LeaseLost, RunAtlasError
 from components.store.engine import Database
@@ -24,6 +24,7 @@ from components.store.tables import Lease
 
 logger = logging.getLogger(__name__)
 
+future_s = 30.0  # a beat this far ahead of the clock is no beat: a living holder's next one comes in two seconds
 said_dead_after_looks = 4  # a living holder beats in half of that
 
 lease_t = Lease.__table__  # type: ignore[attr-defined]
@@ -81,7 +82,7 @@ class Leases:
             now = self.db.now(connection)
             taken = connection.execute(
                 update(lease_t)
-                .where(lease_t.c.name == name, lease_t.c.expires_at < now)
+                .where(lease_t.c.name == name, _is_free(now))
                 .values(owner=owner, token=lease_t.c.token + 1, expires_at=now + self.ttl_s, heartbeat_at=now)
                 .returning(lease_t.c.token)
             ).first()
@@ -115,10 +116,9 @@ class Leases:
         for look in itertools.count():
             with self.db.read() as connection:
                 now = self.db.now(connection)
-                row = connection.execute(
-                    select(lease_t.c.expires_at, lease_t.c.heartbeat_at).where(lease_t.c.name == name)
-                ).first()
-            if row is None or row.expires_at < now or (first is not None and row.heartbeat_at != first):
+                held = select(lease_t.c.expires_at, lease_t.c.heartbeat_at)
+                row = connection.execute(held.where(lease_t.c.name == name, ~_is_free(now))).first()
+            if row is None or (first is not None and row.heartbeat_at != first):
                 return
             if look == said_dead_after_looks:
                 wait_s = row.expires_at - now
@@ -130,12 +130,18 @@ class Leases:
         """What a person would see of it now."""
         with self.db.read() as connection:
             now = self.db.now(connection)
-            row = connection.execute(select(lease_t).where(lease_t.c.name == name)).mappings().first()
+            held = select(lease_t, _is_free(now).label("is_free")).where(lease_t.c.name == name)
+            row = connection.execute(held).mappings().first()
         if row is None:
             return Holder(is_held=False, is_stale=False, owner="")
-        is_held = row["expires_at"] >= now
+        is_held = not row["is_free"]
         progress = orjson.loads(row["progress"]) if row["progress"] else {}
         return Holder(is_held=is_held, is_stale=bool(row["owner"]) and not is_held, owner=row["owner"], **progress)
+
+
+def _is_free(now: float) -> ColumnElement[bool]:
+    """Is a lease over, or from a future that was none: was the clock set back after its holder had died?"""
+    return or_(lease_t.c.expires_at < now, lease_t.c.heartbeat_at > now + future_s)
 
 
 class Heartbeat:
