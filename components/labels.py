@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -224,6 +225,7 @@ def words_of(text: str) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=65_536)  # logs say the same words over and over
 def _is_readable(word: str) -> bool:
     if len(word) < 3:
         return word in SHORT_WORDS
