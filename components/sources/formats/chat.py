@@ -45,7 +45,16 @@ ROLES: Final = {
 LIST_KEYS: Final = ("messages", "conversations", "conversation", "input")
 ENVELOPES: Final = ("request", "body", "kwargs", "params", "input")
 ANSWER_KEYS: Final = ("response", "output", "completion", "choices")
-SESSION_KEYS: Final = ("session_id", "conversation_id", "thread_id", "trace_id", "sessionId", "conversationId")
+ANSWER_OBJECTS: Final = ("chat.completion", "response")
+SESSION_KEYS: Final = (
+    "session_id",
+    "conversation_id",
+    "thread_id",
+    "trace_id",
+    "sessionId",
+    "conversationId",
+    "custom_id",
+)
 RUN_KEYS: Final = (*SESSION_KEYS, "traj_id", "id", "uuid", "instance_id", "task_id", "run_id", "conv_id")
 META_KEYS: Final = (*RUN_KEYS, "model", "resolved", "reward", "score", "success", "exit_status", "source", "dataset")
 TIME_KEYS: Final = ("timestamp", "created_at", "created", "createdAt", "time")
@@ -88,6 +97,8 @@ class Conversation:
             return [Defect(offset=place, reason="a message that is no object", excerpt=excerpt(message))]
         role = message.get("role") or message.get("from")
         if not isinstance(role, str):
+            if _is_stored(message):
+                return self._read({"role": message["type"], **message["data"]}, place, when)
             return self._item(message, place, when)
         content = message.get("content")
         if content is None:
@@ -323,12 +334,12 @@ class Runs:
 
     def read(self, item: Json, place: int = 0) -> list[Read]:
         """What is new in one run (or one request with its answer)."""
-        messages = messages_of(item)
+        messages = [] if is_answer(item) else messages_of(item)
         if messages is None:
             return [Defect(offset=place, reason="no list of messages in it", excerpt=excerpt(item))]
         answers = _answers(item)
         meta = meta_of(item) if isinstance(item, dict) else {}
-        identity = next((str(meta[k]) for k in (SESSION_KEYS if answers else RUN_KEYS) if k in meta), "")
+        identity = next((str(meta[k]) for k in (SESSION_KEYS if answers and messages else RUN_KEYS) if k in meta), "")
         name = self._next_name(identity)
         conversation = Conversation(turns=Turns(run=name), extra=meta)
         parts = [conversation.read(message, i) for i, message in enumerate([*preamble_of(item), *messages])]
@@ -389,6 +400,8 @@ def runs_from(state: Json, history: str) -> Runs:
 def _answers(item: Json) -> list[Json]:
     if not isinstance(item, dict):
         return []
+    if item.get("object") == "response":
+        return [item]
     return [answer for key in ANSWER_KEYS if key in item for answer in answers_of(item[key])]
 
 
@@ -448,18 +461,41 @@ def is_message(item: Json) -> bool:
     role = item.get("role") or item.get("from")
     if not isinstance(role, str):
         kind = item.get("type")
-        return isinstance(kind, str) and (kind in CALL_ITEMS or kind in RESULT_ITEMS)
+        return isinstance(kind, str) and (kind in CALL_ITEMS or kind in RESULT_ITEMS or _is_stored(item))
     if role not in ROLES and role.lower() not in ROLES:
         return False
     return any(key in item for key in ("content", "value", "tool_calls", "function_call"))
 
 
+def _is_stored(message: Mapping[str, Json]) -> bool:
+    """Is it a message as LangChain stores it: `type` and `data`?"""
+    data, kind = message.get("data"), message.get("type")
+    return (
+        isinstance(data, dict) and "content" in data and "role" not in data and isinstance(kind, str) and kind in ROLES
+    )
+
+
+def is_answer(item: Json) -> bool:
+    """Is it an answer of a model alone, as the API or a batch of it gives them, without what was asked?"""
+    if not isinstance(item, dict):
+        return False
+    response = item.get("response")
+    body = response.get("body") if isinstance(response, dict) else item
+    if not isinstance(body, dict) or body.get("object") not in ANSWER_OBJECTS or "messages" in item or "body" in item:
+        return False
+    return isinstance(body.get("choices"), list) or isinstance(body.get("output"), list)
+
+
 def _is_run(item: Json) -> bool:
+    if is_answer(item):
+        return True
     messages = messages_of(item)
     return messages is not None and mostly(messages, is_message)
 
 
 def _dialect(item: Json) -> str:
+    if is_answer(item):
+        return "answers of a model"
     messages = [m for m in (messages_of(item) or item)[:20] if isinstance(m, dict)]
     if any("from" in message for message in messages):
         return "ShareGPT turns (from, value)"

@@ -13,7 +13,18 @@ from typing import Any, Final
 
 from components.contracts import Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.contract import (
+    TOO_DEEP,
+    End,
+    Format,
+    Head,
+    Options,
+    Read,
+    Turns,
+    Verdict,
+    accept,
+    decline,
+)
 
 NO_CONVERSATION: Final = frozenset(
     {
@@ -215,4 +226,27 @@ def _extra(item: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any
     return extra
 
 
-ROWS = (Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader),)
+def _recognise_document(head: Head) -> Verdict:
+    if not isinstance(head.document, list):
+        return decline("no list of a session's items")
+    return recognises(Head(name=head.name, shape="lines", lines=head.document[:60]))
+
+
+def _read_document(document: Json, options: Options) -> Iterator[Read]:
+    """The items of a session, as `claude -p --output-format json --verbose` prints them in one list."""
+    reader = Reader(None, options)
+    for item in document if isinstance(document, list) else ():
+        yield from reader.read(item)
+
+
+def _end(document: Json) -> End:
+    last = document[-1] if isinstance(document, list) and document else None
+    if isinstance(last, dict) and last.get("type") == "result":
+        return End(mark=True, reason="its last item is the result")
+    return End(mark=False, reason="its last item is no result")
+
+
+ROWS = (
+    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader),
+    Format(name="claude_code", shape="document", recognises=_recognise_document, read=_read_document, end=_end),
+)
