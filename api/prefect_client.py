@@ -159,9 +159,13 @@ class PrefectRuns:
         except TimeoutError as error:
             if (last := said()) is not None:
                 raise _refused(last) from error
-            raise self._down(f"did not answer within {answer_within_s:.0f} s") from error
+            detail = (
+                f"The Prefect server did not answer within {answer_within_s:.0f} s: it is busy or stuck. Try again in a "
+                "moment, or work without it: `runatlas load`, `runatlas index`."
+            )
+            raise Problem(503, "prefect-unreachable", detail, headers={"Retry-After": "5"}) from error
         except httpx.TransportError as error:
-            raise self._down("does not answer") from error
+            raise self._down() from error
         except ObjectNotFound as error:
             detail = "The deployments `load/load` and `index/index` are not registered there: `prefect deploy --all`."
             raise Problem(503, "deployment-missing", detail) from error
@@ -178,9 +182,9 @@ class PrefectRuns:
             self._client, self._loop = await self._stack.enter_async_context(client), loop
         return self._client
 
-    def _down(self, what: str) -> Problem:
+    def _down(self) -> Problem:
         start = "`prefect server start`" if self._settings.api_url else "`runatlas up` (or `prefect server start`)"
-        detail = f"The Prefect server {what}. Start it: {start}; or work without it: `runatlas load`, `runatlas index`."
+        detail = f"The Prefect server does not answer. Start it: {start}; or work without it: `runatlas load`, `runatlas index`."
         return Problem(503, "prefect-unreachable", detail, headers={"Retry-After": "5"})
 
     def _run(self, run: FlowRun, flow: str) -> Run:

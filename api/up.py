@@ -33,7 +33,7 @@ from components.settings import Settings
 if TYPE_CHECKING:
     import uvicorn
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import State
+    from prefect.client.schemas.objects import FlowRun, State
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ async def _conduct(product: Product, server: PrefectServer | None) -> int:
     from flows.deploy import deploy
     from flows.runs import reconcile
 
-    stop = asyncio.Event()
+    stop, closing = asyncio.Event(), asyncio.Event()
     _stop_on_signals(stop)
     async with get_client() as client:
         if server is not None and (n := await reconcile(client)):
@@ -196,7 +196,7 @@ async def _conduct(product: Product, server: PrefectServer | None) -> int:
         await deploy(client, product.settings)
         web = _web_server(product)
         parts: dict[str, Coroutine[Any, Any, None]] = {
-            "worker": _worker(product.settings),
+            "worker": _worker(product.settings, closing),
             "API": web.serve(sockets=[product.socket]),
             "watcher": _watcher(product.settings, client),
             "housekeeping": _housekeeping(product.logs),
@@ -207,6 +207,7 @@ async def _conduct(product: Product, server: PrefectServer | None) -> int:
         try:
             return await _serve(product, client, web, tasks, stop)
         finally:
+            closing.set()
             await _end(client, server, web, tasks)
 
 
@@ -292,7 +293,8 @@ async def _end(
     ours = None if server else {child.pid for child in psutil.Process().children(recursive=True)}
     if server is None or not server.has_ended:
         with suppress(Exception):  # a server that does not answer keeps nobody from stopping
-            await drain(client, within_s=drain_within_s, below=ours)
+            async with asyncio.timeout(drain_within_s + 2):
+                await drain(client, within_s=drain_within_s, below=ours)
     web.should_exit = True
     for task in tasks:
         if task.get_name() != "API":
@@ -303,11 +305,19 @@ async def _end(
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-async def _worker(settings: Settings) -> None:
+async def _worker(settings: Settings, closing: asyncio.Event) -> None:
+    """Runs what is scheduled; once `closing` is set it takes up nothing more, and what waits is for the next start."""
     from prefect.workers.process import ProcessWorker
 
     name = f"runatlas on {socket.gethostname()}"
-    await ProcessWorker(work_pool_name=settings.prefect.work_pool, name=name, limit=worker_runs).start()
+    worker = ProcessWorker(work_pool_name=settings.prefect.work_pool, name=name, limit=worker_runs)
+    take_up = worker.get_and_submit_flow_runs
+
+    async def take_up_unless_closing() -> list[FlowRun]:
+        return [] if closing.is_set() else await take_up()
+
+    worker.get_and_submit_flow_runs = take_up_unless_closing  # type: ignore[method-assign]
+    await worker.start()
 
 
 async def _until_it_ends(server: PrefectServer) -> None:

@@ -50,7 +50,7 @@ class LoadSettings(Section):
     max_line_bytes: int = Field(64 << 20, ge=1)  # longer lines become a defect
     max_document_bytes: int = Field(512 << 20, ge=1)  # whole-document formats, unpacked
     max_text_chars: int = Field(1_000_000, ge=1)  # longer texts are cut, with a mark
-    poll_s: int = Field(300, ge=10)  # interval of the polling schedule, seconds
+    poll_s: int = Field(300, ge=10)  # interval of the polling schedule that `runatlas up` registers, seconds
 
 
 class EmbedSettings(Section):

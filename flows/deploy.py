@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ async def deploy(client: PrefectClient, settings: Settings) -> bool:
     if seen.exists() and seen.read_text(encoding="utf-8") == mark and await _all_known(client):
         return False
     await _prefect_deploy()
+    await _poll_every(client, settings.load.poll_s)
     seen.write_text(mark, encoding="utf-8")
     return True
 
@@ -37,7 +39,9 @@ async def deploy(client: PrefectClient, settings: Settings) -> bool:
 def _mark(settings: Settings) -> str:
     """Equal for equal declarations of the same checkout on the same server."""
     digest = hashlib.sha256((root / "prefect.yaml").read_bytes())
-    digest.update(f"{root}\n{settings.prefect.api_url if not _is_own(settings) else 'own'}".encode())
+    digest.update(
+        f"{root}\n{settings.load.poll_s}\n{settings.prefect.api_url if not _is_own(settings) else 'own'}".encode()
+    )
     return digest.hexdigest()
 
 
@@ -67,6 +71,18 @@ async def _all_known(client: PrefectClient) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+async def _poll_every(client: PrefectClient, poll_s: int) -> None:
+    """Gives the polling schedule the interval of the settings; a pause that somebody set in the UI stays."""
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    load = await client.read_deployment_by_name(deployments[0])
+    for one in load.schedules:
+        schedule = one.schedule
+        if isinstance(schedule, IntervalSchedule) and schedule.interval != timedelta(seconds=poll_s):
+            changed = schedule.model_copy(update={"interval": timedelta(seconds=poll_s)})
+            await client.update_deployment_schedule(load.id, one.id, schedule=changed)
 
 
 async def _prefect_deploy() -> None:

@@ -31,7 +31,6 @@ def index(
         recompute: Draw the map anew from all records, laid over the old one. A change of model needs it too.
         retry_failed: Try again the records that could not be embedded before.
     """
-    steps.give_way()
     settings = load_settings()
     with closing(open_store(settings)) as store:
         try:

@@ -28,7 +28,6 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
             sources that are configured or were given before.
         verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
     """
-    steps.give_way()
     settings = load_settings()
     with closing(open_store(settings)) as store:
         if dataset != steps.every:

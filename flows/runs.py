@@ -101,11 +101,15 @@ async def drain(client: PrefectClient, *, within_s: float, below: set[int] | Non
     async def left() -> list[FlowRun]:
         return [run for run in await at_work(client) if below is None or _pid_of(run) in below]
 
-    for run in await left():
-        state: State[Any] = State(type=StateType.CANCELLING, name="Cancelling", message="runatlas is being stopped.")
-        await client.set_flow_run_state(run.id, state)
-    end = time.monotonic() + within_s
-    while time.monotonic() < end and await left():  # noqa: ASYNC110 - the server tells it nowhere else
+    end, told = time.monotonic() + within_s, set()
+    while (runs := await left()) and time.monotonic() < end:
+        for run in runs:
+            if run.id not in told:  # one that was just being started comes later
+                told.add(run.id)
+                state: State[Any] = State(
+                    type=StateType.CANCELLING, name="Cancelling", message="runatlas is being stopped."
+                )
+                await client.set_flow_run_state(run.id, state)
         await asyncio.sleep(0.3)
 
 

@@ -7,7 +7,6 @@ done, so a stop costs seconds of work. A run has a few hundred tasks at most, ho
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.runtime import deployment
 from prefect.tasks import Task, exponential_backoff
 
 from components import wiring
@@ -46,14 +44,7 @@ every = "*"  # stands for all datasets; none can be named so
 most_groups = 100  # of sources in a load; a task costs the server 40 ms and 20 KiB
 group_bytes = 16 << 20  # small sources are read together up to this much
 group_sources = 200
-nicer = 5
 longest_wait_s = 60.0  # that a service may ask for before another try
-
-
-def give_way() -> None:
-    """Puts a deployment's run behind what people wait for on this machine: the API, the Prefect server, their own work."""
-    if deployment.get_id() and hasattr(os, "nice"):
-        os.nice(nicer)  # of this thread, and of all that it starts from now on
 
 
 # --- which datasets --------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Product:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                status = process.wait(60)
+                status = process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
