@@ -32,6 +32,7 @@ from components.store.tables import RecordState
 logger = logging.getLogger(__name__)
 
 max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode first, then same size
+odd_name = "Its name or that of a folder above it is not UTF-8, so it can't be shown or remembered: rename it."
 max_turns = 5  # that a load waits for another one on the same source
 Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
 
@@ -85,20 +86,26 @@ class Loading:
     def discover(self) -> list[Locator]:
         """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
         found = self.source.discover(patiently(self._specs))
-        self._problems = list(found.problems)
+        named = [locator for locator in found.locators if _is_storable(locator.location)]
+        unnamed = [
+            Problem(source=os.fsencode(locator.location).decode("utf-8", "replace"), reason=odd_name)
+            for locator in found.locators
+            if not _is_storable(locator.location)
+        ]
+        self._problems = [*found.problems, *unnamed]
         self._n_discovered = len(found.locators)
         entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
         self._known = {entry.location: entry for entry in entries}
-        here = {locator.location for locator in found.locators}
+        here = {locator.location for locator in named}
         self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
-        changed = [locator for locator in found.locators if not self._is_unchanged(locator)]
+        changed = [locator for locator in named if not self._is_unchanged(locator)]
         still_failed = here - {locator.location for locator in changed}
         self._unchanged = [
             SourceOutcome(source=entry.key, outcome="failed", reason=entry.reason)
             for entry in entries
             if entry.status == "failed" and entry.location in still_failed
         ]
-        self._n_unchanged = self._n_discovered - len(changed) - len(self._unchanged)
+        self._n_unchanged = len(named) - len(changed) - len(self._unchanged)
         if self.given:
             given = _absolute(self.given, self._problems)
             patiently(lambda: self.store.ledger.remember(self.dataset_id, given))
@@ -229,6 +236,15 @@ class Loading:
 def _options(settings: DatasetSettings, format: str | None) -> str:
     spelled = repr((format or settings.format, sorted(settings.columns.items()), settings.history))
     return hashlib.sha256(spelled.encode()).hexdigest()[:16]
+
+
+def _is_storable(path: str) -> bool:
+    """Can this path be kept in a database and shown?"""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _has_vanished(entry: LedgerEntry) -> bool:

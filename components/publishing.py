@@ -6,6 +6,7 @@ and parts the next snapshot consists of, then the files follow from the database
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -491,6 +492,8 @@ def _typed(value: Json, kind: str) -> Any:
     if kind == "bool":
         return value if isinstance(value, bool) else None
     try:
-        return int(value) if kind == "int" else float(value)
-    except (TypeError, ValueError):
+        number = int(value) if kind == "int" else float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    is_storable = -(2**63) <= number < 2**63 if kind == "int" else math.isfinite(number)
+    return number if is_storable else None

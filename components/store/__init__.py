@@ -37,7 +37,11 @@ class Store:
 
     def __init__(self, url: str, *, lease_ttl_s: float = 60.0) -> None:
         self.db = Database(url)
-        upgrade(self.db)
+        try:
+            upgrade(self.db)
+        except BaseException:
+            self.db.close()
+            raise
         self.ledger = Ledger(self.db)
         self.records = Records(self.db)
         self.vectors = VectorStore(self.db)
