@@ -48,7 +48,7 @@ def test_every_line_of_a_real_rollout_is_accounted_for() -> None:
         n_left_out = rules(found)["encrypted reasoning"] + rules(found)["ghost_snapshot item"]
         n_system = sum(
             line["type"] == "session_meta"
-            and bool((line["payload"].get("base_instructions") or line["payload"].get("instructions")))
+            and bool(line["payload"].get("base_instructions") or line["payload"].get("instructions"))
             for line in lines
         )
         assert len(events(found)) == len(items) + n_system - n_left_out - rules(found)["empty text"]
