@@ -12,6 +12,17 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from components.batching import (
+    EmbedOutcome,
+    EmbedPlan,
+    EmbedTask,
+    added,
+    chars_per_token,
+    checked,
+    commit_groups,
+    cut_tasks,
+    window_tokens,
+)
 from components.contracts import (
     Embedder,
     IndexReport,
@@ -23,7 +34,6 @@ from components.contracts import (
     Projector,
     Record,
     Step,
-    Vectors,
 )
 from components.durable import disk_failures_told
 from components.errors import (
@@ -49,43 +59,11 @@ from components.text import digest, prepared_text, settings_hash
 
 logger = logging.getLogger(__name__)
 
-commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
-max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
-chars_per_token = 4
-window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
 place_rows = 8_192  # vectors placed at once
 longest_wait_s = 60.0  # that a service may ask for before another try
 canary = "Is the embedding service there?"
 
 Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedTask:
-    """Records of similar length whose texts have no vector yet, one a text."""
-
-    no: int
-    seqs: tuple[int, ...]
-    n_tokens: int  # estimated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedPlan:
-    """What an index has to do: `records` wait, `reused` of them have a vector by their text."""
-
-    tasks: Sequence[EmbedTask]
-    records: int
-    reused: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedOutcome:
-    """What one task did."""
-
-    embedded: int = 0
-    failed: int = 0
-    n_tokens: int = 0
-    n_shortened: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +206,7 @@ class Indexing:
                     missing[name] = (stored.seq, min(n_chars // chars_per_token + 2, window_tokens))
             records += len(batch)
             self._tell("fetch", records, 0)
-        tasks = _cut_tasks(list(missing.values()))
+        tasks = cut_tasks(list(missing.values()))
         self._total, self._done = len(missing), 0
         self._counts["records"] += records
         self._counts["reused"] += records - len(missing)
@@ -272,9 +250,9 @@ class Indexing:
         known = self.store.vectors.known(self.model_id, list(texts))
         wanted = sorted((len(text), name) for name, (_, text) in texts.items() if name not in known)
         total = EmbedOutcome()
-        for group in _groups([(name, n) for n, name in wanted]):
+        for group in commit_groups([(name, n) for n, name in wanted]):
             part = self._embed_group({name: texts[name] for name in group}, is_last_try=is_last_try)
-            total = _add(total, part)
+            total = added(total, part)
             self._done += len(group)
             self._tell("embed", self._done, self._total)
         return total
@@ -283,7 +261,7 @@ class Indexing:
         """Embed and commit these texts (digest -> seq, text); halve the group until what fails stands alone."""
         try:
             embedded = self.embedder.embed([text for _, text in texts.values()])
-            vectors = _checked(embedded.vectors, len(texts), self.embedder)
+            vectors = checked(embedded.vectors, len(texts), self.embedder)
         except (EmbeddingFailed, TransientError) as error:
             if isinstance(error, TransientError) and not is_last_try:
                 raise
@@ -292,7 +270,7 @@ class Indexing:
                 return self._set_aside(texts, error)
             items = list(texts.items())
             middle = len(items) // 2
-            return _add(
+            return added(
                 self._embed_group(dict(items[:middle]), is_last_try=is_last_try),
                 self._embed_group(dict(items[middle:]), is_last_try=is_last_try),
             )
@@ -302,7 +280,7 @@ class Indexing:
     def _expect_alive(self, error: Exception) -> None:
         """Raises `ServiceUnavailable` if the model does not even embed a short plain text: then no text is to blame."""
         try:
-            _checked(self.embedder.embed([canary]).vectors, 1, self.embedder)
+            checked(self.embedder.embed([canary]).vectors, 1, self.embedder)
         except (TransientError, EmbeddingFailed, DimensionMismatch) as still:
             is_down = isinstance(still, TransientError)
             raise ServiceUnavailable(
@@ -532,56 +510,6 @@ class _Spots:
     vector_ids: Ids
     places: Places
     off_map: NDArray[np.bool_]
-
-
-def _cut_tasks(texts: Sequence[tuple[int, int]]) -> list[EmbedTask]:
-    """Tasks of (seq, tokens) pairs, similar lengths together, at most `max_tasks` of them."""
-    ordered = sorted(texts, key=lambda pair: pair[1])
-    budget = max(commit_tokens, sum(n for _, n in ordered) // (max_tasks - 1) + 1)
-    return [
-        EmbedTask(no=no, seqs=tuple(seq for seq, _ in group), n_tokens=sum(n for _, n in group))
-        for no, group in enumerate(_packed(ordered, budget), 1)
-    ]
-
-
-def _packed(pairs: Sequence[tuple[int, int]], budget: int) -> Iterator[list[tuple[int, int]]]:
-    """Neighbours together while their weights stay within the budget; one at least."""
-    group: list[tuple[int, int]] = []
-    weight = 0
-    for pair in pairs:
-        if group and weight + pair[1] > budget:
-            yield group
-            group, weight = [], 0
-        group.append(pair)
-        weight += pair[1]
-    if group:
-        yield group
-
-
-def _groups(texts: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
-    """Digests of texts (digest, characters) that are committed together."""
-    weights = [(n, min(chars // chars_per_token + 2, window_tokens)) for n, (_, chars) in enumerate(texts)]
-    for group in _packed(weights, commit_tokens):
-        yield [texts[n][0] for n, _ in group]
-
-
-def _checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
-    """The vectors, if they are n finite ones of unit length; no wrong vector is ever stored."""
-    if vectors.ndim != 2 or vectors.shape[0] != n:
-        raise EmbeddingFailed(f"Model {embedder.identity} gave {vectors.shape[0]} vectors for {n} texts.")
-    if vectors.shape[1] != embedder.dim:
-        raise DimensionMismatch(
-            f"Model {embedder.identity} gives {vectors.shape[1]} dimensions where {embedder.dim} were expected; "
-            "index with recompute=true if the model has changed."
-        )
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > 1e-3).any():
-        raise EmbeddingFailed(f"Model {embedder.identity} gave a vector that is not finite or not of unit length.")
-    return vectors
-
-
-def _add(a: EmbedOutcome, b: EmbedOutcome) -> EmbedOutcome:
-    return EmbedOutcome(**{name: getattr(a, name) + getattr(b, name) for name in EmbedOutcome.__slots__})
 
 
 def _landmarks(ids: Ids, limit: int, seed: int) -> Ids:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from components import wiring
+from components.batching import EmbedTask
 from components.contracts import IndexReport, LoadReport, Progress
 from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
-from components.indexing import EmbedTask, Indexing, longest_wait_s
+from components.indexing import Indexing, longest_wait_s
 from components.settings import EmbedSettings, Settings, load_settings
 from components.snapshots import Check, Snapshot, open_snapshot
 from components.snapshots import export as export_snapshot

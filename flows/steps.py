@@ -20,6 +20,7 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
 from components import wiring
+from components.batching import EmbedPlan, EmbedTask
 from components.contracts import IndexReport, LoadReport, Locator
 from components.errors import (
     LeaseHeld,
@@ -29,7 +30,7 @@ from components.errors import (
     TransientError,
     is_transient,
 )
-from components.indexing import EmbedPlan, EmbedTask, Indexing
+from components.indexing import Indexing
 from components.loading import Loading, SourceOutcome
 from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
