@@ -68,6 +68,7 @@ class Pipeline:
         progress: Progress | None = None,
     ) -> LoadReport:
         """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
+        patiently(lambda: self.store)
         specs = [str(Path(spec).expanduser()) if "://" not in str(spec) else str(spec) for spec in sources]
         loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
         with self._noted(dataset, "load") as note:
@@ -91,6 +92,7 @@ class Pipeline:
         should_stop: Callable[[], bool] | None = None,
     ) -> IndexReport:
         """Embed, place and publish all that waits. Raises `LeaseHeld` while another index of the dataset runs."""
+        patiently(lambda: self.store)
         indexing = wiring.open_indexing(
             self.settings,
             self.store,
