@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 fresh_s = 0.5  # an answer this old is good enough
 rest_share = 10  # and one that took long to get, for so many times as long: asking costs no more than a tenth
+longest_rest_s = 3.0  # but nobody is told what is older than that
 request_waits_s = 0.02  # for a newer answer, where the last one came within that
 start_waits_s = 2.0  # for the very first one
 deployments_stay_s = 30.0  # registered ones are not asked for again that soon
@@ -46,7 +47,7 @@ class Probe(Generic[T]):
         """Ask if it is time to, and wait for the answer no longer than `wait_s`."""
         if self._task is not None and self._task.get_loop() is not asyncio.get_running_loop():
             self._task = None
-        rest_s = fresh_s if self.problem else max(fresh_s, rest_share * self._took_s)
+        rest_s = fresh_s if self.problem else min(max(fresh_s, rest_share * self._took_s), longest_rest_s)
         if self._task is None and time.monotonic() - self._answered_at > rest_s:
             self._asked_at = time.monotonic()
             self._task = asyncio.create_task(self._answer())

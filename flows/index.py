@@ -16,6 +16,7 @@ from components.store import Store
 from components.wiring import open_store
 from flows import show, steps
 from flows.events import announce_drift
+from flows.runs import turned_away
 from flows.telling import Told
 
 
@@ -57,13 +58,13 @@ def index_all(settings: Settings, store: Store, told: Told, *, recompute: bool, 
 
 
 def index_others(settings: Settings, store: Store, done: set[str]) -> None:
-    """Datasets that came to be due meanwhile: their triggers found this run at work and were turned away."""
+    """Datasets that came to be due or were asked for meanwhile, by runs that found this one at work."""
 
     def one(name: str) -> None:
         with Told(store, name, "index", part_of=",".join(sorted(done))) as part:
             index_one(settings, store, part, name, recompute=False, retry_failed=False)
 
-    while others := [name for name in steps.due(settings, store) if name not in done]:
+    while others := [name for name in steps.due(settings, store, turned_away()) if name not in done]:
         done.update(others)
         steps.for_each(others, one)
 

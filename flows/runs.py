@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
+logger = logging.getLogger(__name__)
+
+asked_within = timedelta(hours=6)
 tag = "runatlas"  # of all our deployments, see prefect.yaml
 
 
@@ -111,6 +115,33 @@ async def drain(client: PrefectClient, *, within_s: float, below: set[int] | Non
                 )
                 await client.set_flow_run_state(run.id, state)
         await asyncio.sleep(0.3)
+
+
+def turned_away() -> set[str]:
+    """Datasets, or `*`, whose index was asked for not long ago and turned away, because another one was at work.
+
+    Who asks for it indexes what still waits there, so one that is told twice does no harm. Empty where nobody can say.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    cancelled = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.CANCELLED]))
+    try:
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(
+                flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=["index"])),
+                flow_run_filter=filters.FlowRunFilter(state=cancelled),
+                sort=FlowRunSort.START_TIME_DESC,
+                limit=100,
+            )
+    except Exception:
+        logger.warning("What was asked for meanwhile can't be told; the next trigger makes it good.", exc_info=True)
+        return set()
+    since = datetime.now(UTC) - asked_within
+    by_limit = [run for run in runs if run.state and "concurrency limit" in (run.state.message or "")]
+    return {str(run.parameters.get("dataset", "default")) for run in by_limit if run.created and run.created > since}
 
 
 def _pid_of(run: FlowRun) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -56,10 +56,14 @@ def known_datasets(settings: Settings, store: Store) -> list[str]:
     return sorted({*settings.datasets, *store.ledger.datasets()})
 
 
-def due(settings: Settings, store: Store) -> list[str]:
-    """Datasets in which so many records wait that an index is due."""
+def due(settings: Settings, store: Store, asked: Container[str] = ()) -> list[str]:
+    """Datasets in which so many records wait that an index is due; of those that were `asked` for, any that has some."""
     waiting = {name: store.records.count(id, RecordState.WAITING) for name, id in store.ledger.datasets().items()}
-    return [name for name, n in waiting.items() if n >= settings.dataset(name).index_threshold]
+
+    def is_due(name: str, n: int) -> bool:
+        return n >= settings.dataset(name).index_threshold or (n > 0 and (name in asked or every in asked))
+
+    return [name for name, n in waiting.items() if is_due(name, n)]
 
 
 def for_each(names: Iterable[str], do: Callable[[str], T]) -> list[T]:

@@ -39,8 +39,7 @@ def test_a_day_leaves_no_stuck_run_no_missed_record_and_nothing_that_grows(tmp_p
         product.post("/load", dataset="*")
         until(lambda: is_quiet(product), 300, process)
         night = product.ended(product.post("/index", dataset="*")["flow_run_id"], process)
-        assert night["state"] == "Completed", night
-
+        assert night["state"] in {"Completed", "Cancelled"}, night  # one that was at work takes everything along
         until(lambda: product.get("/health")["datasets"]["default"]["rows"] == written, 30, process)
         state = product.get("/health")
         assert (state["status"], state["indexing"], state["loading"], state["queued"]) == ("ok", False, False, 0), state

@@ -109,6 +109,26 @@ def test_an_index_takes_other_datasets_along_that_came_to_be_due(home, tmp_path,
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_an_index_takes_datasets_along_whose_own_index_was_turned_away(home, tmp_path):
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    from flows.index import index
+    from flows.load import load
+
+    for name in ("one", "asked", "other"):
+        write_log(tmp_path / name / "a.jsonl", 4)
+        load(dataset=name, sources=[str(tmp_path / name)])
+    with get_client(sync_client=True) as client:
+        turned_away = Cancelled(message="Deployment concurrency limit reached.")
+        client.create_flow_run(index, parameters={"dataset": "asked"}, state=turned_away)
+    index(dataset="one")
+
+    assert len(rows_of(home, "asked")) == 4
+    assert not (home / "output" / "other").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_a_second_index_of_a_dataset_joins_the_first(home, tmp_path):
     from flows.index import index
     from flows.load import load

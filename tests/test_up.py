@@ -117,7 +117,11 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
 
         write_log(tmp_path / "logs" / "a.jsonl", 20)
         until((product.home / "output" / "default" / "current").exists, map_within_s, process)
-        state = product.get("/health")["datasets"]["default"]
+        state = until(
+            lambda: found if (found := product.get("/health")["datasets"].get("default", {})).get("rows") else None,
+            15,
+            process,
+        )
         assert (state["records"], state["rows"], state["unindexed"]) == (20, 20, 0)
 
         second = subprocess.run(
