@@ -245,9 +245,9 @@ class Indexing:
         return outcome
 
     def _embed(self, task: EmbedTask, *, is_last_try: bool) -> EmbedOutcome:
-        stored = self.store.records.by_seq(task.seqs)
+        stored = patiently(lambda: self.store.records.by_seq(task.seqs))
         texts = {digest(text): (s.seq, text) for s in stored for text in [self._text(s.record)]}
-        known = self.store.vectors.known(self.model_id, list(texts))
+        known = patiently(lambda: self.store.vectors.known(self.model_id, list(texts)))
         wanted = sorted((len(text), name) for name, (_, text) in texts.items() if name not in known)
         total = EmbedOutcome()
         for group in commit_groups([(name, n) for n, name in wanted]):
@@ -292,7 +292,7 @@ class Indexing:
     def _set_aside(self, texts: Mapping[bytes, tuple[int, str]], error: Exception) -> EmbedOutcome:
         digests = {seq: name for name, (seq, _) in texts.items()}
         logger.warning("A text could not be embedded and is skipped (record seq %s): %s", list(digests), error)
-        self.store.records.fail(self.fence, self.dataset_id, digests, str(error))
+        patiently(lambda: self.store.records.fail(self.fence, self.dataset_id, digests, str(error)))
         return EmbedOutcome(failed=len(texts))
 
     # --- place
