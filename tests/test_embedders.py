@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -185,6 +186,16 @@ class TestDefaultModel(EmbedderContract):
             file.truncate(1_000)
         assert np.array_equal(open_embedder(self.uri, EmbedSettings(), tmp_path).embed(["again"]).vectors, first)
 
+    def test_what_a_killed_builder_left_is_removed(self, tmp_path: Path):
+        open_embedder(self.uri, EmbedSettings(), tmp_path).embed(["first"])
+        whole = next((tmp_path / "models").iterdir())
+        left, busy = (whole.with_name(f".{whole.name}-{name}") for name in ("left", "busy"))
+        whole.rename(left)
+        busy.mkdir()
+        os.utime(left, (0, 0))
+        open_embedder(self.uri, EmbedSettings(), tmp_path).embed(["second"])
+        assert sorted((tmp_path / "models").iterdir()) == sorted([whole, busy])
+
     def test_processes_that_start_together_share_one_graph(self, tmp_path: Path):
         code = (
             "from pathlib import Path; from components.embedders import open_embedder;"
@@ -219,6 +230,17 @@ class TestLocalBertFolder(EmbedderContract):
         assert str(default_folder().parent) not in embedder.identity
 
 
+class TestPreview(EmbedderContract):
+    uri = "preview+all-MiniLM-L6-v2"
+
+    def test_it_is_close_to_the_model_and_never_taken_for_it(self, embedder: Embedder, cache: Path):
+        exact = open_embedder("all-MiniLM-L6-v2", EmbedSettings(threads=1), cache)
+        cosine = (embedder.embed(TEXTS).vectors * exact.embed(TEXTS).vectors).sum(axis=1)
+        assert 0.95 < float(cosine.min()) < 0.99999
+        assert "int8" in embedder.identity
+        assert embedder.identity != exact.identity
+
+
 @pytest.mark.slow
 class TestSentenceTransformers(EmbedderContract):
     uri = "all-MiniLM-L6-v2?device=cpu"
@@ -240,11 +262,11 @@ class TestSentenceTransformers(EmbedderContract):
 
 def test_numpy_gives_the_graph_s_vectors(cache: Path):
     open_embedder("all-MiniLM-L6-v2", EmbedSettings(threads=1), cache).embed(["built"])
-    graph = open_onnx(next(cache.glob("models/all-MiniLM*/graph.onnx")), 1)
+    graph = open_onnx(next(cache.glob("models/all-MiniLM*-fp32-*/graph.onnx")), 1)
     plain = open_numpy(default_folder() / "model.safetensors", DEFAULT_SHAPE)
     for n, length in ((1, 2), (3, 17), (2, 256)):
         ids = np.random.default_rng(length).integers(1_000, 30_000, (n, length))
-        assert np.abs(graph(ids) - plain(ids)).max() < 1e-6
+        assert np.abs(graph.run(ids) - plain.run(ids)).max() < 1e-6
 
 
 def test_the_default_model_runs_without_onnx_runtime(tmp_path: Path, cache: Path):

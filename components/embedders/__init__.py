@@ -52,6 +52,8 @@ def _open_local(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     if not options:
         from components.embedders.bert import open_default, open_folder
 
+        if name == f"preview+{default_model}":
+            return open_default(settings, cache, precision="int8")
         if is_default:
             return open_default(settings, cache)
         if Path(name).is_dir() and (bert := open_folder(Path(name), settings, cache)):

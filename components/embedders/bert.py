@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.contracts import Embedded, Vectors
-from components.embedders.graph import cached_graph, graph_version
-from components.embedders.texts import Ids, batches_of_equal_length, distinct, run_or_halve, unit
+from components.embedders.graph import Precision, cached_graph, graph_version
+from components.embedders.texts import Engine, batches_of_equal_length, distinct, run_or_halve, unit
 from components.embedders.tokens import Tokenised, Tokeniser, open_tokeniser
 from components.embedders.weights import BertShape, bert_shape, remembered_sha256, sha256_of
 from components.errors import BadSetting, EmbeddingFailed
@@ -48,8 +50,8 @@ class BertEmbedder:
     weights: Weights
     settings: EmbedSettings
     cache: Path
-    precision: str = "fp32"
-    _engine: Callable[[Ids], Vectors] | None = None
+    precision: Precision = "fp32"
+    _engine: Engine | None = None
     _tokeniser: Tokeniser | None = None
     _loading: Lock = field(default_factory=Lock)
 
@@ -75,10 +77,16 @@ class BertEmbedder:
             every = list(tokeniser.each(unique.texts[part], all_windows=self.settings.long_text == "mean"))
             is_long[part] = [one.is_long for one in every]
             n_tokens += sum(len(window) for one in every for window in one.windows)
-            vectors[part] = embed_tokens(engine, every, self.dim, self.settings.batch_tokens)
+            vectors[part] = embed_tokens(engine, every, self.dim, self._batch_tokens())
         return Embedded(vectors=vectors[unique.where], n_tokens=n_tokens, n_shortened=int(is_long[unique.where].sum()))
 
-    def load(self) -> tuple[Tokeniser, Callable[[Ids], Vectors]]:
+    def _batch_tokens(self) -> int:
+        """Tokens a batch. The int8 graph scales its activations by the largest of a batch, so there a text stands alone
+        and its vector is its own.
+        """
+        return 1 if self.precision == "int8" else self.settings.batch_tokens
+
+    def load(self) -> tuple[Tokeniser, Engine]:
         """The tokeniser and the model, loaded by the first call."""
         with self._loading:
             if self._engine is None or self._tokeniser is None:
@@ -88,13 +96,23 @@ class BertEmbedder:
             return self._tokeniser, self._engine
 
 
-def embed_tokens(engine: Callable[[Ids], Vectors], texts: Sequence[Tokenised], dim: int, batch_tokens: int) -> Vectors:
+def embed_tokens(engine: Engine, texts: Sequence[Tokenised], dim: int, batch_tokens: int) -> Vectors:
     """(n, dim) unit vectors; those of several windows are averaged, weighted by their tokens."""
     windows = [window for text in texts for window in text.windows]
     lengths = np.array([len(window) for window in windows], np.int64)
     vectors = np.empty((len(windows), dim), np.float32)
-    for batch in batches_of_equal_length(lengths, batch_tokens):
-        vectors[batch] = run_or_halve(engine, np.array([windows[i] for i in batch], np.int64))
+
+    def embed_batch(batch: NDArray[np.int64]) -> None:
+        vectors[batch] = run_or_halve(engine.run, np.array([windows[i] for i in batch], np.int64))
+
+    batches = list(batches_of_equal_length(lengths, batch_tokens))
+    if engine.at_once == 1 or len(batches) == 1:
+        for batch in batches:
+            embed_batch(batch)
+    else:
+        with ThreadPoolExecutor(engine.at_once, "embed") as pool:
+            for _ in pool.map(embed_batch, batches):  # an error ends it here, and cancels what has not begun
+                pass
     if not np.isfinite(vectors).all():
         raise EmbeddingFailed("The model gave vectors that are not finite.")
     if len(windows) == len(texts):
@@ -106,21 +124,23 @@ def embed_tokens(engine: Callable[[Ids], Vectors], texts: Sequence[Tokenised], d
     return np.where(is_one[:, None], summed, unit(summed))
 
 
-def _open_engine(embedder: BertEmbedder, safetensors: Path) -> Callable[[Ids], Vectors]:
+def _open_engine(embedder: BertEmbedder, safetensors: Path) -> Engine:
     """The model on ONNX Runtime, or in numpy where that is not installed: equal to 1e-6, at 0.8 of the speed."""
     shape, threads = embedder.weights.shape, embedder.settings.threads or _cores()
     if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
+        if embedder.precision != "fp32":
+            raise BadSetting("The int8 preview needs onnxruntime and onnx: pip install onnxruntime onnx.")
         from components.embedders.numpy_engine import open_numpy
 
         _check(embedder.weights, safetensors)
         return open_numpy(safetensors, shape)
     from components.embedders.onnx_engine import open_onnx
 
-    name = f"{embedder.weights.name.rpartition('/')[2]}-{embedder.weights.sha256[:16]}-{graph_version}"
+    name = f"{embedder.weights.name.rpartition('/')[2]}-{embedder.weights.sha256[:16]}-{embedder.precision}-{graph_version}"
     folder = embedder.cache / "models" / name
     if not (folder / "size").exists():  # a cached graph was built from checked weights
         _check(embedder.weights, safetensors)
-    return open_onnx(cached_graph(folder, safetensors, shape), threads)
+    return open_onnx(cached_graph(folder, safetensors, shape, embedder.precision), threads)
 
 
 def _check(weights: Weights, safetensors: Path) -> None:
@@ -152,10 +172,13 @@ def default_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
-def open_default(settings: EmbedSettings, cache: Path) -> BertEmbedder:
-    """all-MiniLM-L6-v2: 384 dimensions, offline. Reads no file until the first `embed`."""
+def open_default(settings: EmbedSettings, cache: Path, *, precision: Precision = "fp32") -> BertEmbedder:
+    """all-MiniLM-L6-v2: 384 dimensions, offline. Reads no file until the first `embed`.
+
+    In int8 it is a preview: faster, but of a text's ten nearest neighbours about one is another.
+    """
     weights = Weights(name=DEFAULT_NAME, folder=default_folder, sha256=DEFAULT_SHA256, shape=DEFAULT_SHAPE)
-    return BertEmbedder(weights=weights, settings=settings, cache=cache)
+    return BertEmbedder(weights=weights, settings=settings, cache=cache, precision=precision)
 
 
 def open_folder(folder: Path, settings: EmbedSettings, cache: Path) -> BertEmbedder | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,17 @@ from numpy.typing import NDArray
 from components.embedders.weights import BertShape, open_tensors
 from components.errors import ServiceUnavailable
 
+Precision = Literal["fp32", "int8"]
+
 GRAPH, WEIGHTS = "graph.onnx", "weights.bin"
 graph_version = 1  # part of the cached folder's name: raise it when the graph below changes
+
+LEFT_OVER_S = 3_600.0
 
 _PAGE = 4_096  # tensors start on a page, so that they can be mapped
 
 
-def cached_graph(folder: Path, safetensors: Path, shape: BertShape) -> Path:
+def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: Precision = "fp32") -> Path:
     """The folder's graph file, built first where it is missing or incomplete.
 
     Built aside and renamed, so that processes which start together see a whole folder or none; the first one wins.
@@ -37,9 +42,13 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape) -> Path:
         return folder / GRAPH
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(folder)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             build_graph(safetensors, shape, aside)
+            if precision == "int8":
+                _quantise(aside)
+            _flush(aside)
             _put(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -60,6 +69,13 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
+def _remove_left_over(folder: Path) -> None:
+    """Removes what builders that were killed left behind; younger folders may still be written."""
+    for aside in folder.parent.glob(f".{folder.name}-*"):
+        if time.time() - aside.stat().st_mtime > LEFT_OVER_S:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
 def _put(aside: Path, folder: Path) -> None:
     if folder.exists() and not _is_whole(folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -71,16 +87,41 @@ def _put(aside: Path, folder: Path) -> None:
 
 
 def build_graph(safetensors: Path, shape: BertShape, folder: Path) -> None:
-    """Writes `graph.onnx`, `weights.bin` and its size in bytes into `folder`, all of them flushed to disk."""
+    """Writes `graph.onnx`, `weights.bin` and its size in bytes into `folder`."""
     import onnx
 
     with open_tensors(safetensors) as tensors, (folder / WEIGHTS).open("wb") as file:
         model = _encoder(tensors, shape, _Builder(file=file))
         size = file.tell()
+    # says that the graph is as it should be, or the quantiser would warn through the root logger
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     onnx.save(model, folder / GRAPH)
     (folder / "size").write_text(str(size))
-    for name in (GRAPH, WEIGHTS, "size"):
-        with (folder / name).open("rb+") as written:
+
+
+def _quantise(folder: Path) -> None:
+    """Puts int8 matrices, a scale for each column, in place of the folder's float32 ones."""
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    whole = folder / "whole.onnx"
+    (folder / GRAPH).rename(whole)
+    quantize_dynamic(
+        whole,
+        folder / GRAPH,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},
+    )
+    whole.unlink()
+    (folder / WEIGHTS).write_bytes(b"")
+    (folder / "size").write_text("0")
+
+
+def _flush(folder: Path) -> None:
+    for file in folder.iterdir():
+        with file.open("rb+") as written:
             os.fsync(written.fileno())
 
 

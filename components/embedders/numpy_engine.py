@@ -5,7 +5,7 @@ Vectors equal those of the graph to 1e-6, far below what storing them as float16
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import Vectors
-from components.embedders.texts import Ids
+from components.embedders.texts import Engine, Ids
 from components.embedders.weights import BertShape, open_tensors
 
 Array = NDArray[np.float32]
@@ -74,8 +74,8 @@ def _gelu(x: Array) -> Array:
     return np.asarray(x * (1 + erf) * np.float32(0.5), np.float32)
 
 
-def open_numpy(safetensors: Path, shape: BertShape) -> Callable[[Ids], Vectors]:
-    """A function from ids (n, length) to unit vectors (n, dim); all weights are read at once."""
+def open_numpy(safetensors: Path, shape: BertShape) -> Engine:
+    """The model with all its weights read; BLAS spreads each product over the cores by itself."""
     with open_tensors(safetensors) as tensors:
         encoder = _Encoder(tensors={name: tensors[name] for name in tensors if "position_ids" not in name}, shape=shape)
-    return encoder.vectors
+    return Engine(run=encoder.vectors)

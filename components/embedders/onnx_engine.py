@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 
 from components.contracts import Vectors
-from components.embedders.texts import Ids
+from components.embedders.texts import Engine, Ids
 from components.errors import ServiceUnavailable
 
+MOST_AT_ONCE = 8  # batches: each takes some 20 MB
 
-def open_onnx(graph: Path, threads: int) -> Callable[[Ids], Vectors]:
-    """A function from ids (n, length) to unit vectors (n, dim). Raises `ServiceUnavailable` where it can't be loaded."""
+
+def open_onnx(graph: Path, threads: int) -> Engine:
+    """The model on `threads` threads. Raises `ServiceUnavailable` where it can't be loaded.
+
+    Threads work on batches of their own rather than together on one: nobody waits at the end of each operator, so a
+    core that a neighbour takes slows one batch and not all. Callers from several threads share these places.
+    """
     import onnxruntime
 
+    at_once = min(threads, MOST_AT_ONCE)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads // at_once
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors share no base but Exception
         raise ServiceUnavailable(
             f"The model graph {graph} can't be loaded: {error}; remove its folder to have it built again."
         ) from error
+    places = BoundedSemaphore(at_once)
 
     def run(ids: Ids) -> Vectors:
-        return np.asarray(session.run(None, {"ids": ids})[0], np.float32)
+        with places:
+            return np.asarray(session.run(None, {"ids": ids})[0], np.float32)
 
-    return run
+    return Engine(run=run, at_once=at_once)

@@ -16,6 +16,15 @@ Ids = NDArray[np.int64]  # (n, length) token ids, all rows of one length
 
 Rows = TypeVar("Rows", Ids, list[str])
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A loaded model: ids (n, length) to unit vectors (n, dim). `at_once` batches are worth running side by side."""
+
+    run: Callable[[Ids], Vectors]
+    at_once: int = 1
+
+
 _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "allocate memory", "bad allocation")
 
 
