@@ -446,6 +446,7 @@ def crashing(postgres: str, world: World) -> Iterator[World]:
         admin.execute(f"drop database {name} with (force)")
 
 
+@pytest.mark.slow
 def test_a_database_that_crashes_during_a_load_is_waited_for(crashing: World) -> None:
     expected: Counter[str] = Counter()
     for n in range(3):
@@ -470,6 +471,7 @@ def test_a_database_that_crashes_during_a_load_is_waited_for(crashing: World) ->
     assert failing(pipeline) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["fetch", "embed", "fit", "keep places", "publish"])
 def test_a_database_that_crashes_during_an_index_is_waited_for(crashing: World, moment: str) -> None:
     write(crashing.logs / "a.jsonl", items := lines(80))
