@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 answer_within_s = 5.0
-busy_waits_s = (0.1, 0.2, 0.4, 0.8, 1.6)  # between tries while the server answers that it can't just now
+busy_waits_s = (0.1, 0.2, 0.4, 0.8, 1.4, 1.6)  # between tries while the server answers that it can't just now
 busy = frozenset({429, 500, 502, 503, 504})  # SQLite locked by another writer is 503, in some places 500
 deployments = ("load/load", "index/index")
 
