@@ -12,7 +12,7 @@ from product import Product, until
 from components.pipeline import Pipeline
 from components.settings import load_settings
 
-minutes = int(os.environ.get("RUNATLAS_TEST_MINUTES", "1440"))
+minutes = int(os.environ.get("RUNATLAS_TEST_MINUTES", "60"))
 by_deployment = 30  # each so many minutes the load goes through Prefect; a process a load would take hours
 index_threshold = 200
 agents = 8  # write at once

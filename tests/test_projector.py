@@ -456,4 +456,6 @@ def test_even_vectors_without_structure_stay_where_they_are_when_nothing_is_new(
     first = projector.fit(vectors)
     again = projector.refit(vectors, first.places)
     assert again.displacement <= 0.12
-    assert quality_of_map(vectors, again.places).trustworthiness >= quality_of_map(vectors, first.places).trustworthiness
+    assert (
+        quality_of_map(vectors, again.places).trustworthiness >= quality_of_map(vectors, first.places).trustworthiness
+    )
