@@ -11,9 +11,12 @@ hypothesis.settings.register_profile("runatlas", deadline=None)  # busy machines
 hypothesis.settings.load_profile("runatlas")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server() -> Iterator[None]:
-    """A Prefect server of our own for the flows of one session; it takes some 10 s to start, so ask for it by name."""
+    """A Prefect server of our own for the flows of one module; it takes some 10 s to start, so ask for it by name.
+
+    Not for the session: while it runs, the whole process takes it for the server, and other modules need a dead one.
+    """
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 

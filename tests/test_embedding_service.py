@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,18 +65,17 @@ def serve(service: Service) -> ThreadingHTTPServer:
                 service.most_at_once = max(service.most_at_once, service.at_once)
             try:
                 status, headers, said = service.answer(body)
-                raw = said if isinstance(said, bytes) else json.dumps(said).encode()
+            finally:
+                with service.lock:  # before the client can know, and sends the next one
+                    service.at_once -= 1
+            raw = said if isinstance(said, bytes) else json.dumps(said).encode()
+            with suppress(OSError):  # the client gave up waiting
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
                 self.wfile.write(raw)
-            except OSError:
-                pass  # the client gave up waiting
-            finally:
-                with service.lock:
-                    service.at_once -= 1
 
         def log_message(self, *args: Any) -> None:
             pass
