@@ -333,6 +333,7 @@ async def _housekeeping(logs: Path) -> None:
 
 async def _watcher(settings: Settings, client: PrefectClient) -> None:
     """Starts a load where files or rows changed."""
+    from components.store.engine import patiently
     from components.wiring import open_store
     from flows.runs import load_when_changed, watched_sources
     from flows.watch import watch
@@ -346,14 +347,18 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
         logger.info("%s changed: load %s takes it.", dataset, run)
 
     def watch_all() -> None:
-        store = open_store(settings)
+        store = patiently(lambda: open_store(settings))
+
+        def sources() -> dict[str, tuple[str, ...]]:
+            return patiently(lambda: watched_sources(settings, store))
+
         try:
             try:
-                if any(watched_sources(settings, store).values()):
+                if any(sources().values()):
                     on_change("*")  # what changed while nobody watched
             except Exception:
                 logger.exception("The first load could not be started; the next change or poll makes it good.")
-            watch(settings, on_change, stop, sources=lambda: watched_sources(settings, store))
+            watch(settings, on_change, stop, sources=sources)
         finally:
             store.close()
 

@@ -215,6 +215,21 @@ class TestLease:
         assert (len(got), len(refused)) == (1, 5)
 
 
+def test_a_fresh_database_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from components.store import Store
+while time.time() < float(sys.argv[2]): pass
+Store(sys.argv[1]).status()
+"""
+    for n in range(4):
+        url, at = f"sqlite:///{tmp_path / f'{n}.db'}", str(time.time() + 2.5)
+        children = [
+            subprocess.Popen([sys.executable, "-c", code, url, at], stderr=subprocess.PIPE, text=True) for _ in range(4)
+        ]
+        assert [child.communicate(timeout=60)[1] for child in children] == [""] * 4
+
+
 class TestSchema:
     def test_the_migrations_make_just_the_tables_of_the_code(self, store: Store) -> None:
         from alembic import command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,18 +34,32 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         for pragma in (
             f"busy_timeout={busy_timeout_ms}",
-            "journal_mode=WAL",
             "synchronous=FULL",  # costs nothing at our batch sizes, and survives power loss
             "foreign_keys=ON",
             "cache_size=-16000",
         ):
             connection.execute(f"pragma {pragma}")
+        _log_ahead(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _log_ahead(connection: Any) -> None:
+    """Turn the write-ahead log on. Of all statements this one does not wait by itself where another has a lock."""
+    until = time.monotonic() + busy_timeout_ms / 1_000
+    while True:
+        try:
+            connection.execute("pragma journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _engines(url: str) -> tuple[Engine, Engine]:
