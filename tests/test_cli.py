@@ -134,7 +134,8 @@ def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
     time.sleep(2.0)
     child.send_signal(signal.SIGINT)
     _, told = child.communicate(timeout=60)
-    assert child.returncode in {130, 0}, told
+    # CPython itself ends by the signal where the interrupt met a string being exec'd (an import): 130 to a shell, too.
+    assert child.returncode in {130, -signal.SIGINT, 0}, told
     assert "Traceback" not in told
     assert report(shell("index", "--json"))["rows"] == 3_000
     assert report(shell("verify", "--json"))["ok"] is True
