@@ -1,13 +1,18 @@
-"""What embedding costs here and what it costs others, in one run on the same texts; one JSON line a figure.
+"""What embedding costs here and what it costs others, in one run on the same corpus; one JSON line a figure.
 
     python -m benchmarks.embed --rounds 5 --texts 600          # of the agent logs beside the project, else its sample
-    python -m benchmarks.embed --corpus FOLDER --texts 0       # all of a folder of logs
+    python -m benchmarks.embed --corpus FOLDER --texts 0       # every batch of a folder of logs: hours
     python -m benchmarks.embed --only papers,threads
 
-Peers: `SentenceTransformer.encode` with its defaults, and Embedding Atlas' own embedding step (batches of 32 in the
-order given). All run in one process on one thread, take turns, and are compared by CPU seconds, so that neighbours on
-the machine and a moving clock touch all of them alike; each figure is the median of the rounds. With `--texts N` a
-sample of N distinct texts is taken with all their repeats, so that duplicates stay as frequent as they are.
+Peers: `SentenceTransformer.encode` with its defaults (batches of 32, sorted by characters), and Embedding Atlas' own
+embedding step (batches of 32 in the order given). All run in one process on one thread, take turns, and are compared by
+CPU seconds, so that neighbours on the machine and a moving clock touch all of them alike; each figure is the median of
+the rounds.
+
+What a way costs is the sum over its batches, and how it cuts the *whole* corpus into batches decides how much of that is
+padding. So each way's batches of the whole corpus are laid out first; a round runs every kth of them, ordered by work,
+and is scaled up by work (a systematic sample with a ratio estimator). A plain sample of texts would not do: it cuts
+into other batches and repeats itself less often.
 Useful work is counted from the texts' tokens, padding excluded: 21,233,664 FLOP a token for the matrix products with
 weights and 9,216 x length for attention (MiniLM: 6 layers, 384 wide, 1,536 inside), truncated at 256 tokens.
 """
@@ -24,18 +29,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.fma_peak import open_fma_peak
 from benchmarks.measure import tell
 from components.contracts import Vectors
 from components.embedders import open_embedder
 from components.embedders.bert import BertEmbedder, default_folder, embed_tokens
+from components.embedders.texts import batches_of_equal_length
 from components.settings import EmbedSettings, LoadSettings
 from components.sources.files import FileSource
 
@@ -45,16 +52,32 @@ PAPERS = ROOT.parent / "shared" / "data" / "papers"
 SAMPLE = ROOT / "components" / "samples" / "logs"
 
 Encode = Callable[[list[str]], Vectors]
+Lengths = NDArray[np.int64]  # (n,) tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """CPU seconds, wall seconds and the FMA peak just before (GFLOP/s) of every round of one way to embed."""
+class Way:
+    """One way to embed the corpus: the batches that it cuts the whole of it into, by falling work (FLOP, padded)."""
 
-    cpu_s: list[float]
-    wall_s: list[float]
-    peak_gflops: list[float]
-    vectors: Vectors
+    encode: Encode
+    batches: list[list[int]]
+    work: NDArray[np.float64]
+
+    def part(self, turn: int, of: int) -> tuple[list[int], float]:
+        """Texts of every `of`th batch from the `turn`th on, and their share of the work of all batches."""
+        chosen = range(turn, len(self.batches), of)
+        return [i for n in chosen for i in self.batches[n]], float(self.work[chosen].sum() / self.work.sum())
+
+
+@dataclass(slots=True, kw_only=True)
+class Timing:
+    """Of every round: CPU and wall seconds that the whole corpus takes; useful FLOP a second over the peak's."""
+
+    cpu_s: list[float] = field(default_factory=list)
+    wall_s: list[float] = field(default_factory=list)
+    of_peak: list[float] = field(default_factory=list)
+    peak_gflops: list[float] = field(default_factory=list)
+    vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32))  # of the last round
 
 
 def read_texts(folder: Path) -> list[str]:
@@ -70,13 +93,10 @@ def read_texts(folder: Path) -> list[str]:
     return found
 
 
-def sample(texts: Sequence[str], n_distinct: int) -> list[str]:
-    """All copies of `n_distinct` texts, in their order; everything where it is 0."""
-    distinct = list(dict.fromkeys(texts))
-    if not 0 < n_distinct < len(distinct):
-        return list(texts)
-    chosen = set(random.Random(4).sample(distinct, n_distinct))
-    return [text for text in texts if text in chosen]
+def sample(texts: Sequence[str], n: int) -> list[str]:
+    """`n` of the texts, in their order; all where it is 0."""
+    rows = range(len(texts)) if not 0 < n < len(texts) else sorted(random.Random(4).sample(range(len(texts)), n))
+    return [texts[row] for row in rows]
 
 
 def read_papers(n: int) -> list[str]:
@@ -129,31 +149,66 @@ def open_peers() -> dict[str, Encode]:
     return peers
 
 
+def lay_out(texts: list[str], lengths: Lengths, peers: dict[str, Encode], ours: BertEmbedder) -> dict[str, Way]:
+    """Every way with its batches of the corpus."""
+    by_characters = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    first = list({text: i for i, text in reversed(list(enumerate(texts)))}.values())
+    cut = {
+        "sentence_transformers": in_rows_of_32(by_characters),
+        "embedding_atlas": in_rows_of_32(list(range(len(texts)))),
+        "ours_all": equal_lengths(range(len(texts)), lengths, ours.settings.batch_tokens),
+        "ours": equal_lengths(sorted(first), lengths, ours.settings.batch_tokens),
+    }
+    encode = peers | {"ours_all": without_dedup(ours), "ours": lambda given: ours.embed(given).vectors}
+    ways = {}
+    for name, batches in cut.items():
+        work = np.array([len(batch) * flop(lengths[batch].max()) for batch in batches])
+        order = np.argsort(-work, kind="stable")
+        ways[name] = Way(encode=encode[name], batches=[batches[n] for n in order], work=work[order])
+    return ways
+
+
+def in_rows_of_32(order: list[int]) -> list[list[int]]:
+    return [order[start : start + 32] for start in range(0, len(order), 32)]
+
+
+def equal_lengths(texts: Sequence[int], lengths: Lengths, batch_tokens: int) -> list[list[int]]:
+    """As `BertEmbedder` cuts them."""
+    rows = np.array(texts)
+    return [rows[batch].tolist() for batch in batches_of_equal_length(lengths[rows], batch_tokens)]
+
+
 def take_turns(
-    ways: dict[str, Encode], texts: list[str], rounds: int, peak: Callable[[], float] | None
+    ways: dict[str, Way], texts: list[str], lengths: Lengths, rounds: int, every: int, peak: Callable[[], float] | None
 ) -> dict[str, Timing]:
-    """Each way once a round, in rotating order."""
-    timings = {name: Timing(cpu_s=[], wall_s=[], peak_gflops=[], vectors=np.empty((0, 0), np.float32)) for name in ways}
+    """Each way once a round, in rotating order, on every `every`th of its batches."""
+    timings = {name: Timing() for name in ways}
     names = list(ways)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             gflops = statistics.median(peak() for _ in range(5)) if peak else float("nan")
+            rows, share = ways[name].part(turn * every // rounds, every)
+            given = [texts[i] for i in rows]
             cpu, wall = time.process_time(), time.perf_counter()
-            vectors = ways[name](texts)
-            old = timings[name]
-            timings[name] = Timing(
-                cpu_s=[*old.cpu_s, time.process_time() - cpu],
-                wall_s=[*old.wall_s, time.perf_counter() - wall],
-                peak_gflops=[*old.peak_gflops, gflops],
-                vectors=vectors,
-            )
+            timings[name].vectors = ways[name].encode(given)
+            took = time.process_time() - cpu
+            timings[name].cpu_s.append(took / share)
+            timings[name].wall_s.append((time.perf_counter() - wall) / share)
+            timings[name].of_peak.append(float(flop(lengths[rows]).sum()) / took / 1e9 / gflops)
+            timings[name].peak_gflops.append(gflops)
     return timings
 
 
-def useful_flop(embedder: BertEmbedder, texts: list[str]) -> float:
+def token_counts(embedder: BertEmbedder, texts: list[str]) -> Lengths:
+    """(n,) tokens of each text as the model takes it, special ones counted."""
     tokeniser, _ = embedder.load()
-    lengths = np.array([len(one.windows[0]) for one in tokeniser.each(texts, all_windows=False)], np.float64)
-    return float((21_233_664 * lengths + 9_216 * lengths**2).sum())
+    return np.array([len(one.windows[0]) for one in tokeniser.each(texts, all_windows=False)], np.int64)
+
+
+def flop(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Floating-point operations of texts with so many tokens."""
+    wide = np.asarray(lengths, np.float64)
+    return 21_233_664 * wide + 9_216 * wide**2
 
 
 def of_rounds(each: Sequence[float]) -> dict[str, object]:
@@ -166,52 +221,67 @@ def times(of: Timing, to: Timing) -> list[float]:
     return [b / a for a, b in zip(of.cpu_s, to.cpu_s, strict=True)]
 
 
-def compare(texts: list[str], rounds: int, cache: Path) -> None:
+def compare(texts: list[str], n_texts: int, rounds: int, cache: Path) -> None:
     """Ratios to both peers, exactness, and the share of the FMA peak."""
     peak = open_fma_peak()
-    ours = open_ours(1, cache)
-    ways = {**open_peers(), "ours_all": without_dedup(ours), "ours": lambda given: ours.embed(given).vectors}
-    took = take_turns(ways, texts, rounds, peak)
-    more = {"texts": len(texts), "distinct": len(set(texts)), "rounds": rounds}
+    ours, peers = open_ours(1, cache), open_peers()
+    lengths = token_counts(ours, texts)
+    ways = lay_out(texts, lengths, peers, ours)
+    few = min(len(way.batches) for way in ways.values()) // 8
+    every = max(1, min(few, len(texts) // n_texts)) if n_texts else 1
+    took = take_turns(ways, texts, lengths, min(rounds, every) if every > 1 else rounds, every, peak)
+    useful = flop(lengths).sum()
+    more = {"texts": len(texts), "distinct": len(set(texts)), "rounds": len(took["ours"].cpu_s), "every_batch": every}
     for peer, plain_goal, dedup_goal in (("sentence_transformers", 1.45, 1.9), ("embedding_atlas", 3.4, 4.5)):
         unit = f"x less CPU than {peer.replace('_', ' ')}"
+        padding = round(float(ways[peer].work.sum() / useful), 3)
         without = of_rounds(times(took["ours_all"], took[peer]))
-        tell(f"against_{peer}", unit=f"{unit}, every text", goal=f">= {plain_goal}", **without, **more)
+        tell(f"against_{peer}", unit=f"{unit}, every text", goal=f">= {plain_goal}", **without, **more, padding=padding)
+        repeats = round(float(useful / ways["ours"].work.sum()), 3)
         deduped = of_rounds(times(took["ours"], took[peer]))
-        tell(f"against_{peer}_with_dedup", unit=f"{unit}, repeats once", goal=f">= {dedup_goal}", **deduped, **more)
-    truth = took["sentence_transformers"].vectors
-    truth = truth / np.linalg.norm(truth, axis=1, keepdims=True)
-    cosine = (took["ours"].vectors.astype(np.float64) * truth).sum(axis=1)
-    value = round(1 - float(cosine.min()), 8)
-    tell(
-        "min_cosine",
-        1 - value,
-        "to torch in fp32, the worst text; 1 - cosine beside",
-        one_minus=value,
-        goal=">= 0.99999",
-    )
-    tell_shares(took, useful_flop(ours, texts), has_peak=peak is not None)
+        figure = f"against_{peer}_with_dedup"
+        tell(figure, unit=f"{unit}, repeats once", goal=f">= {dedup_goal}", **deduped, **more, work_repeated=repeats)
+        limit = statistics.median(1 / share for share in took[peer].of_peak) if peak else None
+        tell(f"limit_{peer}", limit, f"{unit}, every text, if all of ours ran at the FMA peak itself")
+    tell_exactness(ours, peers["sentence_transformers"], random.Random(4).sample(texts, min(300, len(texts))))
+    tell_shares(took, has_peak=peak is not None)
 
 
-def tell_shares(took: dict[str, Timing], flop: float, *, has_peak: bool) -> None:
-    """Useful FLOPs a second over the peak measured just before; with dedup the work itself is less, so not there."""
+def tell_exactness(ours: BertEmbedder, reference: Encode, texts: list[str]) -> None:
+    """The worst cosine of our vectors with those of sentence-transformers on torch, in fp32."""
+    truth = reference(texts).astype(np.float64)
+    cosine = (ours.embed(texts).vectors * truth / np.linalg.norm(truth, axis=1, keepdims=True)).sum(axis=1)
+    worst = round(1 - float(cosine.min()), 8)
+    unit = "to torch in fp32, the worst text; 1 - cosine beside"
+    tell("min_cosine", 1 - worst, unit, one_minus=worst, texts=len(texts), goal=">= 0.99999")
+
+
+def tell_shares(took: dict[str, Timing], *, has_peak: bool) -> None:
+    """Useful FLOPs a second over the peak measured just before."""
     if not has_peak:
         tell("share_of_fma_peak", None, "of the FMA peak", why="no C compiler for this CPU")
         return
-    for name, timing in took.items():
-        if name == "ours":
-            continue
-        each = [flop / s / 1e9 / g for s, g in zip(timing.cpu_s, timing.peak_gflops, strict=True)]
-        goal = {"goal": ">= 0.75"} if name == "ours_all" else {}
+    for name in ("ours_all", "sentence_transformers", "embedding_atlas"):
+        timing = took[name]
+        is_ours = name == "ours_all"
+        goal = {"goal": ">= 0.75"} if is_ours else {}
         peak = round(statistics.median(timing.peak_gflops), 1)
-        figure = "share_of_fma_peak" + ("" if goal else f"_{name}")
-        tell(figure, unit="of the FMA peak, useful FLOPs", peak_gflops=peak, **of_rounds(each), **goal)
+        figure = "share_of_fma_peak" + ("" if is_ours else f"_{name}")
+        tell(figure, unit="of the FMA peak, useful FLOPs", peak_gflops=peak, **of_rounds(timing.of_peak), **goal)
+
+
+def whole(encodes: dict[str, Encode], texts: list[str], embedder: BertEmbedder, rounds: int) -> dict[str, Timing]:
+    """Each once a round on all of `texts`."""
+    lengths, rows = token_counts(embedder, texts), list(range(len(texts)))
+    work = np.array([flop(lengths).sum()])
+    ways = {name: Way(encode=encode, batches=[rows], work=work) for name, encode in encodes.items()}
+    return take_turns(ways, texts, lengths, rounds, 1, None)
 
 
 def two_threads(texts: list[str], rounds: int, cache: Path) -> None:
     """Wall time of one thread over that of two, and whether they agree to the bit."""
-    one, two = without_dedup(open_ours(1, cache)), without_dedup(open_ours(2, cache))
-    took = take_turns({"one": one, "two": two}, texts, rounds, None)
+    one, two = open_ours(1, cache), open_ours(2, cache)
+    took = whole({"one": without_dedup(one), "two": without_dedup(two)}, texts, one, rounds)
     each = [a / b for a, b in zip(took["one"].wall_s, took["two"].wall_s, strict=True)]
     load = round(os.getloadavg()[0], 1)
     tell("two_threads", unit="x the speed of one, wall", goal=">= 1.75", load=load, **of_rounds(each))
@@ -225,7 +295,7 @@ def papers(n: int, rounds: int, cache: Path) -> None:
     texts = read_papers(n)
     cores = os.cpu_count() or 1
     ours = open_ours(cores, cache)
-    took = take_turns({"ours": without_dedup(ours)}, texts, rounds, None)["ours"]
+    took = whole({"ours": without_dedup(ours)}, texts, ours, rounds)["ours"]
     more = {"papers": len(texts), "cores": cores, "load": round(os.getloadavg()[0], 1)}
     tokens = round(ours.embed(texts).n_tokens / len(texts), 1)
     wall = round(3_600 * len(texts) / statistics.median(took.wall_s))
@@ -237,17 +307,17 @@ def papers(n: int, rounds: int, cache: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=600, help="distinct texts; 0: all")
+    parser.add_argument("--texts", type=int, default=600, help="a round, about; 0: all")
     parser.add_argument("--corpus", type=Path, default=AGENT_LOGS if AGENT_LOGS.is_dir() else SAMPLE)
     parser.add_argument("--only", default="compare,threads,papers")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache, only = Path(folder), asked.only.split(",")
-        texts = sample(read_texts(asked.corpus), asked.texts) if {"compare", "threads"} & set(only) else []
+        texts = read_texts(asked.corpus) if {"compare", "threads"} & set(only) else []
         if "compare" in only:
-            compare(texts, asked.rounds, cache)
+            compare(texts, asked.texts, asked.rounds, cache)
         if "threads" in only:
-            two_threads(texts, asked.rounds, cache)
+            two_threads(sample(texts, asked.texts), asked.rounds, cache)
         if "papers" in only and PAPERS.is_dir():
             papers(asked.texts, asked.rounds, cache)
 
