@@ -28,7 +28,7 @@ from reading import (
 
 from components.sources.formats import FORMATS
 from components.sources.formats.chat import ROWS
-from components.sources.formats.contract import Head, Options
+from components.sources.formats.contract import Format, Head, Options
 
 LINES, DOCUMENT = row_of(ROWS, "lines"), row_of(ROWS, "document")
 WORDS = (
@@ -47,9 +47,10 @@ def test_golden_chats_become_their_records() -> None:
 
 
 def test_a_reader_resumed_after_any_line_reads_the_same() -> None:
-    for name in ("request_log.jsonl", "runs.jsonl", "messages.jsonl"):
-        path = Path(__file__).parent / "data" / "chat" / name
-        items = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    folder = Path(__file__).parent / "data" / "chat"
+    logs = [(folder / name).read_bytes().splitlines() for name in ("request_log.jsonl", "runs.jsonl", "messages.jsonl")]
+    alike = [{"messages": talk} for talk in (TALK, TALK, OTHER, TALK, [*TALK, said("user", "more")], TALK)]
+    for items in ([orjson.loads(line) for line in lines] for lines in [*logs, list(map(orjson.dumps, alike))]):
         whole = as_json(reads(LINES, items))
         for cut in range(len(items)):
             assert LINES.reader is not None
@@ -81,6 +82,46 @@ def test_a_request_log_gives_each_message_once_though_its_requests_grow() -> Non
     assert {e.run for e in events(found)} == {"0"}
     assert Counter(e.text for e in events(found)).most_common(1)[0][1] == 1
     assert len(events(found)) == 1 + 3 * 20
+
+
+TALK = [said("user", "q"), said("assistant", "a")]
+OTHER = [said("user", "q2"), said("assistant", "a")]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.shape)
+def test_runs_that_went_alike_are_each_kept(row: Format) -> None:
+    found = reads(row, [{"messages": talk} for talk in (TALK, TALK, OTHER, TALK)])
+    check_places(found)
+    assert [(e.run, e.text) for e in events(found)] == [
+        *(("0", "q"), ("0", "a"), ("1", "q"), ("1", "a")),
+        *(("2", "q2"), ("2", "a"), ("3", "q"), ("3", "a")),
+    ]
+
+
+def test_an_item_written_twice_under_its_id_is_one_item_and_a_task_run_twice_is_two_runs() -> None:
+    again = reads(LINES, [{"id": "x", "messages": TALK}] * 2)
+    assert [(e.run, e.text) for e in events(again)] == [("x", "q"), ("x", "a")]
+    assert rules(again) == {"repeated message": 2}
+    trials = reads(LINES, [{"task_id": 3, "messages": TALK}] * 2)
+    assert [e.run for e in events(trials)] == ["3", "3", "3~2", "3~2"]
+
+
+def test_requests_that_went_alike_each_go_on_as_their_own_conversation() -> None:
+    longer = [*TALK, said("user", "more")]
+    log = [{"messages": talk[:-1], "response": talk[-1]} for talk in (TALK, TALK)]
+    log += [{"messages": longer, "response": said("assistant", "b")}] * 2
+    found = reads(LINES, log)
+    check_places(found)
+    assert sorted((e.run, e.text) for e in events(found)) == [
+        (n, text) for n in "01" for text in ("a", "b", "more", "q")
+    ]
+
+
+def test_a_difference_deep_in_a_long_text_makes_another_run() -> None:
+    pages = [f"{'x' * 500}{n}{'y' * 500}" for n in (1, 2)]
+    talks = [[said("user", page), said("assistant", "a"), *TALK[:n]] for n, page in enumerate(pages)]
+    found = reads(LINES, [{"task_id": "t", "messages": talk} for talk in talks])
+    assert [e.text for e in events(found) if e.iteration == 0] == pages
 
 
 def test_an_answer_that_the_messages_end_with_already_is_not_doubled() -> None:

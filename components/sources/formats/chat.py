@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from components.contracts import Defect, Event, Json, Skipped
 from components.sources.formats.content import text_of, timestamp, tool_call
@@ -56,6 +57,7 @@ SESSION_KEYS: Final = (
     "custom_id",
 )
 RUN_KEYS: Final = (*SESSION_KEYS, "traj_id", "id", "uuid", "instance_id", "task_id", "run_id", "conv_id")
+ITEM_KEYS: Final = ("id", "uuid", "traj_id", "run_id", "conv_id", *SESSION_KEYS)
 META_KEYS: Final = (*RUN_KEYS, "model", "resolved", "reward", "score", "success", "exit_status", "source", "dataset")
 TIME_KEYS: Final = ("timestamp", "created_at", "created", "createdAt", "time")
 TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
@@ -63,7 +65,6 @@ CALL_BLOCKS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use", "
 CALL_ITEMS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
 RESULT_ITEMS: Final = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
 THOUGHT_KEYS: Final = ("thinking", "reasoning", "content", "summary", "text")
-ENDS: Final = 100  # characters of either end of a text
 MAX_NAMES: Final = 10_000  # run names remembered to keep them apart; later ones get the run's number
 MAX_OPEN: Final = 32  # conversations a request log may weave together
 _HANDED_BACK = re.compile(
@@ -309,10 +310,14 @@ def _is_short(value: Json) -> bool:
 
 @dataclass(slots=True)
 class Open:
-    """A conversation that a later item may go on with: how many messages were read, and where the numbering stood."""
+    """A conversation that a later item may go on with: how many messages were read, and where the numbering stood.
+
+    `mark` is the id of the last item itself, where it has one.
+    """
 
     name: str
     identity: str
+    mark: str
     n: int
     digest: str
     iteration: int
@@ -348,21 +353,30 @@ class Runs:
                 parts.append(conversation.read(answer, len(parts), _time(item)))
         if self.history == "all":
             return self._begin(identity, name, parts)
-        chain = _chain(parts, whole=not identity)
-        before = self._known(identity, chain)
+        chain = _chain(parts)
+        mark = next((str(meta[key]) for key in ITEM_KEYS if key in meta), "")
+        before = self._known(identity, mark, chain)
         turns = conversation.turns
         if before is None:
-            self._remember(Open(name, identity, len(parts), chain[-1], turns.iteration, turns.idx) if parts else None)
+            self._remember(
+                Open(name, identity, mark, len(parts), chain[-1], turns.iteration, turns.idx) if parts else None
+            )
             return self._begin(identity, name, parts)
         self.open.remove(before)
         shift = before.idx - _count(parts[: before.n], before.iteration)
         idx = turns.idx + shift if turns.iteration == before.iteration else turns.idx
-        self._remember(Open(before.name, identity, len(parts), chain[-1], turns.iteration, idx))
+        self._remember(Open(before.name, identity, mark, len(parts), chain[-1], turns.iteration, idx))
         return _rest(parts, before, shift)
 
-    def _known(self, identity: str, chain: Sequence[str]) -> Open | None:
+    def _known(self, identity: str, mark: str, chain: Sequence[str]) -> Open | None:
+        """The conversation that an item goes on with: what it says begins with all that was said there.
+
+        An item that adds nothing is another run that went alike, unless it bears the id of the item before it: then
+        it is the same item, written twice.
+        """
         known = [o for o in self.open if o.identity == identity and o.n <= len(chain) and chain[o.n - 1] == o.digest]
-        return max(known, key=lambda o: o.n, default=None)
+        going_on = [o for o in known if o.n < len(chain) or (mark and o.mark == mark)]
+        return max(going_on, key=lambda o: o.n, default=None)
 
     def _remember(self, now: Open | None) -> None:
         if now is not None:
@@ -417,19 +431,15 @@ def _spelled(part: Iterable[Read]) -> list[tuple[str, str]]:
     return [(read.type, read.text) for read in part if isinstance(read, Event) and read.type != "reasoning"]
 
 
-def _chain(parts: Iterable[list[Read]], *, whole: bool) -> list[str]:
-    """For each message a digest of everything up to it: a checksum and the length.
-
-    Where the run has a name that must be equal too, the ends of the texts suffice and save a third of the time.
-    """
+def _chain(parts: Iterable[list[Read]]) -> list[str]:
+    """For each message a digest of everything up to it: a checksum and the length."""
     checksum, length, chain = 0, 0, []
     for part in parts:
         for read in part:
             if isinstance(read, Event) and read.type != "reasoning":
-                text = read.text
-                length += len(text) + 1
-                said = f"{read.type}\0{text if whole or len(text) <= 2 * ENDS else text[:ENDS] + text[-ENDS:]}"
-                checksum = crc32(said.encode("utf-8", "surrogatepass"), checksum)
+                said = f"{read.type}\0{read.text}".encode("utf-8", "surrogatepass")
+                length += len(said)
+                checksum = crc32(said, checksum)
         chain.append(f"{checksum:x}-{length:x}")
     return chain
 
