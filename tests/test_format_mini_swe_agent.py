@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import agentpile
@@ -108,3 +109,12 @@ def test_no_other_real_file_is_taken_for_a_mini_trajectory() -> None:
     for path in strangers("mini_swe_agent", "partial"):
         row = taker(ROWS, path)
         assert row is None or row.name != "mini_swe_agent", path
+
+
+def test_runs_on_lines_are_read_as_documents_are_under_their_names() -> None:
+    folder = Path(__file__).parent / "data" / "mini_swe_agent"
+    runs = [orjson.loads((folder / name).read_bytes()) for name in ("v1.traj.json", "v2.traj.json", "v1.traj.json")]
+    found = events(reads(row_of(ROWS, "lines"), runs))
+    whole = [event for run in runs for event in events(reads(row_of(ROWS, "document"), run))]
+    assert [e._replace(run="") for e in found] == whole
+    assert list(dict.fromkeys(e.run for e in found)) == ["toy__a-1", "run", "toy__a-1~2"]

@@ -344,6 +344,42 @@ def test_a_new_file_that_nothing_recognises_is_looked_at_again(tmp_path):
         list(FileSource(LoadSettings(quiet_s=3_600)).read(Shelf().locator(path), None))
 
 
+WHOLE = sorted(path for path in (Path(__file__).parent / "data").glob("*/*") if ".expected." not in path.name)
+
+
+@pytest.mark.parametrize("named", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("golden", WHOLE, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_a_log_that_grows_line_by_line_from_one_document_keeps_its_ids(tmp_path, golden, named):
+    try:
+        first = orjson.loads(golden.read_bytes())
+    except orjson.JSONDecodeError:
+        first = orjson.loads(golden.read_bytes().splitlines()[0])
+    lines = [orjson.dumps(item) for item in (first, first, {**first, "id": 2} if isinstance(first, dict) else first)]
+    content, steps = b"\n".join(lines), [len(lines[0])]
+    steps += [steps[0] + 1, steps[0] + 2, steps[0] + len(lines[1]) // 2, 2 * steps[0] + 1, 2 * steps[0] + 2]
+    path, shelf = write(tmp_path / named, content), Shelf()
+    try:
+        whole = loaded(path)
+    except UnknownFormat:
+        return  # lists of runs, one below the other, are no log
+    for end in [*steps, len(content)]:
+        path.write_bytes(content[:end])
+        with suppress(UnknownFormat):
+            shelf.load(path)
+    assert shelf.records == whole.records
+
+
+def test_a_printed_document_that_others_follow_keeps_its_ids(tmp_path):
+    run = json.dumps({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, indent=1)
+    path = write(tmp_path / "a.jsonl", run.encode())
+    shelf = loaded(path)
+    path.write_text(f"{run}\n{run.replace('q', 'q2')}")
+    shelf.load(path)
+    assert [(record.filename, record.text) for record in shelf.records.values()] == [
+        *(("a.jsonl", "q"), ("a.jsonl", "a"), ("a.jsonl#1", "q2"), ("a.jsonl#1", "a"))
+    ]
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 

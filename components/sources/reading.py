@@ -21,7 +21,7 @@ from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
 from components.sources.opener import Opened
-from components.sources.recognise import Recognition, read_document
+from components.sources.recognise import Recognition, document_row, read_document
 from components.sources.records import RecordMaker
 
 EXCERPT_BYTES = 200
@@ -102,6 +102,8 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
         state |= {"delimiter": shown.table.delimiter, "header": list(shown.table.header)}
     if shown.kind == "text":
         state["unit"] = plain_text.unit_of(shown.head.text)
+    if names := _names_alone(job, recognition):
+        state["run_names"] = names
     match shown.kind:
         case "document":
             assert shown.document is not None
@@ -112,6 +114,21 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
             return _parquet(job, opened, state)
         case _:
             return _lines(job, opened, state, Fingerprint())
+
+
+def _names_alone(job: Job, recognition: Recognition) -> dict[str, str]:
+    """What the first line's runs are called where that line alone was a document: they keep their names in the log."""
+    row = document_row(recognition)
+    if row is None or (read := row.read) is None or job.format.reader is None:
+        return {}
+    first, reader = recognition.shown.head.lines[0], job.format.reader(None, job.options)
+    by_itself = _runs_of(row.name, partial(read, first, job.options))
+    in_the_log = _runs_of(row.name, partial(reader.read, first))
+    return {name: alone for name, alone in zip(in_the_log, by_itself, strict=False) if name != alone}
+
+
+def _runs_of(name: str, read: Callable[[], Iterable[Read]]) -> list[str]:
+    return [got.run for got in _safely(name, read) if isinstance(got, Event)]
 
 
 def from_cursor(job: Job, opened: Opened, cursor: Cursor) -> Iterator[Batch]:
@@ -188,11 +205,13 @@ class _Lines:
 def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint) -> Iterator[Batch]:
     assert job.format.reader is not None
     start = prints.prints().offset
+    reader = job.format.reader(state.get("reader"), job.options)
+    job = replace(job, maker=replace(job.maker, run_names=state.get("run_names", {})))
     reading = _Lines(
         job=job,
         opened=opened,
         state=state,
-        reader=job.format.reader(state.get("reader"), job.options),
+        reader=reader,
         prints=prints,
         gathered=Gathered(job=job),
         values=_parser(state, skip_header=start == 0),

@@ -290,7 +290,7 @@ def _line_views(opened: Opened, name: str, first: _FirstLines) -> list[Shown]:
     views = [Shown(kind="json", head=Head(name=name, shape="lines", lines=first.values))]
     if first.at_end and first.n_lines == 1 and first.n_values == 1:
         view = _document_view(name, Document(value=first.values[0], prints=_prints(opened)))
-        views.insert(len(views) if _names_lines(name) or first.may_go_on else 0, view)
+        views.insert(len(views) if names_lines(name) or first.may_go_on else 0, view)
     return views
 
 
@@ -308,7 +308,8 @@ def _stacked_views(opened: Opened, name: str, limits: Limits) -> list[Shown]:
     return [Shown(kind="stacked", head=Head(name=name, shape="lines", lines=values))] if values else []
 
 
-def _names_lines(name: str) -> bool:
+def names_lines(name: str) -> bool:
+    """Does the file's name say that it holds JSON lines?"""
     return any(part in ("jsonl", "ndjson") for part in name.lower().split("."))
 
 
@@ -365,6 +366,21 @@ def _table(name: str, text: str) -> Shown | None:
         return None
     table = Table(delimiter=delimiter, header=header)
     return Shown(kind="csv", head=Head(name=name, shape="lines", lines=items), table=table)
+
+
+def document_row(recognition: Recognition) -> Format | None:
+    """The row of the same format that reads the first line of a log as a document, as it was when it stood alone.
+
+    None where it never was a document: the name says that it holds lines, or no row takes it.
+    """
+    shown = recognition.shown
+    if not shown.head.lines or shown.kind not in {"json", "stacked"}:
+        return None
+    if shown.kind == "json" and names_lines(shown.head.name):
+        return None
+    head = Head(name=shown.head.name, shape="document", document=shown.head.lines[0])
+    rows = (row for row in _rows_of(recognition.format.name) if row.shape == "document")
+    return next((row for row in rows if _verdict(row, head).accepted), None)
 
 
 def named(format_name: str, shape: str) -> Format:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -25,11 +26,15 @@ _FEW_KINDS: Final = 24  # distinct characters; base64 of real data has some 60, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordMaker:
-    """Makes the records of one source. `key` is the source's, `zone` what naive times are in."""
+    """Makes the records of one source. `key` is the source's, `zone` what naive times are in.
+
+    `run_names`: the names of runs that are other than the format says.
+    """
 
     key: str
     zone: tzinfo
     max_text_chars: int
+    run_names: Mapping[str, str] = field(default_factory=dict)
 
     def record(self, event: Event) -> Record | Defect | Skipped:
         """The event as a record; a defect (its place unknown) if its numbers can't be; skipped if it says nothing."""
@@ -40,7 +45,8 @@ class RecordMaker:
         if not text or text.isspace():
             return Skipped(rule="empty text")
         type = event.type if event.type in type_names else clean_text(event.type, 100)
-        filename = f"{self.key}#{clean_text(event.run, 500)}" if event.run else self.key
+        run = self.run_names.get(event.run, event.run)
+        filename = f"{self.key}#{clean_text(run, 500)}" if run else self.key
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
         extra = clean_extra(event.extra) if event.extra else event.extra
         return Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)

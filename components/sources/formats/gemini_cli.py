@@ -71,6 +71,9 @@ class Session:
         elif "type" not in item and (_is_header(item) or _is_update(item)):
             self.session = str(item.get("sessionId") or self.session)
             yield BOOKKEEPING
+            messages = item.get("messages")  # a whole session on one line
+            for index, message in enumerate(messages if isinstance(messages, list) else ()):
+                yield from self.read(message, index)
         else:
             yield from guarded(place, self._message(item))
 

@@ -1,4 +1,4 @@
-"""mini-swe-agent trajectories: `.traj.json`, one JSON document a run, or the bare list of its messages.
+"""mini-swe-agent trajectories: `.traj.json`, one JSON document a run, the bare list of its messages, or a run a line.
 
 In version 1 the assistant writes one fenced bash block, which is its action, and every later message in the user's
 name is that action's result. Version 2 has tool calls, tool messages, and a last message in the role `exit`.
@@ -13,15 +13,35 @@ from datetime import datetime
 from components.contracts import Defect, Json
 from components.sources.formats.chat import Conversation, is_message
 from components.sources.formats.content import text_of, timestamp
-from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import excerpt, guarded, mostly
+from components.sources.formats.contract import (
+    End,
+    Format,
+    Head,
+    LineReader,
+    Options,
+    Read,
+    Turns,
+    Verdict,
+    accept,
+    decline,
+)
+from components.sources.formats.pieces import Names, excerpt, guarded, mostly
 
 _ACTION = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
 _SUBMITS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
 
 
+def _recognise_lines(head: Head) -> Verdict:
+    if mostly(head.lines, lambda line: _recognise_run(line).accepted):
+        return accept("runs of mini-swe-agent on its lines")
+    return decline("no lines with trajectory_format, or with messages beside the info of a mini-swe-agent run")
+
+
 def _recognise(head: Head) -> Verdict:
-    document = head.document
+    return _recognise_run(head.document)
+
+
+def _recognise_run(document: Json) -> Verdict:
     if isinstance(document, dict):
         version = document.get("trajectory_format")
         if isinstance(version, str) and version.startswith("mini-swe-agent"):
@@ -50,13 +70,34 @@ def _speaks_bash(messages: Sequence[Json]) -> bool:
     return bool(said) and with_action * 10 >= len(said) * 8 and loop
 
 
+class Runs:
+    """Reads a run a line."""
+
+    def __init__(self, names: Json) -> None:
+        self.names = Names(names)
+
+    def read(self, item: Json) -> Iterator[Read]:
+        yield from _run(item, self.names.unique(_mapping(item).get("instance_id")))
+
+    def state(self) -> Json:
+        return self.names.count
+
+
+def _reader(state: Json, _: Options) -> LineReader:
+    return Runs(state)
+
+
 def _read(document: Json, _: Options) -> Iterator[Read]:
+    yield from _run(document, "")
+
+
+def _run(document: Json, name: str) -> Iterator[Read]:
     run = document if isinstance(document, dict) else {"messages": document}
     messages = run.get("messages")
     if not isinstance(messages, list):
         yield Defect(offset=0, reason="no list of messages", excerpt=excerpt(document))
         return
-    conversation = Conversation(turns=Turns(), extra=_meta(run))
+    conversation = Conversation(turns=Turns(run=name), extra=_meta(run))
     for place, message in enumerate(messages):
         yield from guarded(place, _message(conversation, message, place))
 
@@ -132,4 +173,5 @@ def _end(document: Json) -> End:
 
 ROWS: tuple[Format, ...] = (
     Format(name="mini_swe_agent", shape="document", recognises=_recognise, read=_read, end=_end),
+    Format(name="mini_swe_agent", shape="lines", recognises=_recognise_lines, reader=_reader),
 )
