@@ -331,7 +331,7 @@ def test_a_document_without_end_mark_waits_until_it_is_quiet(tmp_path):
     clock = path.stat().st_mtime + 1
     shelf = Shelf(source=FileSource(LoadSettings(quiet_s=2), now=lambda: clock))
     shelf.load(path)
-    assert shelf.waits
+    assert shelf.waits.endswith("A later load takes it once it was left alone for 2 s (load.quiet_s).")
     assert not shelf.records
     clock += 2
     shelf.load(path)
@@ -378,6 +378,24 @@ def test_a_printed_document_that_others_follow_keeps_its_ids(tmp_path):
     assert [(record.filename, record.text) for record in shelf.records.values()] == [
         *(("a.jsonl", "q"), ("a.jsonl", "a"), ("a.jsonl#1", "q2"), ("a.jsonl#1", "a"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", b'{"role": "user\n{"role": "us\n', "JSON lines of which none can be parsed: unexpected end"),
+        ("a.log", b'\n{"role": user}\n{"role"\n', r"JSON lines .* at line 2, column 10"),
+        ("a.json", b'{\n "a": 3,\n "b"x\n}', r"a JSON document that can't be parsed: .* at line 3, column 5"),
+        ("a.jsonl", b"{a,b}\n{1,2}\n", r"JSON lines .* at line 1, column 2"),
+        ("a.txt", b"no log\nat all\n", "plain text"),
+    ],
+)
+def test_what_looks_like_json_and_is_none_is_refused_with_its_first_error(tmp_path, name, content, told):
+    path = write(tmp_path / name, content)
+    with pytest.raises(UnknownFormat, match=f"looks like {told}"):
+        loaded(path)
+    with pytest.raises(NotReady, match=r"left alone for 3600 s \(load\.quiet_s\)"):
+        list(FileSource(LoadSettings(quiet_s=3_600)).read(Shelf().locator(path), None))
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

@@ -107,7 +107,11 @@ class FileSource:
             return recognise(opened, name, limits=self.limits, wanted=self.format, columns=self.options.columns)
         except UnknownFormat as error:
             if not self._is_quiet(opened):
-                raise NotReady(f"{error} It was written to just now; it is looked at again.") from error
+                told, _, reasons = str(error).partition("\n")
+                quiet = f"once it was left alone for {self.settings.quiet_s:g} s (load.quiet_s)"
+                raise NotReady(
+                    f"{told} It was written to just now; a later load looks again {quiet}.\n{reasons}"
+                ) from error
             raise
 
     def _is_quiet(self, opened: Opened) -> bool:

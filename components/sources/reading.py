@@ -37,6 +37,11 @@ class Job:
     maker: RecordMaker
     is_quiet: Callable[[Opened], bool]
 
+    @property
+    def waits_until_quiet(self) -> str:
+        """What a source without an end mark waits for."""
+        return f"A later load takes it once it was left alone for {self.settings.quiet_s:g} s (load.quiet_s)."
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -311,7 +316,7 @@ def _document(
     assert job.format.read is not None
     end = job.format.end(value)
     if opened.has_changed() or not (end.mark or job.is_quiet(opened)):
-        raise NotReady(f"The document may still be written: {end.reason}.")
+        raise NotReady(f"The document may still be written: {end.reason}. {job.waits_until_quiet}")
     read = partial(job.format.read, value, job.options)
     yield from _items(job, opened, state, read, lambda: prints, skip=skip, size_bytes=prints.offset)
 
@@ -443,8 +448,8 @@ def _expect_end(job: Job, opened: Opened, listing: zips.Listing) -> None:
                 raise NotReady(f"The archive's end can't be read: {_told(error)}") from error
             if end.mark:
                 return
-            raise NotReady(f"The archive may still be written: {end.reason}.")
-    raise NotReady("The archive may still be written: its end mark is not there.")
+            raise NotReady(f"The archive may still be written: {end.reason}. {job.waits_until_quiet}")
+    raise NotReady(f"The archive may still be written: its end mark is not there. {job.waits_until_quiet}")
 
 
 def _archive_cursor(

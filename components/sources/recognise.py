@@ -108,12 +108,38 @@ def _verdict(row: Format, head: Head) -> Verdict:
 
 def _told(shown: Sequence[Shown], declined: Mapping[str, str]) -> str:
     """What a person needs on the first line; what each format missed on the lines below it."""
-    kinds = " or ".join(_KIND_WORDS[one.kind] for one in shown)
-    told = f"It looks like {kinds}{_columns_told(shown)}."
+    told = f"It looks like {_kinds_told(shown)}{_columns_told(shown)}."
     if not declined:
         return told
     reasons = "\n".join(f"not {name}: {reason}" for name, reason in declined.items())
     return f"{told} Formats tried: {len(declined)}; `runatlas load --explain` tells what each misses.\n{reasons}"
+
+
+def _kinds_told(shown: Sequence[Shown]) -> str:
+    """What it looks like, in words; of what begins as JSON and is none, what is wrong with it."""
+    if all(one.kind in {"csv", "text"} for one in shown) and (told := _damage_told(shown[-1].head)):
+        return told
+    return " or ".join(_KIND_WORDS[one.kind] for one in shown)
+
+
+def _damage_told(head: Head) -> str:
+    """Why a text that begins as JSON, or whose name says that it holds JSON lines, can't be read as such."""
+    filled = [(n, line) for n, line in enumerate(head.text.split("\n"), start=1) if line.strip()]
+    begins = [line.lstrip()[:1] == "{" for _, line in filled[:2]]
+    if not filled or not (names_lines(head.name) or begins[0]):
+        return ""
+    if begins == [True, False] and not names_lines(head.name):
+        return f"a JSON document that can't be parsed: {_first_error(head.text, 1)}"
+    n, line = filled[0]
+    return f"JSON lines of which none can be parsed: {_first_error(line, n)}"
+
+
+def _first_error(text: str, first_line: int) -> str:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return f"{error.msg} at line {first_line + error.lineno - 1}, column {error.colno}"
+    return "an error further down"
 
 
 def _columns_told(shown: Sequence[Shown]) -> str:
