@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.contracts import Embedder, Vectors
 from components.errors import DimensionMismatch, EmbeddingFailed
@@ -44,35 +46,70 @@ class EmbedOutcome:
     n_shortened: int = 0
 
 
-def cut_tasks(texts: Sequence[tuple[int, int]]) -> list[EmbedTask]:
-    """Tasks of (seq, tokens) pairs, similar lengths together, at most `max_tasks` of them."""
-    ordered = sorted(texts, key=lambda pair: pair[1])
-    budget = max(commit_tokens, sum(n for _, n in ordered) // (max_tasks - 1) + 1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Records whose texts have no vector, in order of arrival: parallel arrays (n,), 32 bytes each."""
+
+    seqs: NDArray[np.int64]
+    digests: NDArray[np.uint64]  # (n, 2), the first half of each
+    tokens: NDArray[np.int64]  # estimated
+
+    @classmethod
+    def of(cls, texts: Sequence[tuple[int, bytes, int]]) -> Self:
+        """From (seq, digest, characters)."""
+        return cls(
+            seqs=np.array([seq for seq, _, _ in texts], np.int64),
+            digests=np.frombuffer(b"".join(digest[:16] for _, digest, _ in texts), np.uint64).reshape(-1, 2),
+            tokens=np.array([_tokens(n_chars) for _, _, n_chars in texts], np.int64),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Waiting]) -> Self:
+        """All of them, in the order of the parts."""
+        empty = cls.of([])
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in [empty, *parts]]) for name in cls.__slots__}
+        )
+
+    def distinct(self) -> Self:
+        """The first record of each text."""
+        order = np.lexsort(self.digests.T)
+        is_first = np.ones(len(order), np.bool_)
+        is_first[1:] = (self.digests[order[1:]] != self.digests[order[:-1]]).any(axis=1)
+        kept = np.sort(order[is_first])
+        return type(self)(seqs=self.seqs[kept], digests=self.digests[kept], tokens=self.tokens[kept])
+
+
+def cut_tasks(seqs: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[EmbedTask]:
+    """Tasks of records (n,) with texts of so many tokens (n,): similar lengths together, at most `max_tasks` of them."""
+    order = np.argsort(tokens, kind="stable")
+    seqs, tokens = seqs[order], tokens[order]
+    budget = max(commit_tokens, int(tokens.sum()) // (max_tasks - 1) + 1)
     return [
-        EmbedTask(no=no, seqs=tuple(seq for seq, _ in group), n_tokens=sum(n for _, n in group))
-        for no, group in enumerate(_packed(ordered, budget), 1)
+        EmbedTask(no=no, seqs=tuple(seqs[group].tolist()), n_tokens=int(tokens[group].sum()))
+        for no, group in enumerate(_packed(tokens, budget), 1)
     ]
 
 
-def _packed(pairs: Sequence[tuple[int, int]], budget: int) -> Iterator[list[tuple[int, int]]]:
+def _packed(weights: NDArray[np.int64], budget: int) -> Iterator[slice]:
     """Neighbours together while their weights stay within the budget; one at least."""
-    group: list[tuple[int, int]] = []
-    weight = 0
-    for pair in pairs:
-        if group and weight + pair[1] > budget:
-            yield group
-            group, weight = [], 0
-        group.append(pair)
-        weight += pair[1]
-    if group:
-        yield group
+    total = np.cumsum(weights)
+    start = 0
+    while start < len(weights):
+        before = int(total[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(total, before + budget, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def _tokens(n_chars: int) -> int:
+    return min(n_chars // chars_per_token + 2, window_tokens)
 
 
 def commit_groups(texts: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
     """Digests of texts (digest, characters) that are committed together."""
-    weights = [(n, min(chars // chars_per_token + 2, window_tokens)) for n, (_, chars) in enumerate(texts)]
-    for group in _packed(weights, commit_tokens):
-        yield [texts[n][0] for n, _ in group]
+    for group in _packed(np.array([_tokens(n_chars) for _, n_chars in texts], np.int64), commit_tokens):
+        yield [digest for digest, _ in texts[group]]
 
 
 def checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:

@@ -283,7 +283,7 @@ class Projector(Protocol):
     """Fits maps. All vectors given are distinct and of unit length."""
 
     def fit(self, vectors: Vectors) -> Layout:
-        """A new map; any n >= 0 gives a valid, finite one. Above the landmark limit a sample is fitted."""
+        """A new map; any n >= 0 gives a valid, finite one."""
         ...
 
     def refit(self, vectors: Vectors, places: Places) -> Layout:

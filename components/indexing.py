@@ -16,12 +16,11 @@ from components.batching import (
     EmbedOutcome,
     EmbedPlan,
     EmbedTask,
+    Waiting,
     added,
-    chars_per_token,
     checked,
     commit_groups,
     cut_tasks,
-    window_tokens,
 )
 from components.contracts import (
     Embedder,
@@ -45,7 +44,7 @@ from components.errors import (
     ServiceUnavailable,
     TransientError,
 )
-from components.projector import placement, read_folder, write_folder
+from components.projector import on_all_cores, placement, read_folder, write_folder
 from components.projector.layout import FittedMap
 from components.publishing import Published, Publishing
 from components.settings import DatasetSettings, Settings
@@ -59,7 +58,7 @@ from components.text import digest, prepared_text, settings_hash
 
 logger = logging.getLogger(__name__)
 
-place_rows = 8_192  # vectors placed at once
+place_rows = 4_096  # vectors placed at once, on each core
 longest_wait_s = 60.0  # that a service may ask for before another try
 canary = "Is the embedding service there?"
 
@@ -201,17 +200,17 @@ class Indexing:
         for batch in self._stream():
             digests = self._digests(batch)
             known = self.store.vectors.known(self.model_id, [d for d, _ in digests])
-            for stored, (name, n_chars) in zip(batch, digests, strict=True):
-                if name not in known and name not in missing:
-                    missing[name] = (stored.seq, min(n_chars // chars_per_token + 2, window_tokens))
+            unknown = [(s.seq, d, n) for s, (d, n) in zip(batch, digests, strict=True) if d not in known]
+            missing.append(Waiting.of(unknown))
             records += len(batch)
             self._tell("fetch", records, 0)
-        tasks = cut_tasks(list(missing.values()))
-        self._total, self._done = len(missing), 0
+        distinct = Waiting.joined(missing).distinct()
+        tasks = cut_tasks(distinct.seqs, distinct.tokens)
+        self._total, self._done = len(distinct.seqs), 0
         self._counts["records"] += records
-        self._counts["reused"] += records - len(missing)
+        self._counts["reused"] += records - len(distinct.seqs)
         self._seconds["fetch"] += time.monotonic() - started
-        return EmbedPlan(tasks=tasks, records=records, reused=records - len(missing))
+        return EmbedPlan(tasks=tasks, records=records, reused=records - len(distinct.seqs))
 
     def _states(self) -> tuple[RecordState, ...]:
         return (RecordState.WAITING, RecordState.INDEXED) if self.is_other_space else (RecordState.WAITING,)
@@ -320,8 +319,7 @@ class Indexing:
     def _waiting_links(self) -> Links:
         """The waiting records that have a vector; the twins of texts that were set aside follow them there."""
         failed = self.store.records.failed_digests(self.dataset_id)
-        seqs: list[int] = []
-        vector_ids: list[int] = []
+        seqs, vector_ids = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for batch in self._stream():
             digests = [name for name, _ in self._digests(batch)]
             known = self.store.vectors.known(self.model_id, digests)
@@ -330,9 +328,9 @@ class Indexing:
                 self.store.records.fail(self.fence, self.dataset_id, hopeless, failed[next(iter(hopeless.values()))])
                 self._counts["failed"] += len(hopeless)
             pairs = [(s.seq, known[d]) for s, d in zip(batch, digests, strict=True) if d in known]
-            seqs += [seq for seq, _ in pairs]
-            vector_ids += [vector_id for _, vector_id in pairs]
-        return Links(seqs=np.array(seqs, np.int64), vector_ids=np.array(vector_ids, np.int64))
+            seqs.append(np.array([seq for seq, _ in pairs], np.int64))
+            vector_ids.append(np.array([vector_id for _, vector_id in pairs], np.int64))
+        return Links(seqs=np.concatenate(seqs), vector_ids=np.concatenate(vector_ids))
 
     def _decide(self, waiting: Links) -> Step:
         if self.layout is None:
@@ -351,8 +349,7 @@ class Indexing:
     def _place_new(self, waiting: Links) -> None:
         """Place on the layout that there is; whatever is on the map stays where it is."""
         assert self.layout is not None
-        there = self.store.layouts.seqs(self.layout.id, int(waiting.seqs[0]), int(waiting.seqs[-1]))
-        fresh = ~np.isin(waiting.seqs, np.fromiter(there, np.int64, len(there)))
+        fresh = ~self.store.layouts.have_position(self.layout.id, waiting.seqs)
         links = Links(seqs=waiting.seqs[fresh], vector_ids=waiting.vector_ids[fresh])
         if not len(links.seqs):
             return
@@ -386,12 +383,16 @@ class Indexing:
         if is_fitted.any():
             places[is_fitted] = layout.arrays()["places"][at[is_fitted]]
         others = np.flatnonzero(~is_fitted)
-        for start in range(0, len(others), place_rows):
-            chunk = others[start : start + place_rows]
-            placed: Placed = layout.transform(self.store.vectors.get(vector_ids[chunk], self.embedder.dim))
-            places[chunk] = placed.places
-            off_map[chunk] = placed.off_map
-            self._tell("place", start + len(chunk), len(others))
+        chunks = [others[start : start + place_rows] for start in range(0, len(others), place_rows)]
+        done = 0
+
+        def place(chunk: Ids) -> Placed:
+            return layout.transform(self.store.vectors.get(vector_ids[chunk], self.embedder.dim))
+
+        for chunk, placed in zip(chunks, on_all_cores(place, chunks), strict=True):
+            places[chunk], off_map[chunk] = placed.places, placed.off_map
+            done += len(chunk)
+            self._tell("place", done, len(others))
         return _Spots(vector_ids=vector_ids, places=places, off_map=off_map)
 
     def _keep_positions(self, info: LayoutInfo, links: Links, spots: _Spots, *, is_new: bool) -> None:
@@ -409,7 +410,7 @@ class Indexing:
         """A new layout of everything that has a vector, placed whole, before anybody sees it."""
         old_ids, old_places = self._old_map()
         ids = np.unique(waiting.vector_ids) if self.is_other_space else np.union1d(old_ids, waiting.vector_ids)
-        chosen = _landmarks(ids, self.settings.project.landmarks, self.settings.project.seed)
+        chosen = self._landmarks(ids)
         self._tell(step, 0, len(chosen))
         vectors = self.store.vectors.get(chosen, self.embedder.dim)
         if step == "refit" and self.layout is not None:
@@ -419,20 +420,19 @@ class Indexing:
             layout = cast("FittedMap", self.projector.refit(vectors, known))
         else:
             layout = cast("FittedMap", self.projector.fit(vectors))
-        fitted_ids = chosen[layout.fitted_rows]
         self._tell(step, len(chosen), len(chosen))
         info = self.store.layouts.add(
             self.fence,
             self.dataset_id,
             model_id=self.model_id,
             text_hash=self.text_hash,
-            arrays={**layout.arrays(), "fitted_ids": fitted_ids},
-            n_fitted=len(fitted_ids),
+            arrays={**layout.arrays(), "fitted_ids": chosen},
+            n_fitted=len(chosen),
             displacement=layout.displacement,
         )
         with disk_failures_told(self.settings.cache):
             write_folder(layout, self._layout_folder(info))
-        spots = self._transform(layout, fitted_ids, ids)
+        spots = self._transform(layout, chosen, ids)
         for links in self._all_links(waiting):
             self._keep_positions(info, links, spots, is_new=False)
         self.layout = info
@@ -458,10 +458,20 @@ class Indexing:
         yield waiting
         if self.layout is None or self.is_other_space:
             return
-        waits = set(waiting.seqs.tolist())
         for batch in self.store.records.stream_seqs(self.dataset_id, RecordState.INDEXED, size=place_rows):
             old = self.store.layouts.placed(self.layout.id, batch[0], batch[-1])
-            mine = np.isin(old.seqs, np.array([seq for seq in batch if seq not in waits], np.int64))
+            mine = np.isin(old.seqs, np.array(batch, np.int64)) & ~np.isin(old.seqs, waiting.seqs)
+    def _landmarks(self, ids: Ids) -> Ids:
+        """The vectors to fit, ascending: all of them, or those whose texts have the lowest digests.
+
+        So the sample is fair, the same everywhere, and drawn before a vector is read; and as the data grows, what is in
+        the new sample was in the old one if it was there at all: refits keep the landmarks they can.
+        """
+        limit = self.settings.project.landmarks
+        if len(ids) <= limit:
+            return ids
+        return np.sort(ids[np.argpartition(self.store.vectors.ranks(ids), limit)[:limit]])
+
             yield Links(seqs=old.seqs[mine], vector_ids=old.vector_ids[mine])
 
     # --- publish and report
@@ -510,14 +520,6 @@ class _Spots:
     vector_ids: Ids
     places: Places
     off_map: NDArray[np.bool_]
-
-
-def _landmarks(ids: Ids, limit: int, seed: int) -> Ids:
-    """The vectors to fit, ascending: all of them, or a fair sample that holds old and new in their proportions."""
-    if len(ids) <= limit:
-        return ids
-    chosen = np.random.default_rng(seed).choice(len(ids), limit, replace=False)
-    return np.sort(ids[chosen])
 
 
 def _lookup(keys: Ids, places: Places, wanted: Ids) -> Places:

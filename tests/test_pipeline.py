@@ -18,6 +18,7 @@ from logs import append, lines, write
 from components.errors import Cancelled, LeaseHeld, ModelChanged, NotFound, ServiceUnavailable
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, LoadSettings, ProjectSettings, Settings, TextSettings
+from components.store import lease_name
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -148,6 +149,29 @@ def test_a_map_of_all_its_landmarks_is_not_young(make: MakePipeline, tmp_path: P
     pipeline.load()
     done = pipeline.index()
     assert (done.step, done.layout, done.rows) == ("transform", 1, 210)
+
+
+def fitted(pipeline: Pipeline) -> set[int]:
+    layout = pipeline.store.layouts.current(pipeline.dataset_id("default"))
+    assert layout is not None
+    return set(pipeline.store.layouts.arrays(layout.id)["fitted_ids"].tolist())
+
+
+def test_a_refit_of_grown_data_keeps_the_landmarks_it_can(make: MakePipeline, tmp_path: Path) -> None:
+    pipeline = make(project=ProjectSettings(landmarks=100))
+    path = write(tmp_path / "a.jsonl", lines(150))
+    pipeline.load([path])
+    n = pipeline.index().embedded
+    before = fitted(pipeline)
+    append(path, lines(60, start=150))
+    pipeline.load()
+    pipeline.index(recompute=True)
+    after = fitted(pipeline)
+    old = {id for id in after if id <= n}  # vectors are numbered as they come
+    assert len(before) == len(after) == 100
+    assert old <= before
+    assert 10 <= len(after - old) <= 60
+    verified(pipeline)
 
 
 def test_recompute_moves_all_together_and_keeps_the_old_snapshot(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from components.contracts import Layout, Projector
 from components.errors import DimensionMismatch, EmbeddingFailed, NotFound
-from components.projector import knn, open_projector, read_folder, write_folder
-from components.projector.fitting import chosen_rows
+from components.projector import knn, on_all_cores, open_projector, read_folder, write_folder
+from components.projector.cores import products_on_one_core
 from components.projector.geometry import radius
 from components.projector.quality import quality_of_map, quality_of_placed
 from components.settings import ProjectSettings
@@ -170,7 +170,8 @@ def test_neighbours_that_single_precision_cannot_tell_apart_are_ranked_the_same_
 
 def test_threads_change_no_place(layout, monkeypatch, new, together):
     monkeypatch.setattr("components.projector.layout.placed_rows", 64)
-    assert np.array_equal(layout.transform(new, threads=2).places, together)
+    monkeypatch.setattr("components.projector.cores.cores", lambda: 3)
+    assert np.array_equal(layout.transform(new).places, together)
 
 
 def test_a_fitted_vector_is_placed_where_it_was_fitted(layout):
@@ -320,23 +321,43 @@ def test_exact_search_finds_what_sorting_all_distances_finds():
     assert np.allclose(found.distances, np.sort(distances, axis=1)[:, :15], atol=1e-7)
 
 
-def test_above_the_limit_a_sample_is_fitted_and_says_which(cache):
-    few = open_projector(ProjectSettings(landmarks=300), cache)
-    vectors = clustered(1_600)
-    fitted = few.fit(vectors)
-    assert fitted.n_fitted == 300
-    assert fitted.places.shape == (300, 2)
-    assert np.array_equal(np.unique(fitted.fitted_rows), fitted.fitted_rows)
-    placed = fitted.transform(vectors)
-    assert np.array_equal(placed.places[fitted.fitted_rows], fitted.places)
+def test_the_largest_scores_are_found_wherever_they_stand():
+    random = np.random.default_rng(5)
+    scattered = random.normal(size=(20, 9_000)).astype(np.float32)
+    bunched = np.sort(scattered, axis=1)
+    equal = np.zeros((3, 9_000), np.float32)
+    padded = np.full((4, 9_000), -np.inf, np.float32)
+    padded[:, :70] = scattered[:4, :70]
+    for scores in (scattered, bunched, equal, padded, scattered[:, :100], scattered[:0]):
+        picked = np.take_along_axis(scores, knn.largest(scores, 32), axis=1)
+        assert np.array_equal(np.sort(picked, axis=1), np.sort(scores, axis=1)[:, -32:])
+        assert all(len(set(columns)) == 32 for columns in knn.largest(scores, 32).tolist())
 
 
-def test_growing_data_keeps_the_landmarks_it_can():
-    vectors = clustered(1_600)
-    before, after = chosen_rows(vectors[:1_200], 300), chosen_rows(vectors, 300)
-    assert set(after[after < 1_200]) <= set(before)
-    assert 0.1 < np.mean(after >= 1_200) < 0.4
-    assert np.array_equal(chosen_rows(vectors[:300], 300), np.arange(300))
+def test_products_are_spread_again_when_the_last_user_of_one_core_has_left():
+    from threadpoolctl import threadpool_info
+
+    def limits() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = limits()
+    with products_on_one_core():
+        assert list(on_all_cores(lambda n: n * n, range(20))) == [n * n for n in range(20)]
+        assert set(limits()) == {1}
+    assert limits() == before
+
+
+def test_an_error_in_one_part_ends_them_all():
+    done = []
+
+    def work(n: int) -> None:
+        if n == 3:
+            raise ValueError(n)
+        done.append(n)
+
+    with pytest.raises(ValueError, match="3"):
+        list(on_all_cores(work, range(10_000)))
+    assert len(done) < 1_000
 
 
 # --- quality, against umap's own ----------------------------------------------------------------------------------

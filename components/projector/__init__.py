@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.contracts import Places, Vectors
 from components.errors import DimensionMismatch
 from components.projector import fitting
+from components.projector.cores import on_all_cores
 from components.projector.geometry import placement
 from components.projector.knn import unit
 from components.projector.layout import FittedMap, open_arrays, read_folder, write_folder
@@ -24,7 +25,7 @@ from components.projector.layout import FittedMap, open_arrays, read_folder, wri
 if TYPE_CHECKING:  # placing alone starts quicker without pydantic
     from components.settings import ProjectSettings
 
-__all__ = ["FittedMap", "open_projector", "placement", "read_folder", "warm_kernels", "write_folder"]
+__all__ = ["FittedMap", "on_all_cores", "open_projector", "placement", "read_folder", "warm_kernels", "write_folder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class UmapProjector:
     cache: Path
 
     def fit(self, vectors: Vectors) -> FittedMap:
-        """A new map of the vectors (n, dim), or of a sample of them: its `fitted_rows` say which.
+        """A new map of the vectors (n, dim).
 
         Raises `EmbeddingFailed` for a vector that is not finite or not of unit length.
         """
@@ -48,9 +49,7 @@ class UmapProjector:
         """
         if vectors.ndim != 2 or places.shape != (len(vectors), 2):
             raise DimensionMismatch(f"Vectors of shape {vectors.shape} and places of shape {places.shape} don't match.")
-        rows = fitting.chosen_rows(vectors, self.settings.landmarks)
-        chosen = fitting.Chosen(rows=rows, vectors=unit(vectors[rows]))
-        return fitting.fit(chosen, places[rows].astype(np.float32), self.settings, self.cache)
+        return fitting.fit(unit(vectors), places.astype(np.float32), self.settings, self.cache)
 
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> FittedMap:
         """The layout whose `arrays()` these are. Raises `DimensionMismatch` where `fitted` are not its vectors."""

@@ -7,7 +7,6 @@ given start to a square, and so moves what should stay still), so its parts are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from components.contracts import Places, Vectors
 from components.projector import geometry, placing
 from components.projector.kernels import umap_kernels
-from components.projector.knn import Neighbors, around, index_of
+from components.projector.knn import Neighbors, around, index_of, nearest_of_many
 from components.projector.layout import FittedMap, far_from
 from components.projector.placing import Curve
 
@@ -34,27 +33,19 @@ warm_share = 0.25  # of the rows must have old places for a start from them
 far_quantile = 0.95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """The rows that are fitted (n,), and their vectors (n, dim) at unit length."""
-
-    rows: NDArray[np.int64]
-    vectors: Vectors
-
-
-def fit(chosen: Chosen, old: Places, settings: ProjectSettings, cache: Path) -> FittedMap:
-    """A map of the chosen rows that lies over their `old` places (n, 2), NaN where there is none."""
-    n = len(chosen.rows)
+def fit(vectors: Vectors, old: Places, settings: ProjectSettings, cache: Path) -> FittedMap:
+    """A map of the vectors (n, dim), of unit length, that lies over their `old` places (n, 2), NaN where there is none."""
+    n = len(vectors)
     known = np.isfinite(old).all(axis=1)
-    index = index_of(chosen.vectors, seed=settings.seed)
+    index = index_of(vectors, seed=settings.seed)
     curve = _curve(settings.min_dist)
-    near = around(index, chosen.vectors, min(settings.neighbors, n - 1)) if n >= fewest else None
+    near = around(index, vectors, min(settings.neighbors, n - 1)) if n >= fewest else None
     if near is None:
         places = _circle(n)
     elif known.sum() >= max(fewest, warm_share * n):
-        places = _warmed(near, _continued(chosen.vectors, old, settings), old, curve, settings.seed, cache)
+        places = _warmed(near, _continued(vectors, old, settings), old, curve, settings.seed, cache)
     else:
-        start = _principal(chosen.vectors, settings.seed)
+        start = _principal(vectors, settings.seed)
         places = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
     places = geometry.laid_over(places, old)
     return FittedMap(
@@ -63,20 +54,8 @@ def fit(chosen: Chosen, old: Places, settings: ProjectSettings, cache: Path) -> 
         curve=curve,
         neighbors=settings.neighbors,
         far=np.inf if near is None else float(np.quantile(_beyond_itself(near), far_quantile)),
-        fitted_rows=chosen.rows,
         displacement=geometry.displacement(old[known], places[known]) if known.any() else None,
     )
-
-
-def chosen_rows(vectors: Vectors, landmarks: int) -> NDArray[np.int64]:
-    """Rows to fit, ascending: all, or a sample of `landmarks`.
-
-    The sample is those of lowest digest. So it is fair, the same everywhere, and as the data grows, a row that is in
-    the larger sample was in the smaller one if it was there at all: refits keep the landmarks they can.
-    """
-    if len(vectors) <= landmarks:
-        return np.arange(len(vectors))
-    return np.sort(np.argpartition(placing.streams_of(vectors), landmarks)[:landmarks])
 
 
 def _optimised(
@@ -141,9 +120,8 @@ def _continued(vectors: Vectors, old: Places, settings: ProjectSettings) -> Plac
     known = np.isfinite(old).all(axis=1)
     start = old.astype(np.float32)
     if not known.all():
-        near = index_of(vectors[known], seed=settings.seed).nearest(
-            vectors[~known], min(settings.neighbors, int(known.sum()))
-        )
+        index = index_of(vectors[known], seed=settings.seed)
+        near = nearest_of_many(index, vectors[~known], min(settings.neighbors, int(known.sum())))
         start[~known] = placing.weighted_mean(placing.memberships(near.distances), near, old[known])
     return _apart(start, settings.seed)
 

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from components.contracts import Vectors
 from components.errors import EmbeddingFailed
+from components.projector.cores import on_all_cores, products_on_one_core
 
 Rows = NDArray[np.int64]
 
@@ -25,6 +27,9 @@ rescored_rows = 256  # rows whose candidates are ranked at once: 25 MB at 384 di
 spare = 17  # candidates beyond k: how near the k-th may lie to its followers before a row is looked at alone
 list_rows_min = 64  # smaller lists are dissolved, so that a few of them always hold k rows
 recall_wanted = 0.985
+most_probed = 0.25  # of the lists; what needs more lies so evenly that rows 1 % farther away tell as much
+groups = 1_024  # of scores, whose maxima bound from below what is among the best
+searched_rows = 2_048  # at once, on each core
 grid = 2.0**25
 
 
@@ -94,14 +99,16 @@ class VectorIndex:
         for i in np.flatnonzero(np.diff(bounds)):
             row, probe = np.divmod(pairs[bounds[i] : bounds[i + 1]], probed.shape[1])
             listed = self.vectors[self.offsets[i] : self.offsets[i + 1]]
-            columns = starts[row, probe][:, None] + np.arange(len(listed))
-            scores[row[:, None], columns] = queries[row] @ listed.T
+            runs = sliding_window_view(
+                scores.reshape(-1), len(listed), writeable=True
+            )  # whole runs are copied quickest
+            runs[row * scores.shape[1] + starts[row, probe]] = queries[row] @ listed.T
         return _Scan(scores=scores, starts=starts, firsts=firsts)
 
     def _rank(self, queries: Vectors, scan: _Scan, k: int) -> tuple[Rows, NDArray[np.float64]]:
         """Rows and distances of the k nearest; where single precision can't tell who they are, of a wider choice."""
         width = min(k + spare, scan.scores.shape[1])
-        columns = np.argpartition(scan.scores, -width, axis=1)[:, -width:]
+        columns = largest(scan.scores, width)
         picked = np.take_along_axis(scan.scores, columns, axis=1)
         floor = np.partition(picked, -k, axis=1)[:, -k] - _slack(self.vectors.shape[1])
         rows, distances = self._rescore(queries, scan.positions(columns), k)
@@ -142,6 +149,29 @@ class _Scan:
         offset = columns - np.take_along_axis(self.starts, probe, axis=1)
         found = np.take_along_axis(self.firsts, probe, axis=1) + offset
         return np.where(np.isneginf(np.take_along_axis(self.scores, columns, axis=1)), -1, found)
+
+
+def largest(scores: NDArray[np.float32], k: int) -> Rows:
+    """The columns of the k largest of each row of scores (n, m), in no order.
+
+    The k-th largest of the maxima of many groups of columns is a bound that few but the k largest reach: looking for
+    those takes a tenth of what sorting all columns into two takes.
+    """
+    n, m = scores.shape
+    if m < 4 * groups or k > groups // 4:
+        return np.argpartition(scores, -k, axis=1)[:, -k:]
+    grouped = scores[:, : m // groups * groups].reshape(n, m // groups, groups)  # neighbours in different groups
+    bound = np.partition(grouped.max(axis=1), -k, axis=1)[:, -k]
+    row, column = np.divmod(np.flatnonzero(scores >= bound[:, None]), m)
+    found = np.bincount(row, minlength=n)
+    if found.max(initial=0) > groups:
+        return np.argpartition(scores, -k, axis=1)[:, -k:]
+    at = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)
+    columns = np.zeros((n, int(found.max(initial=k))), np.int64)
+    columns[row, at] = column
+    kept = np.full(columns.shape, -np.inf, np.float32)
+    kept[row, at] = scores[row, column]
+    return np.take_along_axis(columns, np.argpartition(kept, -k, axis=1)[:, -k:], axis=1)
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -188,12 +218,13 @@ def index_of(vectors: Vectors, *, seed: int) -> VectorIndex:
     """An index over the rows of a map; in lists from `lists_from` rows on, probed as widely as recall asks."""
     if len(vectors) < lists_from:
         return listed(vectors, np.zeros(len(vectors), np.int32), np.zeros((1, vectors.shape[1]), np.float32), 1)
-    centroids = _centroids(vectors, round(1.5 * len(vectors) ** 0.5), seed)
-    lists = _closest(vectors, centroids)
-    kept = np.bincount(lists, minlength=len(centroids)) >= list_rows_min
-    centroids = centroids[kept]
-    index = listed(vectors, _closest(vectors, centroids), centroids, min(4, len(centroids)))
-    return _widened(index, seed)
+    with products_on_one_core():
+        centroids = _centroids(vectors, round(1.5 * len(vectors) ** 0.5), seed)
+        lists = _closest(vectors, centroids)
+        kept = np.bincount(lists, minlength=len(centroids)) >= list_rows_min
+        centroids = centroids[kept]
+        index = listed(vectors, _closest(vectors, centroids), centroids, min(4, len(centroids)))
+        return _widened(index, seed)
 
 
 def listed(vectors: Vectors, lists: NDArray[np.int32], centroids: Vectors, n_probed: int) -> VectorIndex:
@@ -213,12 +244,21 @@ def list_offsets(lists: NDArray[np.int32], n_lists: int) -> Rows:
     return np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=n_lists))]).astype(np.int64)
 
 
+def nearest_of_many(index: VectorIndex, vectors: Vectors, k: int) -> Neighbors:
+    """As `index.nearest`, on all cores."""
+    parts = list(on_all_cores(lambda rows: index.nearest(vectors[rows], k), _slices(len(vectors), searched_rows)))
+    return Neighbors(
+        rows=np.concatenate([np.empty((0, k), np.int64), *(part.rows for part in parts)]),
+        distances=np.concatenate([np.empty((0, k)), *(part.distances for part in parts)]),
+    )
+
+
 def around(index: VectorIndex, vectors: Vectors, k: int) -> Neighbors:
     """The k nearest of each row of the map, itself first at distance 0 and counted, as umap wants them.
 
     `vectors` are the index's own, in the order of the map's rows; k is less than their number.
     """
-    found = index.nearest(vectors, k)
+    found = nearest_of_many(index, vectors, k)
     own = np.arange(len(vectors))[:, None]
     others = np.argsort(found.rows == own, axis=1, kind="stable")[:, : k - 1]
     rows = np.hstack([own, np.take_along_axis(found.rows, others, axis=1)])
@@ -253,16 +293,16 @@ def _closest(vectors: Vectors, centroids: Vectors) -> NDArray[np.int32]:
 
 
 def _widened(index: VectorIndex, seed: int) -> VectorIndex:
-    """The same index, probing as many lists as a sample of its own rows needs to find its neighbours."""
+    """The same index, probing as many lists as a sample of its own rows needs to find its neighbours, or the most."""
     sample = np.sort(np.random.default_rng(seed).choice(len(index.order), 256, replace=False))
     queries = index.vectors[sample]
-    everything = _probing(index, n_probed=len(index.centroids))
-    truth = everything.nearest(queries, 16)
+    truth = _probing(index, n_probed=len(index.centroids)).nearest(queries, 16)
+    most = max(1, round(most_probed * len(index.centroids)))
     for n_probed in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128):
-        probing = _probing(index, n_probed=min(n_probed, len(index.centroids)))
-        if recall(probing.nearest(queries, 16), truth) >= recall_wanted:
+        probing = _probing(index, n_probed=n_probed)
+        if n_probed < most and recall(probing.nearest(queries, 16), truth) >= recall_wanted:
             return probing
-    return everything
+    return _probing(index, n_probed=most)
 
 
 def _probing(index: VectorIndex, *, n_probed: int) -> VectorIndex:

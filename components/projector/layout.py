@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from components.contracts import Placed, Places, Vectors
 from components.errors import DimensionMismatch, NotFound
 from components.projector import geometry, placing
+from components.projector.cores import on_all_cores, products_on_one_core
 from components.projector.knn import Neighbors, VectorIndex, list_offsets, listed, unit
 from components.projector.placing import Curve
 
@@ -25,7 +25,7 @@ drift_neighbor = 5  # whose distance says how far a vector is from what the map 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedMap:
-    """A map, and all it takes to place on it. `places` (n_fitted, 2) belong to rows `fitted_rows` of what was fitted.
+    """A map, and all it takes to place on it. `places` (n_fitted, 2) are those of the fitted vectors, in their order.
 
     `far` is the distance to the fifth neighbour that 95 % of the fitted rows stay below. `displacement` is how far a
     refit moved the rows that the old map knew, in radii; None for a first fit.
@@ -36,7 +36,6 @@ class FittedMap:
     curve: Curve
     neighbors: int
     far: float
-    fitted_rows: NDArray[np.int64]
     displacement: float | None = None
 
     @property
@@ -51,18 +50,18 @@ class FittedMap:
     def radius(self) -> float:
         return geometry.radius(self.places)
 
-    def transform(self, vectors: Vectors, *, threads: int = 1) -> Placed:
+    def transform(self, vectors: Vectors) -> Placed:
         """Places (n, 2) for vectors (n, dim), each by itself alone, in bounded memory.
 
         Raises `DimensionMismatch` for vectors of another dimension, `EmbeddingFailed` for NaN or no direction.
         """
         check_dimension(vectors, self.dim)
         chunks = [vectors[start : start + placed_rows] for start in range(0, len(vectors), placed_rows)]
-        if threads > 1 and len(chunks) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                parts = list(pool.map(self._placed, chunks))
+        if len(chunks) > 1:
+            parts = list(on_all_cores(self._placed, chunks))
         else:
-            parts = [self._placed(chunk) for chunk in chunks]
+            with products_on_one_core():
+                parts = [self._placed(chunk) for chunk in chunks]
         return Placed(
             places=np.concatenate([np.empty((0, 2), np.float32), *(part.places for part in parts)]),
             off_map=np.concatenate([np.empty(0, np.bool_), *(part.off_map for part in parts)]),
@@ -170,5 +169,4 @@ def _opened(arrays: Mapping[str, NDArray[Any]], index: VectorIndex) -> FittedMap
         curve=Curve(a=a, b=b),
         neighbors=int(arrays["neighbors"]),
         far=float(arrays["far"]),
-        fitted_rows=np.arange(len(index.order), dtype=np.int64),
     )
