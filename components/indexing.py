@@ -195,7 +195,7 @@ class Indexing:
 
     def _plan(self) -> EmbedPlan:
         started = time.monotonic()
-        missing: dict[bytes, tuple[int, int]] = {}  # digest -> seq of one record, estimated tokens
+        missing: list[Waiting] = []
         records = 0
         for batch in self._stream():
             digests = self._digests(batch)
@@ -438,6 +438,17 @@ class Indexing:
         self.layout = info
         self.is_other_space = False
 
+    def _landmarks(self, ids: Ids) -> Ids:
+        """The vectors to fit, ascending: all of them, or those whose texts have the lowest digests.
+
+        So the sample is fair, the same everywhere, and drawn before a vector is read; and as the data grows, what is in
+        the new sample was in the old one if it was there at all: refits keep the landmarks they can.
+        """
+        limit = self.settings.project.landmarks
+        if len(ids) <= limit:
+            return ids
+        return np.sort(ids[np.argpartition(self.store.vectors.ranks(ids), limit)[:limit]])
+
     def _old_map(self) -> tuple[Ids, Places]:
         if self.layout is None:
             return np.empty(0, np.int64), np.empty((0, 2), np.float32)
@@ -461,17 +472,6 @@ class Indexing:
         for batch in self.store.records.stream_seqs(self.dataset_id, RecordState.INDEXED, size=place_rows):
             old = self.store.layouts.placed(self.layout.id, batch[0], batch[-1])
             mine = np.isin(old.seqs, np.array(batch, np.int64)) & ~np.isin(old.seqs, waiting.seqs)
-    def _landmarks(self, ids: Ids) -> Ids:
-        """The vectors to fit, ascending: all of them, or those whose texts have the lowest digests.
-
-        So the sample is fair, the same everywhere, and drawn before a vector is read; and as the data grows, what is in
-        the new sample was in the old one if it was there at all: refits keep the landmarks they can.
-        """
-        limit = self.settings.project.landmarks
-        if len(ids) <= limit:
-            return ids
-        return np.sort(ids[np.argpartition(self.store.vectors.ranks(ids), limit)[:limit]])
-
             yield Links(seqs=old.seqs[mine], vector_ids=old.vector_ids[mine])
 
     # --- publish and report

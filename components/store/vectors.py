@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from components.contracts import Vectors, in_batches
 from components.store.engine import Database, in_clause
@@ -66,6 +65,17 @@ class VectorStore:
         rows.sort(key=lambda row: row["digest"])
         with fence.write() as connection:
             return self.db.insert_new(connection, vector_t, rows)
+
+    def ranks(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """A number for each id (n,), from its text's digest: as good as drawn by lot, and the same in every database."""
+        ranks = np.empty(len(ids), np.uint64)
+        with self.db.read() as connection:
+            for start in range(0, len(ids), in_clause):
+                chunk = ids[start : start + in_clause].tolist()
+                query = select(vector_t.c.id, vector_t.c.digest).where(vector_t.c.id.in_(chunk))
+                found = dict(connection.execute(query).tuples().all())
+                ranks[start : start + len(chunk)] = [int.from_bytes(found[id][:8]) for id in chunk]
+        return ranks
 
     def get(self, ids: Sequence[int] | NDArray[np.int64], dim: int) -> Vectors:
         """The vectors of these ids, (n, dim) float32 in their order; ids may repeat."""
