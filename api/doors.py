@@ -32,7 +32,7 @@ def open_doors(settings: Settings) -> Doors:
         settings=settings,
         state=state,
         prefect=prefect,
-        monitor=Monitor(settings, state, prefect),
+        monitor=Monitor(settings, state),
         maps=Maps(settings.cache),
         atlas=AtlasSites(settings.cache),
     )

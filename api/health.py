@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,57 +22,85 @@ from components.settings import Settings
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus
+    from components.store.lease import Holder
     from components.store.runs import RunInfo
 
 T = TypeVar("T")
+our_version = version("runatlas")
 
-fresh_s = 0.5  # an answer this old is good enough
+fresh_s = 0.5  # an answer this old is good enough while somebody looks
 rest_share = 10  # and one that took long to get, for so many times as long: asking costs no more than a tenth
-longest_rest_s = 3.0  # but nobody is told what is older than that
-request_waits_s = 0.02  # for a newer answer, where the last one came within that
-start_waits_s = 2.0  # for the very first one
+longest_rest_s = 2.0  # but nobody who keeps looking is told what is older than that
+unwatched_rest_s = 5.0  # between answers that nobody looks at
+watched_s = 20.0  # after the last look
+request_waits_s = 0.02  # for a newer answer, where the last one is older than who keeps looking would be told
+start_waits_s = 2.0  # for the very first ones
 deployments_stay_s = 30.0  # registered ones are not asked for again that soon
 silent_after_s = 6.0  # a question without an answer for so long means: not reachable
+seems_dead_after_s = 15.0  # a living index beats every two
 
 
 class Probe(Generic[T]):
-    """The last answer to a question, asked again when somebody looks and it is no longer fresh."""
+    """The last answer to a question that is asked again and again, in the event loop of whoever runs it."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
+        self._looked_at = time.monotonic()
         self._asked_at = self._answered_at = 0.0
-        self._took_s = 0.0
-        self._is_first = True
-        self._task: asyncio.Task[None] | None = None
-        self.value: T | None = None
-        self.problem: str | None = "not asked yet"
+        self._told_at = 0.0  # when the question was asked that `value` or `problem` answers
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._value: T | None = None
+        self._problem: str | None = None
 
-    async def look(self, wait_s: float) -> None:
-        """Ask if it is time to, and wait for the answer no longer than `wait_s`."""
-        if self._task is not None and self._task.get_loop() is not asyncio.get_running_loop():
-            self._task = None
-        rest_s = fresh_s if self.problem else min(max(fresh_s, rest_share * self._took_s), longest_rest_s)
-        if self._task is None and time.monotonic() - self._answered_at > rest_s:
+    @property
+    def value(self) -> T | None:
+        """What was told last, however long ago; None before the first time."""
+        return self._value
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no good answer now; None where there is."""
+        silent_s = time.monotonic() - self._asked_at if self._asked_at > self._answered_at else 0.0
+        if silent_s > silent_after_s:
+            return f"no answer for {silent_s:.0f} s"
+        return self._problem if self._told_at else "not asked yet"
+
+    @property
+    def age_s(self) -> float | None:
+        """How old the answer is; None before the first one."""
+        return time.monotonic() - self._told_at if self._told_at else None
+
+    def look(self) -> bool:
+        """Somebody wants to know: is the answer as new as for one who keeps looking? If not, it is asked for now."""
+        was_watched, self._looked_at = self._is_watched(), time.monotonic()
+        if not was_watched and self._loop is not None:
+            with suppress(RuntimeError):  # it is being closed
+                self._loop.call_soon_threadsafe(self._wake.set)
+        return self.age_s is not None and self.age_s <= longest_rest_s
+
+    async def run(self) -> None:
+        """Asks until it is cancelled: often while somebody looks, seldom otherwise."""
+        self._loop = asyncio.get_running_loop()
+        while True:
             self._asked_at = time.monotonic()
-            self._task = asyncio.create_task(self._answer())
-        if self._task is None:
-            return
-        patience_s, self._is_first = (start_waits_s if self._is_first else wait_s), False
-        if self._took_s <= patience_s:
-            await asyncio.wait({self._task}, timeout=patience_s)
-        silent_s = time.monotonic() - self._asked_at
-        if self._task is not None and silent_s > silent_after_s:
-            self.problem = f"no answer for {silent_s:.0f} s"
+            try:
+                self._value, self._problem = await self._ask(), None
+            except Exception as error:  # noqa: BLE001 - the door of the probe: whatever fails is what it tells
+                self._problem = without_places(as_problem(error).detail)
+            self._told_at, self._answered_at = self._asked_at, time.monotonic()
+            await self._rest(self._answered_at - self._asked_at)
 
-    async def _answer(self) -> None:
-        try:
-            self.value, self.problem = await self._ask(), None
-        except Exception as error:  # noqa: BLE001 - the door of the probe: whatever fails is what it tells
-            self.problem = without_places(as_problem(error).detail)
-        finally:
-            self._answered_at = time.monotonic()
-            self._took_s = self._answered_at - self._asked_at
-            self._task = None
+    async def _rest(self, took_s: float) -> None:
+        rest_s = fresh_s if self._problem else min(max(fresh_s, rest_share * took_s), longest_rest_s)
+        await asyncio.sleep(rest_s)
+        self._wake.clear()
+        if not self._is_watched():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), unwatched_rest_s - rest_s)
+
+    def _is_watched(self) -> bool:
+        return time.monotonic() - self._looked_at < watched_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +117,48 @@ class PrefectState:
 
 
 class Monitor:
-    """The two probes, and the answer of `/health` made of them."""
+    """The two probes, and the answer of `/health` made of them.
 
-    def __init__(self, settings: Settings, state: State, prefect: PrefectRuns) -> None:
-        self._settings, self._state, self._prefect = settings, state, prefect
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")  # its own: a stuck database takes no other
+    They run in a thread and an event loop of their own: a request only reads what they know.
+    """
+
+    def __init__(self, settings: Settings, state: State) -> None:
+        self._settings, self._state, self._prefect = settings, state, PrefectRuns(settings)
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="health")  # its own: a stuck database takes no other
         self.store = Probe(self._ask_store)
         self.runs = Probe(self._ask_prefect)
         self._registered_at = -deployments_stay_s
+        self._thread: threading.Thread | None = None
+        self._closing: Callable[[], object] = lambda: None
+
+    async def start(self) -> None:
+        """Begins to ask, and gives the first answers some time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), name="monitor", daemon=True)
+            self._thread.start()
+        await self.look(start_waits_s)
 
     async def look(self, wait_s: float = request_waits_s) -> None:
-        await asyncio.gather(self.store.look(wait_s), self.runs.look(wait_s))
+        """Returns with answers that are as new as they can be without waiting for long."""
+        end = time.monotonic() + wait_s
+        while not all([self.store.look(), self.runs.look()]) and time.monotonic() < end:  # noqa: ASYNC110 - two loops
+            await asyncio.sleep(0.004)
 
     def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Ends the thread; a database that does not answer is not waited for."""
+        self._closing()
+        if self._thread is not None:
+            self._thread.join(silent_after_s)
+        self._database.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._closing = partial(loop.call_soon_threadsafe, task.cancel)
+        try:
+            await asyncio.gather(self.store.run(), self.runs.run())
+        except asyncio.CancelledError:
+            await self._prefect.close()
 
     def health(self) -> dict[str, Any]:
         """The body of `/health`, from what is known by now."""
@@ -109,13 +169,13 @@ class Monitor:
         return {
             "status": "degraded" if reasons else "ok",
             "reasons": reasons,
-            "indexing": any(status.indexing.is_held for status in datasets.values()),
+            "indexing": any(_is_at_work(status.indexing) for status in datasets.values()),
             "loading": bool(known and known.loading) or any(_is_running(run, "load") for run in active),
             "queued": sum(run.type in {"SCHEDULED", "PENDING"} for run in active),
             "datasets": {name: dataset_json(status) for name, status in datasets.items()},
-            "prefect": {"reachable": self.runs.problem is None, "problem": self.runs.problem},
-            "database": {"reachable": self.store.problem is None, "problem": self.store.problem},
-            "version": version("runatlas"),
+            "prefect": part_json(self.runs),
+            "database": part_json(self.store),
+            "version": our_version,
         }
 
     def _reasons(self) -> list[str]:
@@ -134,7 +194,10 @@ class Monitor:
 
     def _reasons_of(self, name: str, status: DatasetStatus, last: RunInfo | None) -> list[str]:
         reasons = []
-        if status.indexing.is_stale or (last is not None and last.state == "crashed" and not status.indexing.is_held):
+        holder = status.indexing
+        if holder.is_held and not _is_at_work(holder):
+            reasons.append(f"{name}: {silence(holder)}")
+        elif holder.is_stale or (last is not None and last.state == "crashed" and not holder.is_held):
             reasons.append(f"{name}: the last index crashed; the next one goes on where it stopped")
         elif last is not None and last.state == "failed":
             reasons.append(f"{name}: the last index failed: {without_places(last.error or 'no reason given')}")
@@ -144,7 +207,7 @@ class Monitor:
         return reasons
 
     async def _ask_store(self) -> StoreState:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_store)
+        return await asyncio.get_running_loop().run_in_executor(self._database, self._read_store)
 
     def _read_store(self) -> StoreState:
         datasets = self._state.status()
@@ -174,9 +237,29 @@ def _is_running(run: Run, flow: str) -> bool:
     return run.flow == flow and run.type == "RUNNING"
 
 
+def _is_at_work(holder: Holder) -> bool:
+    """Does an index hold the dataset, and did it lately say that it lives?"""
+    return holder.is_held and holder.silent_s < seems_dead_after_s
+
+
+def silence(holder: Holder) -> str:
+    """What a person should know of an index that says nothing any more though it holds its dataset."""
+    free_at = datetime.now(UTC) + timedelta(seconds=holder.free_in_s)
+    return (
+        f"the index of {holder.owner} has said nothing for {holder.silent_s:.0f} s and seems to have crashed; "
+        f"the next run takes over at {free_at:%H:%M:%S} UTC and goes on where it stopped"
+    )
+
+
+def part_json(probe: Probe[Any]) -> dict[str, Any]:
+    """Whether a part answers, and how many seconds ago that was found out."""
+    problem, age_s = probe.problem, probe.age_s
+    return {"reachable": problem is None, "problem": problem, "age_s": None if age_s is None else round(age_s, 1)}
+
+
 def dataset_json(status: DatasetStatus) -> dict[str, Any]:
     """One dataset's state, as `/health` and `/datasets` tell it."""
-    holder = status.indexing
+    holder, is_at_work = status.indexing, _is_at_work(status.indexing)
     return {
         "records": status.records,
         "unindexed": status.unindexed,
@@ -187,9 +270,9 @@ def dataset_json(status: DatasetStatus) -> dict[str, Any]:
         "drift": status.drift,
         "snapshot": status.snapshot,
         "rows": status.rows,
-        "indexing": holder.is_held,
-        "step": holder.step if holder.is_held else None,
-        "progress": percent(holder.step, holder.done, holder.total) if holder.is_held else None,
+        "indexing": is_at_work,
+        "step": holder.step if is_at_work else None,
+        "progress": percent(holder.step, holder.done, holder.total) if is_at_work else None,
     }
 
 

@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _lifespan(doors: Doors) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await doors.monitor.look()
+        await doors.monitor.start()
         yield
         doors.monitor.close()
         await doors.prefect.close()

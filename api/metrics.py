@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.state import State
@@ -37,7 +37,10 @@ class StoreMetrics:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        return iter(self._state.ask(lambda store: [*of_datasets(store.status()), *of_runs(store), *of_database(store)]))
+        def told(store: Store) -> list[Metric]:
+            return [*of_datasets(store.status()), *of_embedding(store), *of_runs(store), *of_database(store)]
+
+        return iter(self._state.ask(told))
 
 
 def metrics_text(state: State) -> bytes:
@@ -62,6 +65,17 @@ def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
         processed.add_metric([name], status.records - status.unindexed - status.failed)
     yield indexing
     yield processed
+
+
+def of_embedding(store: Store) -> Iterable[Metric]:
+    tokens = CounterMetricFamily("tokens", "Tokens embedded, as the model counts them.", labels=["dataset"])
+    batches = SummaryMetricFamily("seconds_per_batch", "Batches embedded, and their seconds.", labels=["dataset"])
+    tallies = store.vectors.tallies()
+    for name, number in store.ledger.datasets().items():
+        if tally := tallies.get(number):
+            tokens.add_metric([name], tally.tokens)
+            batches.add_metric([name], count_value=tally.batches, sum_value=tally.seconds)
+    return [tokens, batches]
 
 
 def of_runs(store: Store) -> Iterable[Metric]:

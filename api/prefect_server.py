@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.child import Child
 from api.home import shorten
 from api.problems import without_places
 from components.errors import BadSetting, ServiceUnavailable
@@ -51,26 +49,13 @@ def adopt_environment(home: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-class PrefectServer:
-    """`prefect server start`, from construction to `stop`."""
+class PrefectServer(Child):
+    """`prefect server start`."""
 
     def __init__(self, host: str, port: int, log: Path) -> None:
         shorten(log)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
         self._log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in the terminal is for us, who stop the server last
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs yet
-            )
-
-    @property
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
+        super().__init__(["-m", "prefect", "server", "start", "--host", host, "--port", str(port)], log=log)
 
     def wait_until_healthy(self, url: str) -> None:
         """Returns once the server answers. Raises `ServiceUnavailable` with the end of its log where it does not."""
@@ -82,15 +67,6 @@ class PrefectServer:
             time.sleep(0.1)
         tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
         raise ServiceUnavailable(f"The Prefect server did not start; {self._log} ends with:\n" + "\n".join(tail))
-
-    def stop(self) -> None:
-        """Returns when it has ended."""
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 async def expect_usable(client: PrefectClient) -> None:
@@ -135,11 +111,3 @@ def is_new_enough(version: str) -> bool:
     """
     numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
     return tuple(numbers) >= oldest
-
-
-def _die_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent is gone, however it went."""
-    with suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

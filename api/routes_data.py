@@ -24,11 +24,14 @@ class Json(Response):
         return to_json(content)
 
 
-@router.get("/health")
-async def health(doors: Here) -> dict[str, Any]:
-    """How things stand. Always 200 while this process lives, and always at once; `reasons` say what is wrong."""
+@router.get("/health", response_class=Json)
+async def health(doors: Here) -> Json:
+    """How things stand. Always 200 while this process lives, and always at once; `reasons` say what is wrong.
+
+    Database and Prefect are asked in the background; `age_s` says how many seconds old their answers are.
+    """
     await doors.monitor.look()
-    return doors.monitor.health()
+    return Json(doors.monitor.health())
 
 
 @router.get("/datasets")

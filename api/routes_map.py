@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import map_data
 from api.doors import Doors, Here
-from api.health import dataset_json, request_waits_s
+from api.health import dataset_json
 from api.map_data import MapData
 from api.pages import static, with_policy
 from api.problems import Problem
@@ -54,7 +54,7 @@ def page(doors: Here, dataset: str) -> Response:
 @router.get("/{dataset}/current.json", response_class=Json)
 async def current(doors: Here, dataset: str) -> Json:
     """The newest snapshot's number and what is going on: small and quick, for asking again and again."""
-    await doors.monitor.store.look(request_waits_s)
+    await doors.monitor.look()
     output = await run_in_threadpool(doors.state.output, dataset)
     answer: dict[str, Any] = {"snapshot": None, "version": None, "rows": 0, "created": None}
     try:

@@ -115,6 +115,10 @@ _starting = asyncio.Lock()
 async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
     async with _starting:  # of two requests at once the second one joins
         joined = None if key else joinable(await doors.prefect.active([flow]), flow, parameters)
+        if joined is not None and (wished := beyond(joined.parameters, parameters)):
+            await run_in_threadpool(leave_wish, doors, str(parameters["dataset"]), wished)
+            # one that was just ending may not have seen it
+            joined = joinable(await doors.prefect.active([flow]), flow, parameters)
         found = joined or await doors.prefect.start(f"{flow}/{flow}", parameters, key)
     answer = {
         "flow_run_id": found.id,
@@ -147,14 +151,29 @@ def _asks_the_same(given: Any, wanted: dict[str, Any]) -> bool:
     return (given.get("dataset", "default"), given.get("sources")) == (wanted["dataset"], wanted.get("sources"))
 
 
+def beyond(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What is wanted of an index that was not started for it.
+
+    >>> beyond({"dataset": "runs"}, {"dataset": "runs", "recompute": True, "retry_failed": False})
+    ['recompute']
+    """
+    return [name for name in ("recompute", "retry_failed") if wanted.get(name) and not given.get(name)]
+
+
+def leave_wish(doors: Doors, dataset: str, wished: Sequence[str]) -> None:
+    """Has the index that is at work, or else the next one, do this as well."""
+
+    def leave(store: Store) -> None:
+        for name in store.ledger.datasets() if dataset == every_dataset else [dataset]:
+            store.wishes.ask(name, recompute="recompute" in wished, retry_failed="retry_failed" in wished)
+
+    doors.state.ask(leave)
+
+
 def _joined_detail(flow: str, joined: Run, parameters: dict[str, Any]) -> str:
-    missed = [
-        name
-        for name in ("recompute", "retry_failed")
-        if parameters.get(name) and not joined.parameters.get(name, False)
-    ]
-    if missed:
-        return f"An index without {' and '.join(missed)} is at work; ask again when it has finished."
+    wished = beyond(joined.parameters, parameters)
+    if wished:
+        return f"An index without {' and '.join(wished)} is at work; it does that as well before it ends."
     return f"The {flow} that is at work takes this along."
 
 

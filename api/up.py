@@ -1,7 +1,7 @@
 """`runatlas up`: the whole product on one machine, as one tree of processes that lives and ends together.
 
-This process runs the worker, the HTTP API and the watcher in one event loop; the Prefect server is its child, and so is
-each run. All that the tree writes lies in `home`: the state, Prefect's own database, the logs, and the lock that keeps
+This process runs the worker and the watcher in one event loop. The Prefect server is its child, so is the HTTP API, which
+answers at once whatever the worker does, and so is each run. All that the tree writes lies in `home`: the state, Prefect's own database, the logs, and the lock that keeps
 a second `up` away.
 """
 
@@ -17,13 +17,15 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Coroutine, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from api.browser import open_page
+from api.child import Child
 from api.home import hand_down, held, listening, output_in, settled, shorten_all, url_of
 from api.prefect_server import PrefectServer, adopt_environment, expect_usable
 from api.problems import without_places
@@ -31,7 +33,6 @@ from components.errors import RunAtlasError
 from components.settings import Settings
 
 if TYPE_CHECKING:
-    import uvicorn
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
@@ -163,23 +164,30 @@ def _listen(host: str, wanted: int, who: str, terminal: TextIO) -> socket.socket
 
 def _with_server(product: Product) -> int:
     """The server first, then all that talks to it; and down again in the other order."""
+    web = Child(["-m", "api", "--fd", str(product.socket.fileno())], inherits=[product.socket.fileno()])
+    try:
+        return _with_api(product, web)
+    finally:
+        web.stop()
+
+
+def _with_api(product: Product, web: Child) -> int:
     if not product.has_own_server:
-        return asyncio.run(_conduct(product, None))
+        return asyncio.run(_conduct(product, web, None))
     product.say(f"Starting the Prefect server on {product.prefect} …")
     host, _, port = product.prefect.removeprefix("http://").rpartition(":")
     server = PrefectServer(product.settings.prefect.host or host, int(port), product.logs / "prefect-server.log")
     try:
-        for name in ("uvicorn", "prefect.workers.process", "api.http"):
-            importlib.import_module(name)  # slow, and the server boots on the other core meanwhile
+        importlib.import_module("prefect.workers.process")  # slow, and the server boots on the other core meanwhile
         server.wait_until_healthy(product.prefect)
-        status = asyncio.run(_conduct(product, server))
+        status = asyncio.run(_conduct(product, web, server))
         _all_is_told()
         return status
     finally:
         server.stop()
 
 
-async def _conduct(product: Product, server: PrefectServer | None) -> int:
+async def _conduct(product: Product, web: Child, server: PrefectServer | None) -> int:
     """Registers the deployments, then runs all parts until one ends or a signal comes. The exit status."""
     from prefect import get_client
 
@@ -194,21 +202,20 @@ async def _conduct(product: Product, server: PrefectServer | None) -> int:
         if server is None:
             await expect_usable(client)
         await deploy(client, product.settings)
-        web = _web_server(product)
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "worker": _worker(product.settings, closing),
-            "API": web.serve(sockets=[product.socket]),
+            "API": web.end(),
             "watcher": _watcher(product.settings, client),
             "housekeeping": _housekeeping(product.logs),
         }
         if server is not None:
-            parts["Prefect server"] = _until_it_ends(server)
+            parts["Prefect server"] = server.end()
         tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         try:
-            return await _serve(product, client, web, tasks, stop)
+            return await _serve(product, client, tasks, stop)
         finally:
             closing.set()
-            await _end(client, server, web, tasks)
+            await _end(client, server, tasks)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -228,27 +235,10 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def _web_server(product: Product) -> uvicorn.Server:
-    import uvicorn
-
-    from api.http import create_app
-
-    config = uvicorn.Config(create_app(product.settings), log_level="warning", timeout_graceful_shutdown=3)
-    web = uvicorn.Server(config)
-    web.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
-    return web
-
-
-async def _serve(
-    product: Product,
-    client: PrefectClient,
-    web: uvicorn.Server,
-    tasks: list[asyncio.Task[None]],
-    stop: asyncio.Event,
-) -> int:
+async def _serve(product: Product, client: PrefectClient, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> int:
     """Tells that all is ready, and waits for the end. The exit status."""
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    ready = asyncio.create_task(_ready(product, client, web), name="ready")
+    ready = asyncio.create_task(_ready(product, client), name="ready")
     await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (ready, stopped):
         task.cancel()
@@ -262,8 +252,8 @@ async def _serve(
     return 1
 
 
-async def _ready(product: Product, client: PrefectClient, web: uvicorn.Server) -> None:
-    while not web.started:  # noqa: ASYNC110 - uvicorn tells it nowhere else
+async def _ready(product: Product, client: PrefectClient) -> None:
+    while not await asyncio.to_thread(_answers, f"{product.api}/health"):  # noqa: ASYNC110 - a process, not a task
         await asyncio.sleep(0.05)
     product.lock.truncate(0)
     product.lock.write(json.dumps({"pid": os.getpid(), "api": product.api, "prefect": product.prefect}))
@@ -282,9 +272,13 @@ async def _ready(product: Product, client: PrefectClient, web: uvicorn.Server) -
         open_page(f"{product.api}/map/{dataset}")
 
 
-async def _end(
-    client: PrefectClient, server: PrefectServer | None, web: uvicorn.Server, tasks: list[asyncio.Task[None]]
-) -> None:
+def _answers(url: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+        return bool(answer.status == 200)
+    return False
+
+
+async def _end(client: PrefectClient, server: PrefectServer | None, tasks: list[asyncio.Task[None]]) -> None:
     """Runs first, while worker and server can still end them; then the parts."""
     import psutil
 
@@ -295,10 +289,8 @@ async def _end(
         with suppress(Exception):  # a server that does not answer keeps nobody from stopping
             async with asyncio.timeout(drain_within_s + 2):
                 await drain(client, within_s=drain_within_s, below=ours)
-    web.should_exit = True
     for task in tasks:
-        if task.get_name() != "API":
-            task.cancel()
+        task.cancel()
     await asyncio.wait(tasks, timeout=10)
 
 
@@ -318,11 +310,6 @@ async def _worker(settings: Settings, closing: asyncio.Event) -> None:
 
     worker.get_and_submit_flow_runs = take_up_unless_closing  # type: ignore[method-assign]
     await worker.start()
-
-
-async def _until_it_ends(server: PrefectServer) -> None:
-    while not server.has_ended:  # noqa: ASYNC110 - a process, not a task
-        await asyncio.sleep(0.5)
 
 
 async def _housekeeping(logs: Path) -> None:

@@ -39,6 +39,7 @@ from components.errors import (
     Cancelled,
     DimensionMismatch,
     EmbeddingFailed,
+    LeaseHeld,
     ModelChanged,
     NotFound,
     ServiceUnavailable,
@@ -48,7 +49,7 @@ from components.projector import on_all_cores, placement, read_folder, write_fol
 from components.projector.layout import FittedMap
 from components.publishing import Published, Publishing
 from components.settings import DatasetSettings, Settings
-from components.store import Store, lease_name
+from components.store import Store, Tally, lease_name
 from components.store.engine import patiently
 from components.store.layouts import LayoutInfo, Positions
 from components.store.lease import Fence, Heartbeat
@@ -115,7 +116,10 @@ class Indexing:
         dataset_id = patiently(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
         assert dataset_id is not None
         self.dataset_id: int = dataset_id
-        self.fence: Fence = patiently(lambda: self.store.leases.acquire(lease_name(self.dataset), self.owner))
+        try:
+            self.fence: Fence = patiently(lambda: self.store.leases.acquire(lease_name(self.dataset), self.owner))
+        except LeaseHeld as held:
+            raise self._left_to_the_other(held) from held
         self.heartbeat = Heartbeat(self.store.leases, self.fence)
         self.heartbeat.__enter__()
         try:
@@ -127,6 +131,22 @@ class Indexing:
 
     def __exit__(self, *_: object) -> None:
         self.heartbeat.__exit__()
+
+    def _left_to_the_other(self, held: LeaseHeld) -> LeaseHeld:
+        """The same error, where more was asked for than to go on: that is left to whoever indexes next."""
+        wishes = self.store.wishes
+        if not patiently(lambda: wishes.ask(self.dataset, recompute=self.recompute, retry_failed=self.retry_failed)):
+            return held
+        names = [name for name in ("recompute", "retry_failed") if getattr(self, name)]
+        return LeaseHeld(f"{held} It does {' and '.join(names)} as well, or the next index does.")
+
+    def _take_over_wishes(self) -> None:
+        """What was asked for and turned away, before this index began or since, is done by it."""
+        self._wish = self.store.wishes.open(self.dataset)
+        if self._wish.recompute:
+            self.recompute, self._placed = True, False
+        if self._wish.retry_failed:
+            self.store.records.retry_failed(self.fence, self.dataset_id)
 
     def _begin(self) -> None:
         self.text_hash = settings_hash(self.dataset_settings.text)
@@ -142,6 +162,7 @@ class Indexing:
         )
         self.store.layouts.drop_unfinished(self.fence, self.dataset_id)
         self.publishing.finish()
+        self._take_over_wishes()
         self.model_id = self.store.vectors.model_id(self.embedder.identity, self._dim())
         self.is_other_space = self._is_other_space()
         if self.retry_failed:
@@ -195,6 +216,7 @@ class Indexing:
 
     def _plan(self) -> EmbedPlan:
         started = time.monotonic()
+        self._take_over_wishes()
         missing: list[Waiting] = []
         records = 0
         for batch in self._stream():
@@ -258,6 +280,7 @@ class Indexing:
 
     def _embed_group(self, texts: Mapping[bytes, tuple[int, str]], *, is_last_try: bool) -> EmbedOutcome:
         """Embed and commit these texts (digest -> seq, text); halve the group until what fails stands alone."""
+        began = time.monotonic()
         try:
             embedded = self.embedder.embed([text for _, text in texts.values()])
             vectors = checked(embedded.vectors, len(texts), self.embedder)
@@ -273,7 +296,8 @@ class Indexing:
                 self._embed_group(dict(items[:middle]), is_last_try=is_last_try),
                 self._embed_group(dict(items[middle:]), is_last_try=is_last_try),
             )
-        patiently(lambda: self.store.vectors.put(self.fence, self.model_id, list(texts), vectors))
+        took = Tally(dataset_id=self.dataset_id, tokens=embedded.n_tokens, seconds=time.monotonic() - began)
+        patiently(lambda: self.store.vectors.put(self.fence, self.model_id, list(texts), vectors, took))
         return EmbedOutcome(embedded=len(texts), n_tokens=embedded.n_tokens, n_shortened=embedded.n_shortened)
 
     def _expect_alive(self, error: Exception) -> None:
@@ -487,13 +511,19 @@ class Indexing:
         self.layout = self.store.layouts.current(self.dataset_id)
         self.store.layouts.drop_retired(self.fence, self.dataset_id)
         self.store.records.forget_failures(self.fence, self.dataset_id)
+        self.store.wishes.done(self.fence, self._wish)
         self._published = published
         self._seconds["publish"] += time.monotonic() - started
         return published
 
     def is_done(self) -> bool:
-        """Is nothing left to index?"""
-        return patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING)) == 0
+        """Is nothing left to index, and nothing more asked for?"""
+
+        def nothing_is() -> bool:
+            wish = self.store.wishes.open(self.dataset)
+            return not wish.ids and self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
+
+        return patiently(nothing_is)
 
     def report(self) -> IndexReport:
         """What was done so far."""

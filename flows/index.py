@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -36,10 +37,9 @@ def index(
     with closing(open_store(settings)) as store:
         try:
             with Told(store, dataset, "index") as told:
-                if dataset == steps.every:
-                    return index_all(settings, store, told, recompute=recompute, retry_failed=retry_failed)
-                report = index_one(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed)
-                index_others(settings, store, done={dataset})
+                named = index_all if dataset == steps.every else partial(index_one, dataset=dataset)
+                report = named(settings, store, told, recompute=recompute, retry_failed=retry_failed)
+                index_others(settings, store, done=set(store.ledger.datasets()) if named is index_all else {dataset})
                 return report
         except LeaseHeld as held:
             return Completed(name="Joined", message=f"{held}")
@@ -58,15 +58,24 @@ def index_all(settings: Settings, store: Store, told: Told, *, recompute: bool, 
 
 
 def index_others(settings: Settings, store: Store, done: set[str]) -> None:
-    """Datasets that came to be due or were asked for meanwhile, by runs that found this one at work."""
+    """Datasets that came to be due or were asked for meanwhile, by runs that found this one at work.
+
+    Of one that is `done` only what was asked beyond going on is still to do: a recompute, another try of what failed.
+    """
+    heard: set[str] = set()
 
     def one(name: str) -> None:
         with Told(store, name, "index", part_of=",".join(sorted(done))) as part:
             index_one(settings, store, part, name, recompute=False, retry_failed=False)
 
-    while others := [name for name in steps.due(settings, store, turned_away()) if name not in done]:
+    while True:
+        asked = turned_away()
+        others = {name for name in steps.due(settings, store, asked) if name not in done}
+        others.update(steps.wished_for(store, asked, heard))
+        if not others:
+            return
         done.update(others)
-        steps.for_each(others, one)
+        steps.for_each(sorted(others), one)
 
 
 def index_one(

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -117,11 +118,19 @@ async def drain(client: PrefectClient, *, within_s: float, below: set[int] | Non
         await asyncio.sleep(0.3)
 
 
-def turned_away() -> set[str]:
-    """Datasets, or `*`, whose index was asked for not long ago and turned away, because another one was at work.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedAway:
+    """A run of index that was asked for and never began, because another one was at work. `dataset` may be `*`."""
 
-    Who asks for it indexes what still waits there, so one that is told twice does no harm. Empty where nobody can say.
-    """
+    id: str
+    dataset: str
+    recompute: bool
+    retry_failed: bool
+    asked_at: datetime
+
+
+def turned_away() -> list[TurnedAway]:
+    """Runs of index that were turned away not long ago. Empty where nobody can say."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
@@ -138,10 +147,20 @@ def turned_away() -> set[str]:
             )
     except Exception:
         logger.warning("What was asked for meanwhile can't be told; the next trigger makes it good.", exc_info=True)
-        return set()
+        return []
     since = datetime.now(UTC) - asked_within
     by_limit = [run for run in runs if run.state and "concurrency limit" in (run.state.message or "")]
-    return {str(run.parameters.get("dataset", "default")) for run in by_limit if run.created and run.created > since}
+    return [
+        TurnedAway(
+            id=str(run.id),
+            dataset=str(run.parameters.get("dataset", "default")),
+            recompute=bool(run.parameters.get("recompute")),
+            retry_failed=bool(run.parameters.get("retry_failed")),
+            asked_at=run.created,
+        )
+        for run in by_limit
+        if run.created and run.created > since
+    ]
 
 
 def _pid_of(run: FlowRun) -> int | None:

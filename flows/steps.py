@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import show
+from flows.runs import TurnedAway
 from flows.telling import Told
 
 logger = logging.getLogger(__name__)
@@ -56,14 +57,28 @@ def known_datasets(settings: Settings, store: Store) -> list[str]:
     return sorted({*settings.datasets, *store.ledger.datasets()})
 
 
-def due(settings: Settings, store: Store, asked: Container[str] = ()) -> list[str]:
+def due(settings: Settings, store: Store, asked: Iterable[TurnedAway] = ()) -> list[str]:
     """Datasets in which so many records wait that an index is due; of those that were `asked` for, any that has some."""
+    names = {one.dataset for one in asked}
     waiting = {name: store.records.count(id, RecordState.WAITING) for name, id in store.ledger.datasets().items()}
 
     def is_due(name: str, n: int) -> bool:
-        return n >= settings.dataset(name).index_threshold or (n > 0 and (name in asked or every in asked))
+        return n >= settings.dataset(name).index_threshold or (n > 0 and (name in names or every in names))
 
     return [name for name, n in waiting.items() if is_due(name, n)]
+
+
+def wished_for(store: Store, asked: Iterable[TurnedAway], heard: set[str]) -> list[str]:
+    """Datasets of which more was asked than to go on, by `asked` or by others; `heard` grows by what is given."""
+    known = list(store.ledger.datasets())
+    for one in asked:
+        for name in known if one.dataset == every else [one.dataset]:
+            store.wishes.ask(
+                name, recompute=one.recompute, retry_failed=one.retry_failed, id=f"{one.id}/{name}", at=one.asked_at
+            )
+    open_now = {name: set(store.wishes.open(name).ids) - heard for name in known}
+    heard.update(*open_now.values())
+    return [name for name, ids in open_now.items() if ids]
 
 
 def for_each(names: Iterable[str], do: Callable[[str], T]) -> list[T]:

@@ -129,6 +129,26 @@ def test_an_index_takes_datasets_along_whose_own_index_was_turned_away(home, tmp
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_a_recompute_that_was_turned_away_is_done_once_by_the_next_index(home, tmp_path):
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
+
+    from flows.index import index
+    from flows.load import load
+
+    write_log(tmp_path / "logs" / "a.jsonl", 30)
+    load(sources=[str(tmp_path / "logs")])
+    assert index().layout == 1
+    with get_client(sync_client=True) as client:
+        turned_away = Cancelled(message="Deployment concurrency limit reached.")
+        client.create_flow_run(index, parameters={"recompute": True}, state=turned_away)
+    index()
+    assert index().layout == 2
+    assert index(dataset="*").step == "none"
+    assert len(rows_of(home)) == 30
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_a_second_index_of_a_dataset_joins_the_first(home, tmp_path):
     from flows.index import index
     from flows.load import load

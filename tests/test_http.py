@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from browser import free_port
 from door_world import make_world, settings_at
 from httpx import Client
@@ -32,6 +33,8 @@ from api.routes_runs import joinable
 from components.pipeline import Pipeline
 from components.settings import Settings
 from components.snapshots import open_snapshot
+from components.store import lease_name
+from components.store.lease import lease_t
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,35 @@ def test_health_is_200_when_the_database_is_away(tmp_path: Path) -> None:
         assert_problem(client.get("/metrics"), 503, "database")
 
 
+def test_health_does_not_take_a_dead_index_for_one_at_work(tmp_path: Path) -> None:
+    settings = settings_at(tmp_path / "home")
+    with Pipeline(settings) as pipeline:
+        pipeline.store.ledger.dataset_id("default", create=True)
+        leases = pipeline.store.leases
+        leases.acquire(lease_name("default"), "anna:77")
+        with served(create_app(settings)) as client:
+            assert until(client, lambda body: body["indexing"])["datasets"]["default"]["indexing"]
+            with pipeline.store.db.write() as connection:
+                times = {"heartbeat_at": lease_t.c.heartbeat_at - 21, "expires_at": lease_t.c.expires_at - 21}
+                connection.execute(sa.update(lease_t).values(times))
+            body = until(client, lambda body: not body["indexing"])
+    (told,) = [reason for reason in body["reasons"] if reason.startswith("default")]
+    assert re.search(
+        r"anna:77 has said nothing for 2\d s and seems to have crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
+        told,
+    )
+
+
+def until(client: Client, is_so: Callable[[dict[str, Any]], bool], within_s: float = 30) -> dict[str, Any]:
+    """The first body of `/health` of which that is so."""
+    deadline = time.monotonic() + within_s
+    while not is_so(body := client.get("/health").json()):
+        assert time.monotonic() < deadline, body
+        time.sleep(0.1)
+    assert isinstance(body, dict)
+    return body
+
+
 def test_progress_grows_through_the_steps_and_never_says_100() -> None:
     told = [percent(step, done, 10) for step, done in (("fetch", 0), ("embed", 5), ("place", 5), ("publish", 10))]
     assert told == sorted(told)
@@ -149,6 +181,10 @@ def test_metrics_are_computed_from_the_database(client: Client) -> None:
     assert values["runatlas_records"] == [52]
     assert values["runatlas_unindexed"] == values["runatlas_failed"] == [0]
     assert values["processed_records"] == [52]
+    assert values["tokens"] == [0], "the hash model has none"
+    batches, seconds = values["seconds_per_batch"]
+    assert batches == 2
+    assert seconds > 0
     assert len(values["runatlas_last_success_timestamp_seconds"]) == 2
     assert all(seconds > 0 for seconds in values["runatlas_run_seconds"])
 
@@ -483,13 +519,17 @@ def test_load_and_index_answer_202_with_the_run(deployed: tuple[Client, Settings
     assert (again.json()["flow_run_id"], again.json()["joined"]) == (body["flow_run_id"], True)
 
 
-def test_a_second_index_joins_the_first_and_says_so(deployed: tuple[Client, Settings]) -> None:
-    client, _ = deployed
+def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_it(
+    deployed: tuple[Client, Settings],
+) -> None:
+    client, settings = deployed
     first = client.post("/index").json()
     second = client.post("/index", json={"recompute": True})
     assert second.status_code == 202
     assert (second.json()["flow_run_id"], second.json()["joined"]) == (first["flow_run_id"], True)
     assert "without recompute" in second.json()["detail"]
+    with Pipeline(settings) as pipeline:
+        assert pipeline.store.wishes.open("default").recompute
 
 
 def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Settings]) -> None:
@@ -520,7 +560,8 @@ def test_health_is_ok_with_everything_there(deployed: tuple[Client, Settings]) -
     while (body := client.get("/health").json())["status"] != "ok" and time.monotonic() < deadline:
         time.sleep(0.2)
     assert body["status"] == "ok", body
-    assert body["prefect"] == {"reachable": True, "problem": None}
+    assert (body["prefect"]["reachable"], body["prefect"]["problem"]) == (True, None)
+    assert body["prefect"]["age_s"] >= 0
 
 
 def test_an_unknown_run_is_a_404(deployed: tuple[Client, Settings]) -> None:

@@ -423,6 +423,40 @@ def test_a_service_that_is_down_fails_the_run_with_its_name_and_the_next_run_goe
     verified(pipeline)
 
 
+@pytest.mark.parametrize("wished", ["recompute", "retry_failed"])
+def test_what_is_asked_of_an_index_at_work_is_left_to_whoever_indexes_next(
+    pipeline: Pipeline, tmp_path: Path, wished: str
+) -> None:
+    write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "a.jsonl"])
+    pipeline.index()
+    fence = pipeline.store.leases.acquire(lease_name("default"), "another")
+    with pytest.raises(LeaseHeld, match=f"held by another .* It does {wished} as well, or the next index does"):
+        pipeline.index(**{wished: True})
+    with pytest.raises(LeaseHeld, match=r"free in \d+ s\.$"):
+        pipeline.index()
+    pipeline.store.leases.release(fence)
+    assert pipeline.index().step == ("refit" if wished == "recompute" else "none")
+    assert pipeline.index().step == "none", "once is enough"
+
+
+def test_a_recompute_that_is_asked_for_while_an_index_is_at_work_is_done_by_it(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "a.jsonl"])
+    asked: list[str] = []
+
+    def ask_once(step: str, done: int, total: int) -> None:
+        if step == "embed" and not asked:
+            asked.append(step)
+            pipeline.store.wishes.ask("default", recompute=True)
+
+    done = pipeline.index(progress=ask_once)
+    assert (done.step, done.layout, done.rows) == ("fit", 2, 30)
+    verified(pipeline)
+
+
 def test_a_poison_text_is_singled_out_and_the_rest_goes_on(
     make: MakePipeline, tmp_path: Path, service: Service
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from databases import fresh_database, postgres_server
 
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
-from components.store import Store
+from components.store import Store, Tally
+from components.store.engine import Database
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.tables import RecordState
+from components.store.wishes import Wish, open_for
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +166,44 @@ class TestVectors:
         assert [store.vectors.put(held, model_id, [b"d" * 32], vector) for _ in range(2)] == [1, 0]
         assert store.vectors.model_id("test model", 2) == model_id
 
+    def test_what_batches_took_adds_up(self, store: Store) -> None:
+        held, (dataset_id, _) = fence(store), register(store)
+        model_id = store.vectors.model_id("test model", 2)
+        for n in range(3):
+            took = Tally(dataset_id=dataset_id, tokens=2**31, seconds=0.5)
+            store.vectors.put(held, model_id, [bytes([n]) * 32], np.array([[1.0, 0.0]], np.float32), took)
+        summed = Tally(dataset_id=dataset_id, tokens=3 * 2**31, seconds=1.5, batches=3)
+        assert store.vectors.tallies() == {dataset_id: summed}
+
+
+class TestWishes:
+    def test_what_was_asked_for_is_open_until_it_is_done(self, store: Store) -> None:
+        assert not store.wishes.ask("default"), "nothing was asked for"
+        store.wishes.ask("default", recompute=True)
+        store.wishes.ask("default", retry_failed=True)
+        store.wishes.ask("other", recompute=True)
+        wish = store.wishes.open("default")
+        assert (wish.recompute, wish.retry_failed, len(wish.ids)) == (True, True, 2)
+        store.wishes.done(fence(store), wish)
+        assert store.wishes.open("default") == Wish()
+        assert store.wishes.open("other").recompute
+
+    def test_one_that_was_heard_is_not_heard_again(self, store: Store) -> None:
+        assert store.wishes.ask("default", recompute=True, id="run 1")
+        store.wishes.done(fence(store), store.wishes.open("default"))
+        assert not store.wishes.ask("default", recompute=True, id="run 1")
+        assert store.wishes.open("default") == Wish()
+
+    def test_one_that_nobody_fulfilled_for_long_is_forgotten(self, store: Store) -> None:
+        store.wishes.ask("default", recompute=True, at=datetime.now(UTC) - 2 * open_for)
+        assert store.wishes.open("default") == Wish()
+
 
 class TestLease:
     def test_only_one_holds_it_until_it_is_given_back(self, store: Store) -> None:
         held = fence(store)
-        with pytest.raises(LeaseHeld, match="index:default is held by test"):
+        told = r"is held by test since \d s; its last sign of life is \d s old\. Without another one it is free in [01] s\."
+        with pytest.raises(LeaseHeld, match=told):
             fence(store)
         store.leases.release(held)
         assert fence(store).token == held.token + 1
@@ -242,6 +278,23 @@ class TestSchema:
         with store.db.write() as connection:
             config.attributes["connection"] = connection
             command.check(config)  # raises on a difference
+
+    def test_a_database_of_the_first_version_is_brought_up_with_what_it_holds(self, url: str) -> None:
+        from alembic import command
+        from alembic.config import Config
+
+        from components.store.migrate import migrations
+
+        config = Config()
+        config.set_main_option("script_location", str(migrations))
+        with closing(Database(url)) as db, db.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            row = "insert into lease (name, owner, token, expires_at, heartbeat_at, progress) values "
+            connection.exec_driver_sql(f"{row}('index:default', '', 7, 0, 0, '')")
+        with closing(Store(url)) as store:
+            assert fence(store).token == 8
+            assert store.wishes.open("default") == Wish()
 
     def test_a_database_of_a_newer_version_is_refused(self, store: Store) -> None:
         with store.db.write() as connection:

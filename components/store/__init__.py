@@ -13,7 +13,8 @@ from components.store.publications import Publications
 from components.store.records import Records
 from components.store.runs import Runs
 from components.store.tables import RecordState
-from components.store.vectors import VectorStore
+from components.store.vectors import Tally, VectorStore
+from components.store.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Store:
         self.publications = Publications(self.db)
         self.leases = Leases(self.db, lease_ttl_s)
         self.runs = Runs(self.db)
+        self.wishes = Wishes(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> where the dataset stands."""
@@ -80,4 +82,4 @@ def lease_name(dataset: str) -> str:
     return f"index:{dataset}"
 
 
-__all__ = ["DatasetStatus", "Store", "lease_name"]
+__all__ = ["DatasetStatus", "Store", "Tally", "lease_name"]

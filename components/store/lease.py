@@ -10,10 +10,10 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, or_, select, update
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 future_s = 30.0  # a beat this far ahead of the clock is no beat: a living holder's next one comes in two seconds
 said_dead_after_looks = 4  # a living holder beats in half of that
+_numbers = ("token", "acquired_at", "expires_at", "heartbeat_at")
 
 lease_t = Lease.__table__  # type: ignore[attr-defined]
 
@@ -59,6 +60,9 @@ class Holder:
     is_held: bool
     is_stale: bool  # expired, yet never given back: that index crashed
     owner: str
+    held_s: float = 0.0  # since it was taken
+    silent_s: float = 0.0  # since the last sign of life
+    free_in_s: float = 0.0  # unless there is another one
     step: str = ""
     done: int = 0
     total: int = 0
@@ -77,18 +81,24 @@ class Leases:
             self.db.insert_new(
                 connection,
                 lease_t,
-                [{"name": name, "owner": "", "token": 0, "expires_at": 0.0, "heartbeat_at": 0.0, "progress": ""}],
+                [dict.fromkeys(("owner", "progress"), "") | dict.fromkeys(_numbers, 0) | {"name": name}],
             )
             now = self.db.now(connection)
             taken = connection.execute(
                 update(lease_t)
                 .where(lease_t.c.name == name, _is_free(now))
-                .values(owner=owner, token=lease_t.c.token + 1, expires_at=now + self.ttl_s, heartbeat_at=now)
+                .values(
+                    owner=owner,
+                    token=lease_t.c.token + 1,
+                    acquired_at=now,
+                    expires_at=now + self.ttl_s,
+                    heartbeat_at=now,
+                )
                 .returning(lease_t.c.token)
             ).first()
             if taken is None:
-                holder = connection.execute(select(lease_t.c.owner).where(lease_t.c.name == name)).scalar()
-                raise LeaseHeld(f"{name} is held by {holder}; it goes on until nothing is left to index.")
+                row = connection.execute(select(lease_t).where(lease_t.c.name == name)).mappings().one()
+                raise LeaseHeld(held_text(name, _holder(row, now, is_held=True)))
         return Fence(db=self.db, name=name, token=taken[0])
 
     def renew(self, fence: Fence, progress: str) -> bool:
@@ -134,9 +144,32 @@ class Leases:
             row = connection.execute(held).mappings().first()
         if row is None:
             return Holder(is_held=False, is_stale=False, owner="")
-        is_held = not row["is_free"]
-        progress = orjson.loads(row["progress"]) if row["progress"] else {}
-        return Holder(is_held=is_held, is_stale=bool(row["owner"]) and not is_held, owner=row["owner"], **progress)
+        return _holder(row, now, is_held=not row["is_free"])
+
+
+def _holder(row: Mapping[Any, Any], now: float, *, is_held: bool) -> Holder:
+    progress = orjson.loads(row["progress"]) if row["progress"] else {}
+    return Holder(
+        is_held=is_held,
+        is_stale=bool(row["owner"]) and not is_held,
+        owner=row["owner"],
+        held_s=max(0.0, now - row["acquired_at"]),
+        silent_s=max(0.0, now - row["heartbeat_at"]),
+        free_in_s=max(0.0, row["expires_at"] - now),
+        **progress,
+    )
+
+
+def held_text(name: str, holder: Holder) -> str:
+    """Who holds a lease, since when, when it last gave a sign of life, and when it ends without another one.
+
+    >>> held_text("index:runs", Holder(is_held=True, is_stale=False, owner="a:7", held_s=75, silent_s=21, free_in_s=39))
+    'index:runs is held by a:7 since 75 s; its last sign of life is 21 s old. Without another one it is free in 39 s.'
+    """
+    return (
+        f"{name} is held by {holder.owner} since {holder.held_s:.0f} s; its last sign of life is {holder.silent_s:.0f} s "
+        f"old. Without another one it is free in {holder.free_in_s:.0f} s."
+    )
 
 
 def _is_free(now: float) -> ColumnElement[bool]:

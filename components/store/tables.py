@@ -234,6 +234,29 @@ class Failure(SQLModel, table=True):
     failed_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
+class Tally(SQLModel, table=True):
+    """What embedding took since a dataset began; grows with each batch, in the transaction that keeps its vectors."""
+
+    __tablename__ = "tally"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    tokens: int = Field(default=0, sa_column=_big(nullable=False))
+    batches: int = Field(default=0, sa_column=_big(nullable=False))
+    seconds: float = 0.0
+
+
+class WishRow(SQLModel, table=True):
+    """An index that was asked for more than to go on, and was turned away: whoever indexes next does it."""
+
+    __tablename__ = "wish"
+    __table_args__ = (Index(None, "dataset", "done_at"),)
+    id: str = Field(primary_key=True)
+    dataset: str  # by name: a wish may be older than its dataset
+    recompute: bool
+    retry_failed: bool
+    asked_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    done_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
 class Lease(SQLModel, table=True):
     """Who may index a dataset now; `token` grows with each holder, times are the database's clock in seconds."""
 
@@ -241,6 +264,7 @@ class Lease(SQLModel, table=True):
     name: str = Field(primary_key=True)
     owner: str = ""
     token: int = Field(default=0, sa_column=_big(nullable=False))
+    acquired_at: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     expires_at: float = 0.0
     heartbeat_at: float = 0.0
     progress: str = ""  # JSON: step, done, total

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from components.contracts import Vectors, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
 from components.store.tables import Model, Vector
+from components.store.tables import Tally as TallyRow
 
 model_t = Model.__table__  # type: ignore[attr-defined]
 vector_t = Vector.__table__  # type: ignore[attr-defined]
+tally_t = TallyRow.__table__  # type: ignore[attr-defined]
 f16 = np.dtype("<f2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What batches of a dataset took: tokens as its model counts them, and seconds of embedding."""
+
+    dataset_id: int
+    tokens: int
+    seconds: float
+    batches: int = 1
 
 
 class VectorStore:
@@ -56,15 +69,31 @@ class VectorStore:
                 found.update((bytes(digest), id) for digest, id in connection.execute(query))
         return found
 
-    def put(self, fence: Fence, model_id: int, digests: Sequence[bytes], vectors: Vectors) -> int:
-        """Keep these vectors, (n, dim) float32 of unit length; returns how many were new."""
+    def put(
+        self, fence: Fence, model_id: int, digests: Sequence[bytes], vectors: Vectors, tally: Tally | None = None
+    ) -> int:
+        """Keep these vectors, (n, dim) float32 of unit length, and count what they took; returns how many were new."""
         packed = np.ascontiguousarray(vectors, dtype=f16)
         rows = [
             {"model_id": model_id, "digest": digest, "data": packed[i].tobytes()} for i, digest in enumerate(digests)
         ]
         rows.sort(key=lambda row: row["digest"])
         with fence.write() as connection:
+            if tally:
+                self._add(connection, tally)
             return self.db.insert_new(connection, vector_t, rows)
+
+    def _add(self, connection: Connection, tally: Tally) -> None:
+        more = {"tokens": tally.tokens, "batches": tally.batches, "seconds": tally.seconds}
+        insert = self.db.insert(tally_t).values(dataset_id=tally.dataset_id, **more)
+        sums = {name: tally_t.c[name] + n for name, n in more.items()}
+        connection.execute(insert.on_conflict_do_update(index_elements=["dataset_id"], set_=sums))
+
+    def tallies(self) -> dict[int, Tally]:
+        """Dataset id -> what its embedding took in all."""
+        with self.db.read() as connection:
+            rows = connection.execute(select(tally_t)).mappings().all()
+        return {row["dataset_id"]: Tally(**row) for row in rows}
 
     def ranks(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
         """A number for each id (n,), from its text's digest: as good as drawn by lot, and the same in every database."""
