@@ -41,8 +41,9 @@ def test_a_day_leaves_no_stuck_run_no_missed_record_and_nothing_that_grows(tmp_p
         night = product.ended(product.post("/index", dataset="*")["flow_run_id"], process)
         assert night["state"] in {"Completed", "Cancelled"}, night  # one that was at work takes everything along
         until(lambda: rows_told(product) == written, 30, process)
+        until(lambda: is_quiet(product), 60, process)  # the schedules go on
         state = product.get("/health")
-        assert (state["status"], state["indexing"], state["loading"], state["queued"]) == ("ok", False, False, 0), state
+        assert state["status"] == "ok", state
         assert state["datasets"]["default"]["records"] == written
         early, late = sorted(memory[len(memory) // 4 : len(memory) // 2]), sorted(memory[3 * len(memory) // 4 :])
         told = f"{early[len(early) // 2]:.0f} -> {late[len(late) // 2]:.0f} MB"

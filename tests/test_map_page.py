@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import Browser, a_browser, is_there
+from browser import Browser, a_browser, is_there, waited
 from door_world import evil, make_world, write_run
 from served import served
 
@@ -21,6 +21,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="no C
 
 is_ready = "document.body.dataset.ready === 'yes'"
 at_rest = "window.runatlas.page.points && document.querySelector('#message').hidden"
+kept_view = """(() => {
+  const { x, y, magnification } = window.runatlas.view;
+  const at = [x, y, magnification].map((value) => value.toPrecision(6)).join(",");
+  return new URLSearchParams(location.hash.slice(1)).get("at") === at && location.hash;
+})()"""  # the address, once it holds the view
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +142,17 @@ def test_a_click_in_the_legend_shows_only_that(browser: Browser, address: str) -
     open_map(browser, address)
     all_of_them = n_coloured(browser.picture())
     browser.press("#legend button")
-    time.sleep(0.4)
-    only_one = n_coloured(browser.picture())
-    assert 0 < only_one < all_of_them
+    waited(lambda: 0 < n_coloured(browser.picture()) < 0.9 * all_of_them, what="fewer points", within_s=30)
     browser.press("#legend button")
-    time.sleep(0.4)
-    assert n_coloured(browser.picture()) == pytest.approx(all_of_them, rel=0.02)
+    again = pytest.approx(all_of_them, rel=0.02)
+    waited(lambda: n_coloured(browser.picture()) == again, what="all points again", within_s=30)
 
 
 def test_wheel_and_drag_move_the_view_and_the_address_keeps_it(browser: Browser, address: str) -> None:
     open_map(browser, address)
     browser.wheel(800, 400, -300)
     browser.drag((800, 400), (900, 450))
-    kept = browser.wait_for("location.hash")
+    kept = browser.wait_for(kept_view)
     view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.magnification]")
     assert view[2] > 1.2
     open_map(browser, address, kept)
@@ -179,7 +182,7 @@ def test_embedding_atlas_opens_offline_on_the_newest_snapshot(world: Settings, w
 def test_a_new_snapshot_comes_by_itself_and_the_view_stays(world: Settings, browser: Browser, address: str) -> None:
     open_map(browser, address)
     browser.wheel(800, 400, -200)
-    time.sleep(0.5)
+    browser.wait_for(kept_view)
     view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.scale]")
     with Pipeline(world) as pipeline:
         write_run(world.home.parent / "logs", "c", 8)
