@@ -23,8 +23,9 @@ from reading import (
 )
 
 from components.sources.formats.contract import Options
+from components.sources.formats.messages import pieces_of
 from components.sources.formats.openclaw import ROWS
-from components.sources.formats.pieces import key_of, pieces_of
+from components.sources.formats.pieces import key_of
 
 KEYS = ("type", "agent.start", "tool.start", "tool.end", "message.in", "sessionKey", "messages", "content", "role",
         "params", "toolName", "result", "error", "prompt", "ts", "arguments", "success")  # fmt: skip

@@ -28,8 +28,9 @@ from reading import (
 
 from components.contracts import Event
 from components.sources.formats.contract import Options
+from components.sources.formats.messages import pieces_of
 from components.sources.formats.otel import ROWS, end_document, end_jaeger, identity
-from components.sources.formats.pieces import Piece, key_of, pieces_of
+from components.sources.formats.pieces import Piece, key_of
 from components.sources.formats.spans import MAX_RUNS, Span, SpanRuns, span_text
 
 KEYS = (

@@ -21,7 +21,8 @@ from components.sources.formats import (
     zipkin,
 )
 from components.sources.formats.contract import Format, Head
-from components.sources.formats.pieces import Piece, Said, answer_pieces, key_of, pieces_of
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import Piece, Said, answer_pieces, key_of
 
 MODULES = (
     autogen, langfuse, langsmith, nebius, openclaw, otel, reflexion, tau_bench, tree_of_thought, web_agent, zipkin,

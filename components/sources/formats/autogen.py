@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from components.contracts import Json
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import Piece, events, guarded, named, not_an_object, pieces_of
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import Piece, events, guarded, named, not_an_object
 
 MARKS: Final = ("question_ID", "ground_truth", "mistake_agent")
 TERMINALS: Final = frozenset({"computerterminal", "computer_terminal", "terminal", "code_executor", "executor"})

@@ -1,48 +1,22 @@
 """Chat logs: OpenAI, Anthropic and ShareGPT messages, as one run, a list of runs, bare messages, JSONL, or a request log.
 
-A run is anything with a list of messages. An assistant's message is a model response and opens an iteration; tool
-results belong to the response before them, also where an agent framework hands them back in the user's name. The same
-mapping of messages serves the formats whose runs are such messages with something around them.
+A run is anything with a list of messages, which `messages` takes apart. A log of requests repeats the conversation in
+each of them; it is read once.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Final
 
 from isal.isal_zlib import crc32
 
-from components.contracts import Defect, Event, Json, Skipped
-from components.sources.formats.content import text_of, timestamp, tool_call
+from components.contracts import Defect, Event, Json
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import excerpt, mostly
+from components.sources.formats.messages import ROLES, Conversation, is_item, is_stored, time_of
+from components.sources.formats.pieces import REPEATED, excerpt, mostly
 
-ROLES: Final = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "tool": "tool_result",
-    "function": "tool_result",
-    "observation": "tool_result",
-    "tool_response": "tool_result",
-    "function_response": "tool_result",
-    "ipython": "tool_result",
-    "tool_call": "tool_call",
-    "function_call": "tool_call",
-}
 LIST_KEYS: Final = ("messages", "conversations", "conversation", "input")
 ENVELOPES: Final = ("request", "body", "kwargs", "params", "input")
 ANSWER_KEYS: Final = ("response", "output", "completion", "choices")
@@ -59,201 +33,8 @@ SESSION_KEYS: Final = (
 RUN_KEYS: Final = (*SESSION_KEYS, "traj_id", "id", "uuid", "instance_id", "task_id", "run_id", "conv_id")
 ITEM_KEYS: Final = ("id", "uuid", "traj_id", "run_id", "conv_id", *SESSION_KEYS)
 META_KEYS: Final = (*RUN_KEYS, "model", "resolved", "reward", "score", "success", "exit_status", "source", "dataset")
-TIME_KEYS: Final = ("timestamp", "created_at", "created", "createdAt", "time")
-TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text"})
-CALL_BLOCKS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use", "tool_call", "function_call"})
-CALL_ITEMS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
-RESULT_ITEMS: Final = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
-THOUGHT_KEYS: Final = ("thinking", "reasoning", "content", "summary", "text")
 MAX_NAMES: Final = 10_000  # run names remembered to keep them apart; later ones get the run's number
 MAX_OPEN: Final = 32  # conversations a request log may weave together
-_HANDED_BACK = re.compile(
-    r"\s*(?:observation\s*:|execution result of|<returncode>|<tool_response>|<tool_result>|<function_results>"
-    r"|the output of the os\s*:|tool (?:output|result)s?\s*:)",
-    re.IGNORECASE,
-)
-
-EMPTY: Final = Skipped(rule="empty message")
-REPEATED: Final = Skipped(rule="repeated message")
-ENCRYPTED: Final = Skipped(rule="reasoning is encrypted")
-
-
-@dataclass(slots=True)
-class Conversation:
-    """The messages of one run, one after the other, as events. `extra` goes with every event."""
-
-    turns: Turns
-    extra: Mapping[str, Json] = field(default_factory=dict)
-    answering: bool = False  # the last item came from the model
-
-    def read(self, message: Json, place: int = 0, when: datetime | None = None) -> list[Read]:
-        """What one message becomes; `place` is its index for a defect, `when` its time where the log has it elsewhere."""
-        try:
-            return self._read(message, place, when) or [EMPTY]
-        except RecursionError:
-            return [Defect(offset=place, reason="nested too deeply to be read")]
-
-    def _read(self, message: Json, place: int, when: datetime | None) -> list[Read]:
-        if not isinstance(message, dict):
-            return [Defect(offset=place, reason="a message that is no object", excerpt=excerpt(message))]
-        role = message.get("role") or message.get("from")
-        if not isinstance(role, str):
-            if _is_stored(message):
-                return self._read({"role": message["type"], **message["data"]}, place, when)
-            return self._item(message, place, when)
-        content = message.get("content")
-        if content is None:
-            content = message.get("value", message.get("text"))
-        when = when or _time(message)
-        kind = ROLES.get(role) or ROLES.get(role.lower(), role)
-        if kind == "assistant":
-            return self._response(message, content, when)
-        if kind == "tool_call":
-            self._continue_response()
-            return self._record("tool_call", text_of(content), when)
-        self.answering = False
-        if kind == "tool_result":
-            return self._result(message, content, when)
-        if not isinstance(content, str):
-            return self._blocks(kind, content, when)
-        if kind == "user" and self.turns.iteration and _HANDED_BACK.match(content):
-            kind = "tool_result"
-        return self._record(kind, content, when)
-
-    def _continue_response(self) -> None:
-        if not self.answering:
-            self.turns.respond()
-            self.answering = True
-
-    def _record(
-        self, kind: str, text: str, when: datetime | None, more: Mapping[str, Json] | None = None
-    ) -> list[Read]:
-        if not text or text.isspace():
-            return []
-        extra = {**self.extra, **{k: v for k, v in more.items() if v}} if more else self.extra
-        return [self.turns.event(kind, text, when, extra)]
-
-    def _response(self, message: Mapping[str, Json], content: Json, when: datetime | None) -> list[Read]:
-        self.turns.respond()
-        self.answering = True
-        got: list[Read] = []
-        if thought := message.get("reasoning_content") or message.get("reasoning") or message.get("thinking"):
-            got += self._record("reasoning", text_of(thought), when)
-        if isinstance(content, str):
-            model = message.get("model")
-            got += self._record("assistant", content, when, {"model": model} if model else None)
-        elif content is not None:
-            got += self._blocks("assistant", content, when)
-        if refusal := message.get("refusal"):
-            got += self._record("assistant", text_of(refusal), when)
-        if isinstance(calls := message.get("tool_calls"), list):
-            for call in calls:
-                got += self._call(call, when)
-        if isinstance(call := message.get("function_call"), dict):
-            got += self._call(call, when)
-        return got
-
-    def _call(self, call: Json, when: datetime | None) -> list[Read]:
-        if not isinstance(call, dict):
-            return [Defect(offset=0, reason="a tool call that is no object", excerpt=excerpt(call))]
-        function = call.get("function")
-        body = function if isinstance(function, dict) else call
-        name = function if isinstance(function, str) else body.get("name")
-        arguments = next((body[k] for k in ("arguments", "input", "args", "parameters") if k in body), None)
-        call_id = call.get("id") or call.get("call_id")
-        return self._record("tool_call", tool_call(name, arguments), when, {"tool": name, "call_id": call_id})
-
-    def _result(self, message: Mapping[str, Json], content: Json, when: datetime | None) -> list[Read]:
-        tool = message.get("name") or message.get("function")
-        call_id = message.get("tool_call_id")
-        error = message.get("error")
-        text = text_of(content)
-        if isinstance(error, dict) and isinstance(said := error.get("message"), str) and said not in text:
-            text = f"{text}\n{said}" if text else said
-        failed = bool(error) or message.get("is_error") is True or message.get("status") == "error"
-        kind = "error" if failed else "tool_result"
-        if isinstance(content, list) and any(isinstance(b, dict) and b.get("type") == "tool_result" for b in content):
-            return self._blocks(kind, content, when)
-        return self._record(kind, text, when, {"tool": tool if isinstance(tool, str) else None, "call_id": call_id})
-
-    def _blocks(self, kind: str, content: Json, when: datetime | None) -> list[Read]:
-        """Blocks in their order; texts and media that stand side by side are one record."""
-        got: list[Read] = []
-        said: list[str] = []
-        for block in content if isinstance(content, list) else (content,):
-            name = block.get("type") if isinstance(block, dict) else None
-            if name == "text" and isinstance(text := block.get("text"), str):
-                said.append(text)
-                continue
-            if not isinstance(name, str) or not _stands_alone(name):
-                if text := text_of(block):
-                    said.append(text)
-                continue
-            if said:
-                got += self._record(kind, "\n".join(filter(None, said)), when)
-                said = []
-            got += self._block(name, block, when)
-        return got + self._record(kind, "\n".join(filter(None, said)), when) if said else got
-
-    def _block(self, name: str, block: Mapping[str, Json], when: datetime | None) -> list[Read]:
-        """A block that is a record of its own: reasoning, a tool call, a tool's result."""
-        if name in CALL_BLOCKS:
-            got = self._call(block, when)
-            if result := text_of(block.get("result")):
-                got += self._record("tool_result", result, when, {"tool": block.get("name")})
-            return got
-        if "reasoning" in name or "thinking" in name:
-            keys = ("summary",) if block.get("redacted") is True else THOUGHT_KEYS
-            thought = text_of(next((block[k] for k in keys if block.get(k)), None))
-            return self._record("reasoning", thought, when) or [ENCRYPTED]
-        kind = "error" if block.get("is_error") is True else "tool_result"
-        content = block.get("content", block.get("output"))
-        return self._record(kind, text_of(content), when, {"call_id": block.get("tool_use_id")})
-
-    def _item(self, item: Mapping[str, Json], place: int, when: datetime | None) -> list[Read]:
-        """An item of the OpenAI Responses API, or a whole response of it."""
-        when = when or _time(item)
-        output = item.get("output")
-        if item.get("object") == "response" and isinstance(output, list):
-            self.answering = False
-            return [read for part in output for read in self._part(part, place, when)]
-        return self._part(item, place, when)
-
-    def _part(self, item: Json, place: int, when: datetime | None) -> list[Read]:
-        if not isinstance(item, dict):
-            return [Defect(offset=place, reason="an item that is no object", excerpt=excerpt(item))]
-        name = item.get("type")
-        name = name if isinstance(name, str) else ""
-        if name == "message" and item.get("role") == "assistant":
-            self._continue_response()
-            return self._blocks("assistant", item.get("content"), when)
-        if name in CALL_ITEMS:
-            self._continue_response()
-            return self._call(item, when)
-        if name == "reasoning":
-            self._continue_response()
-            return self._block("reasoning", item, when)
-        if name in RESULT_ITEMS:
-            self.answering = False
-            return self._record("tool_result", text_of(item.get("output")), when, {"call_id": item.get("call_id")})
-        if isinstance(item.get("role"), str):
-            return self._read(item, place, when)
-        if name.endswith("_call"):
-            self._continue_response()
-            return self._record("tool_call", tool_call(name, item.get("action")), when)
-        return [Defect(offset=place, reason="a message without a role", excerpt=excerpt(item))]
-
-
-def _stands_alone(name: str) -> bool:
-    return name in CALL_BLOCKS or name.endswith("tool_result") or "thinking" in name or "reasoning" in name
-
-
-def _time(message: Mapping[str, Json]) -> datetime | None:
-    for key in TIME_KEYS:
-        if key in message:
-            return timestamp(message[key])
-    return None
-
 
 # --- runs ------------------------------------------------------------------------------------------------------
 
@@ -350,7 +131,7 @@ class Runs:
         parts = [conversation.read(message, i) for i, message in enumerate([*preamble_of(item), *messages])]
         for answer in answers:
             if not (parts and _repeats(conversation, answer, parts[-1])):
-                parts.append(conversation.read(answer, len(parts), _time(item)))
+                parts.append(conversation.read(answer, len(parts), time_of(item)))
         if self.history == "all":
             return self._begin(identity, name, parts)
         chain = _chain(parts)
@@ -470,19 +251,10 @@ def is_message(item: Json) -> bool:
         return False
     role = item.get("role") or item.get("from")
     if not isinstance(role, str):
-        kind = item.get("type")
-        return isinstance(kind, str) and (kind in CALL_ITEMS or kind in RESULT_ITEMS or _is_stored(item))
+        return is_item(item) or is_stored(item)
     if role not in ROLES and role.lower() not in ROLES:
         return False
     return any(key in item for key in ("content", "value", "tool_calls", "function_call"))
-
-
-def _is_stored(message: Mapping[str, Json]) -> bool:
-    """Is it a message as LangChain stores it: `type` and `data`?"""
-    data, kind = message.get("data"), message.get("type")
-    return (
-        isinstance(data, dict) and "content" in data and "role" not in data and isinstance(kind, str) and kind in ROLES
-    )
 
 
 def is_answer(item: Json) -> bool:

@@ -129,6 +129,21 @@ def text_of(content: Json) -> str:
     return json_text(content)
 
 
+def result_text(value: Json) -> str:
+    """A tool's answer: text where it is text or content blocks, else canonical JSON."""
+    if isinstance(value, dict) and _are_blocks(value.get("content")):  # an MCP server's answer
+        value = value["content"]
+    if isinstance(value, str):
+        return value
+    if _are_blocks(value):
+        return text_of(value)
+    return "" if value is None else json_text(value)
+
+
+def _are_blocks(value: Json) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and "type" in part for part in value)
+
+
 def _text_of_block(block: Mapping[str, Json]) -> str:
     kind = block.get("type")
     if kind == "text" and isinstance(text := block.get("text"), str):

@@ -13,9 +13,9 @@ from itertools import repeat
 from typing import Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.chat import Conversation
 from components.sources.formats.content import timestamp
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.messages import Conversation
 from components.sources.formats.pieces import Names, excerpt, not_an_object
 
 TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")

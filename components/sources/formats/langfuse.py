@@ -20,8 +20,9 @@ from components.sources.formats.contract import (
     accept,
     decline,
 )
+from components.sources.formats.messages import pieces_of
 from components.sources.formats.otel_genai import spoken
-from components.sources.formats.pieces import Piece, excerpt, guarded, mostly, not_an_object, pieces_of
+from components.sources.formats.pieces import Piece, excerpt, guarded, mostly, not_an_object
 from components.sources.formats.spans import Failure, Role, Span, SpanRuns, nanoseconds
 
 ROLES: Final[Mapping[str, Role]] = {"GENERATION": "model", "TOOL": "tool"}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from components.contracts import Defect, Json
-from components.sources.formats.chat import Conversation, is_message
+from components.sources.formats.chat import is_message
 from components.sources.formats.content import text_of, timestamp
 from components.sources.formats.contract import (
     End,
@@ -25,6 +25,7 @@ from components.sources.formats.contract import (
     accept,
     decline,
 )
+from components.sources.formats.messages import Conversation
 from components.sources.formats.pieces import Names, excerpt, guarded, mostly
 
 _ACTION = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)

@@ -18,18 +18,8 @@ from components.sources.formats.contract import (
     accept,
     decline,
 )
-from components.sources.formats.pieces import (
-    Names,
-    Piece,
-    answer_pieces,
-    events,
-    guarded,
-    mostly,
-    named,
-    not_an_object,
-    pieces_of,
-    role_type,
-)
+from components.sources.formats.messages import pieces_of, role_type
+from components.sources.formats.pieces import Names, Piece, answer_pieces, events, guarded, mostly, named, not_an_object
 
 
 def recognises(head: Head) -> Verdict:

@@ -22,17 +22,8 @@ from components.sources.formats.contract import (
     accept,
     decline,
 )
-from components.sources.formats.pieces import (
-    GENERATED,
-    REPEATED,
-    Piece,
-    Said,
-    guarded,
-    mostly,
-    named,
-    not_an_object,
-    pieces_of,
-)
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import GENERATED, REPEATED, Piece, Said, guarded, mostly, named, not_an_object
 
 MAX_KEYS: Final = 20_000  # messages that a reader remembers of one run
 NO_TEXT: Final = Skipped(rule="event without text")

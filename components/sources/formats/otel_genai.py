@@ -15,7 +15,8 @@ import orjson
 
 from components.contracts import Json
 from components.sources.formats.content import json_text, tool_call
-from components.sources.formats.pieces import GENERATED, Piece, pieces_of
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import GENERATED, Piece
 from components.sources.formats.spans import Role
 
 MODEL_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion", "completion", "responses"})

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.chat import Conversation
 from components.sources.formats.content import text_of, timestamp, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.messages import Conversation
 from components.sources.formats.pieces import EMPTY, not_an_object
 
 PLAIN: Final = (str, int, float)

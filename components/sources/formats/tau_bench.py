@@ -19,17 +19,8 @@ from components.sources.formats.contract import (
     accept,
     decline,
 )
-from components.sources.formats.pieces import (
-    EMPTY,
-    Names,
-    events,
-    excerpt,
-    guarded,
-    mostly,
-    not_an_object,
-    pieces_of,
-    role_type,
-)
+from components.sources.formats.messages import pieces_of, role_type
+from components.sources.formats.pieces import EMPTY, Names, events, excerpt, guarded, mostly, not_an_object
 
 _SPEAKER: Final = re.compile(r"^\s*([A-Za-z_ ]{2,20}):\s", re.MULTILINE)
 

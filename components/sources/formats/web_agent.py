@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from components.contracts import Json, Skipped
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.messages import pieces_of, role_type
 from components.sources.formats.pieces import (
     REPEATED,
     Names,
@@ -19,8 +20,6 @@ from components.sources.formats.pieces import (
     mostly,
     named,
     not_an_object,
-    pieces_of,
-    role_type,
 )
 
 REPEATED_PROMPT: Final = Skipped(rule="the prompt repeats the messages")
