@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components import columns
 from components.contracts import Places
 
 SAMPLE = 20_000  # records looked at, at most
@@ -68,11 +69,13 @@ def labels_schema() -> pa.Schema:
 
 def labels_table(labels: Sequence[Label]) -> pa.Table:
     """The rows of `labels.parquet`."""
-    rows = [
-        {"x": n.x, "y": n.y, "text": n.text, "content": n.text, "level": n.level, "priority": n.priority}
-        for n in labels
-    ]
-    return pa.Table.from_pylist(rows, schema=labels_schema())
+    texts = columns.strings([label.text for label in labels])
+    x, y, priority = (
+        columns.numbers(np.array([getattr(label, name) for label in labels], np.float64), pa.float64())
+        for name in ("x", "y", "priority")
+    )
+    level = columns.numbers(np.array([label.level for label in labels], np.int32), pa.int32())
+    return pa.Table.from_arrays([x, y, texts, texts, level, priority], schema=labels_schema())
 
 
 def sample_rows(n: int, limit: int = SAMPLE) -> NDArray[np.int64]:

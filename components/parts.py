@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components import columns
 from components.contracts import Places
 from components.durable import replaced
 from components.errors import TerminalError
@@ -82,10 +83,9 @@ def embeddings_schema() -> pa.Schema:
 def embeddings_table(ids: Sequence[str], vectors: NDArray[np.float16]) -> pa.Table:
     """A table of (n, dim) float16 vectors as lists of float32; the widening is the one copy."""
     n, dim = vectors.shape
-    values = pa.array(vectors.astype(np.float32).reshape(-1))
-    offsets = pa.array(np.arange(0, (n + 1) * dim, dim, dtype=np.int32) if dim else np.zeros(n + 1, np.int32))
-    lists = pa.ListArray.from_arrays(offsets, values, type=embeddings_schema().field("vector").type)
-    return pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=embeddings_schema())
+    offsets = np.arange(n + 1, dtype=np.int32) * np.int32(dim)
+    lists = columns.lists(vectors.astype(np.float32).reshape(-1), offsets, embeddings_schema().field("vector").type)
+    return pa.Table.from_arrays([columns.strings(ids), lists], schema=embeddings_schema())
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _checked(table: pa.Table, kind: Kind, schema: pa.Schema) -> pa.Table:
         if table[name].null_count:
             raise BadPart(f"Column {name!r} of a {kind} part holds {table[name].null_count} nulls and may hold none.")
     for name in ("projection_x", "projection_y") if kind == "logs" else ():
-        if not np.isfinite(table[name].to_numpy()).all():
+        if not np.isfinite(columns.values_of(table[name])).all():
             raise BadPart(f"Column {name!r} holds a place that is not finite; such a record can't be drawn.")
     return _rounded(table) if kind == "embeddings" else table
 
@@ -199,14 +199,14 @@ def _checked(table: pa.Table, kind: Kind, schema: pa.Schema) -> pa.Table:
 def _rounded(table: pa.Table) -> pa.Table:
     """Vectors to float16's precision: nothing changes for those that came from the store."""
     lists = table["vector"].combine_chunks()
-    values = lists.flatten().to_numpy(zero_copy_only=False)
+    values = columns.values_of(lists.flatten())
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float16).astype(np.float32)
     if not np.isfinite(rounded).all():
         raise BadPart("A vector holds a value that is not finite.")
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    lengths = columns.values_of(pc.list_value_length(lists))
     offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)])
-    vector = pa.ListArray.from_arrays(pa.array(offsets), pa.array(rounded), type=table.schema.field("vector").type)
+    vector = columns.lists(rounded, offsets, table.schema.field("vector").type)
     return table.set_column(1, table.schema.field("vector"), vector)
 
 

@@ -22,11 +22,12 @@ import orjson
 import pyarrow as pa
 
 from components import publisher
+from components.columns import numbers, strings, times
 from components.contracts import Json, Progress
 from components.durable import disk_failures_told
 from components.errors import DiskFailed
 from components.labels import Label, map_labels
-from components.parts import Kind, Part, part_file_name, read_row_groups
+from components.parts import TIMESTAMP, Kind, Part, part_file_name, read_row_groups
 from components.publisher import Manifest
 from components.settings import PublishSettings
 from components.snapshots import manifest_from_json, snapshot_name
@@ -290,20 +291,21 @@ class Publishing:
     def logs_table(self, rows: Sequence[Row]) -> pa.Table:
         """Rows as the logs output shows them."""
         records = [row.stored.record for row in rows]
-        columns: dict[str, Any] = {
-            "id": [r.id for r in records],
-            "timestamp": pa.array([r.timestamp for r in records], pa.timestamp("us", tz="UTC")),
-            "filename": [r.filename for r in records],
-            "text": [r.text for r in records],
-            "iteration": np.array([r.iteration for r in records], np.int32),
-            "idx_in_iteration": np.array([r.idx_in_iteration for r in records], np.int32),
-            "type": [r.type for r in records],
-            "projection_x": np.array([row.x for row in rows], np.float32),
-            "projection_y": np.array([row.y for row in rows], np.float32),
+        table: dict[str, pa.Array] = {
+            "id": strings([r.id for r in records]),
+            "timestamp": times([r.timestamp for r in records], TIMESTAMP),
+            "filename": strings([r.filename for r in records]),
+            "text": strings([r.text for r in records]),
+            "iteration": numbers(np.array([r.iteration for r in records], np.int32), pa.int32()),
+            "idx_in_iteration": numbers(np.array([r.idx_in_iteration for r in records], np.int32), pa.int32()),
+            "type": strings([r.type for r in records]),
+            "projection_x": numbers(np.array([row.x for row in rows], np.float32), pa.float32()),
+            "projection_y": numbers(np.array([row.y for row in rows], np.float32), pa.float32()),
         }
         for name, key, kind in self.extras:
-            columns[name] = pa.array([_typed(r.extra.get(key), kind) for r in records], _arrow_types[kind])
-        return pa.table(columns, schema=publisher.logs_schema(self._arrow_extras()))
+            values = [_typed(r.extra.get(key), kind) for r in records]
+            table[name] = strings(values) if kind == "string" else pa.array(values, _arrow_types[kind])
+        return pa.table(table, schema=publisher.logs_schema(self._arrow_extras()))
 
     def embeddings_table(self, links: _Links, dim: int) -> pa.Table:
         """Ids and vectors of rows that were written."""
