@@ -203,7 +203,7 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
             await expect_usable(client)
         await deploy(client, product.settings)
         parts: dict[str, Coroutine[Any, Any, None]] = {
-            "worker": _worker(product.settings, closing),
+            "worker": _worker(closing),
             "API": web.end(),
             "watcher": _watcher(product.settings, client),
             "housekeeping": _housekeeping(product.logs),
@@ -297,12 +297,14 @@ async def _end(client: PrefectClient, server: PrefectServer | None, tasks: list[
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-async def _worker(settings: Settings, closing: asyncio.Event) -> None:
+async def _worker(closing: asyncio.Event) -> None:
     """Runs what is scheduled; once `closing` is set it takes up nothing more, and what waits is for the next start."""
     from prefect.workers.process import ProcessWorker
 
+    from flows.deploy import work_pool
+
     name = f"runatlas on {socket.gethostname()}"
-    worker = ProcessWorker(work_pool_name=settings.prefect.work_pool, name=name, limit=worker_runs)
+    worker = ProcessWorker(work_pool_name=work_pool, name=name, limit=worker_runs)
     take_up = worker.get_and_submit_flow_runs
 
     async def take_up_unless_closing() -> list[FlowRun]:

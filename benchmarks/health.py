@@ -93,14 +93,17 @@ def until(what: Callable[[], Any], alive: subprocess.Popen[bytes]) -> Any:
         except OSError:
             pass
         time.sleep(0.1)
-    raise SystemExit("The product ended or did not come up.")
+    raise SystemExit(f"Waited {start_within_s:.0f} s in vain, or the product ended.")
 
 
 def call(port: int, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """What is answered; None by a server that is busy and wants to be asked again."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        return None if answer.status == 503 else told
     finally:
         connection.close()
 
@@ -131,14 +134,13 @@ def measure(folder: Path, runs: int) -> None:
         process(up, folder, environment) as product,
     ):
         until(lambda: call(api, "GET", "/health")["prefect"]["reachable"], product)
-        call(api, "POST", "/load")
+        until(lambda: call(api, "POST", "/load"), product)
         until(lambda: call(api, "GET", "/health")["datasets"].get("default", {}).get("unindexed"), product)
         until(lambda: not call(api, "GET", "/health")["loading"], product)
-        call(api, "POST", "/index")
+        until(lambda: call(api, "POST", "/index"), product)
         until(lambda: call(api, "GET", "/health")["indexing"], product)
         asked = [Asked(api, "/health"), Asked(bare, "/bare"), Asked(api, "/docs")]
-        rounds, began = _ask_while_indexing(*asked), time.monotonic()
-        assert began
+        rounds = _ask_while_indexing(*asked)
     _tell_all(*asked, rounds=rounds)
 
 

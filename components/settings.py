@@ -92,7 +92,6 @@ class ApiSettings(Section):
 class PrefectSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(4_200, ge=0, le=65_535)
-    work_pool: str = "runatlas"
     api_url: str | None = None  # an existing server; None: the one that `runatlas up` starts
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 root = Path(__file__).resolve().parents[1]  # where prefect.yaml lies, and where runs start
 deployments = ("load/load", "index/index")
+work_pool = "runatlas"  # as prefect.yaml names it
 
 
 async def deploy(client: PrefectClient, settings: Settings) -> bool:
@@ -25,7 +26,7 @@ async def deploy(client: PrefectClient, settings: Settings) -> bool:
 
     Registering anew would switch on again what somebody switched off in the UI, so it is not done without need.
     """
-    await _ensure_pool(client, settings.prefect.work_pool)
+    await _ensure_pool(client, work_pool)
     seen = settings.home / "prefect-deployed"
     mark = _mark(settings)
     if seen.exists() and seen.read_text(encoding="utf-8") == mark and await _all_known(client):

@@ -91,7 +91,7 @@ def is_quiet(product):
 def megabytes(process):
     """What the lasting processes take; runs come and go."""
     tree = psutil.Process(process.pid)
-    lasting = [tree, *(child for child in tree.children() if "server" in child.cmdline())]
+    lasting = [tree, *(child for child in tree.children() if {"server", "api"} & set(child.cmdline()))]
     return sum(one.memory_info().rss for one in lasting) / 1e6
 
 

@@ -347,13 +347,14 @@ def test_a_threshold_is_announced_only_when_it_is_reached():
 def test_the_deployments_are_what_the_operations_page_says():
     import yaml
 
-    from flows.deploy import deployments, root
+    from flows.deploy import deployments, root, work_pool
 
     declared = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
     by_name = {f"{one['entrypoint'].partition(':')[2]}/{one['name']}": one for one in declared}
     index = by_name["index/index"]
 
     assert set(by_name) == set(deployments)
+    assert {one["work_pool"]["name"] for one in declared} == {work_pool}
     assert [one["schedules"][0]["slug"] for one in declared] == ["poll", "nightly"]
     assert index["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
