@@ -70,6 +70,125 @@ CASES = {
         "chat",
         ["q ünï", "q ünï"],
     ),
+    "the output of a batch with a failure": (
+        "b.jsonl",
+        jsonl(
+            {"custom_id": "1", "response": {"body": completion("1")}, "error": None},
+            {"custom_id": "2", "response": None, "error": {"code": "expired", "message": "too late"}},
+        ),
+        "chat",
+        ["1", "too late"],
+    ),
+    "a batch of Anthropic's": (
+        "b.jsonl",
+        jsonl(*({"custom_id": n, "result": {"type": "succeeded", "message": said(n)}} for n in "12")),
+        "chat",
+        ["1", "2"],
+    ),
+    "items of the Responses API": (
+        "r.jsonl",
+        jsonl(
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "q"}]},
+            {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "t"}]},
+            {"type": "web_search_call", "id": "ws", "action": {"query": "cats"}},
+            {"type": "code_interpreter_call", "id": "ci", "code": "1", "outputs": [{"type": "logs", "logs": "l"}]},
+            {"type": "mcp_call", "id": "m", "name": "f", "arguments": "{}", "output": "found"},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        ),
+        "chat",
+        ["q", "t", 'web_search_call {"query":"cats"}', 'code_interpreter_call {"code":"1"}', "l", "f {}", "found", "a"],
+    ),
+    "a request whose input is a text": (
+        "r.jsonl",
+        jsonl({"request": {"model": "m", "instructions": "s", "input": "q"}, "response": said("a")}),
+        "chat",
+        ["s", "q", "a"],
+    ),
+    "prompts and completions": (
+        "p.jsonl", jsonl(*({"prompt": f"p{n}", "completion": f"c{n}"} for n in "12")), "chat", ["p1", "c1", "p2", "c2"],
+    ),
+    "messages whose answer is a text": ("p.jsonl", jsonl({"messages": [ASKED], "response": "a"}), "chat", ["q ünï", "a"]),
+    "answers that were compared": (
+        "d.jsonl",
+        jsonl(
+            {"messages": [ASKED], "chosen": said("good"), "rejected": said("bad")},
+            {"prompt": "q", "chosen": [ASKED, said("better")], "rejected": [ASKED, said("worse")]},
+        ),
+        "chat",
+        ["q ünï", "good", "bad", "q ünï", "better", "worse"],
+    ),
+    "a call of LiteLLM": (
+        "l.jsonl",
+        jsonl({"kwargs": {"model": "m", "messages": [ASKED]}, "response_obj": completion("a")}),
+        "chat",
+        ["q ünï", "a"],
+    ),
+    "contents of the Gemini API": (
+        "g.json",
+        json.dumps(
+            {
+                "systemInstruction": {"parts": [{"text": "s"}]},
+                "contents": [
+                    {"role": "user", "parts": [{"text": "q"}]},
+                    {"role": "model", "parts": [{"text": "t", "thought": True}, {"functionCall": {"name": "f"}}]},
+                    {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "r"}}}]},
+                ],
+            }
+        ).encode(),
+        "chat",
+        ["s", "q", "t", "f", '{"output":"r"}'],
+    ),
+    "messages of the AI SDK": (
+        "v.json",
+        json.dumps(
+            [
+                {"role": "user", "parts": [{"type": "text", "text": "q"}]},
+                {
+                    "role": "assistant",
+                    "parts": [
+                        {"type": "step-start"},
+                        {"type": "tool-f", "toolCallId": "c", "input": {"a": 1}, "output": {"t": 3}},
+                        {"type": "text", "text": "a"},
+                    ],
+                },
+            ]
+        ).encode(),
+        "chat",
+        ["q", 'f {"a":1}', '{"t":3}', "a"],
+    ),
+    "messages as LangChain dumps them": (
+        "l.json",
+        json.dumps(
+            [
+                {"lc": 1, "id": ["langchain", "schema", "messages", f"{name}Message"], "kwargs": {"content": text}}
+                for name, text in (("Human", "q"), ("AI", "a"), ("Tool", "r"))
+            ]
+        ).encode(),
+        "chat",
+        ["q", "a", "r"],
+    ),
+    "an export of Claude": (
+        "c.json",
+        json.dumps([{"uuid": "u", "chat_messages": [{"sender": "human", "text": "q"}, {"sender": "assistant", "text": "a"}]}]).encode(),
+        "chat",
+        ["q", "a"],
+    ),
+    "a trajectory of messages": ("t.jsonl", jsonl({"trajectory": [ASKED, ANSWERED], "resolved": 1}), "chat", ["q ünï", "a"]),
+    "roles with a dash": (
+        "m.json",
+        json.dumps([ASKED, ANSWERED, {"role": "tool-call", "content": "f"}, {"role": "tool-response", "content": "r"}]).encode(),
+        "chat",
+        ["q ünï", "a", "f", "r"],
+    ),
+    "a spoken answer": (
+        "a.jsonl",
+        jsonl({"messages": [ASKED, {"role": "assistant", "content": None, "audio": {"id": "x", "transcript": "a"}}]}),
+        "chat",
+        ["q ünï", "a"],
+    ),
+    "scored runs on lines": (
+        "t.jsonl", jsonl(*({"task_id": n, "reward": 1, "traj": [ASKED, ANSWERED]} for n in (1, 2))), "tau_bench", ["q ünï", "a"] * 2,
+    ),
     "one completion": ("c.json", json.dumps(completion("a"), indent=2).encode(), "chat", ["a"]),
     "one response": (
         "r.json",

@@ -13,13 +13,18 @@ from typing import Final
 from isal.isal_zlib import crc32
 
 from components.contracts import Defect, Event, Json
+from components.sources.formats.content import text_of
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.messages import ROLES, Conversation, is_item, is_stored, time_of
+from components.sources.formats.messages import ROLES, Conversation, is_item, is_stored, role_of, role_type, time_of
 from components.sources.formats.pieces import REPEATED, excerpt, mostly
 
-LIST_KEYS: Final = ("messages", "conversations", "conversation", "input")
+LIST_KEYS: Final = (
+    *("messages", "conversations", "conversation", "input", "contents", "chat_messages", "dialog", "dialogue"),
+    *("trajectory", "prompt"),
+)
 ENVELOPES: Final = ("request", "body", "kwargs", "params", "input")
-ANSWER_KEYS: Final = ("response", "output", "completion", "choices")
+ANSWER_KEYS: Final = ("response", "output", "completion", "choices", "candidates", "response_obj", "result")
+PAIRS: Final = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))  # answers that were compared
 ANSWER_OBJECTS: Final = ("chat.completion", "response")
 SESSION_KEYS: Final = (
     "session_id",
@@ -33,6 +38,8 @@ SESSION_KEYS: Final = (
 RUN_KEYS: Final = (*SESSION_KEYS, "traj_id", "id", "uuid", "instance_id", "task_id", "run_id", "conv_id")
 ITEM_KEYS: Final = ("id", "uuid", "traj_id", "run_id", "conv_id", *SESSION_KEYS)
 META_KEYS: Final = (*RUN_KEYS, "model", "resolved", "reward", "score", "success", "exit_status", "source", "dataset")
+ASKING: Final = frozenset({"instructions", "completion", "response", "choices", "chosen", "preferred_output"})
+KNOWN: Final = frozenset(ROLES.values())
 MAX_NAMES: Final = 10_000  # run names remembered to keep them apart; later ones get the run's number
 MAX_OPEN: Final = 32  # conversations a request log may weave together
 
@@ -48,6 +55,9 @@ def messages_of(item: Json, depth: int = 3) -> list[Json] | None:
     for key in LIST_KEYS:
         if isinstance(found := item.get(key), list):
             return found
+    for key in ("input", "prompt"):
+        if isinstance(found := item.get(key), str) and ("model" in item or not ASKING.isdisjoint(item)):
+            return [{"role": "user", "content": found}]
     for key in ENVELOPES if depth else ():
         if isinstance(inner := item.get(key), dict) and (found := messages_of(inner, depth - 1)) is not None:
             return found
@@ -56,6 +66,8 @@ def messages_of(item: Json, depth: int = 3) -> list[Json] | None:
 
 def answers_of(item: Json, depth: int = 6) -> list[Json]:
     """The messages that answer a request, in a log that keeps requests with their responses."""
+    if isinstance(item, str) and item.strip():
+        return [{"role": "assistant", "content": item}]
     if isinstance(item, list) and depth:
         return [answer for part in item for answer in answers_of(part, depth - 1)]
     if not isinstance(item, dict) or not depth:
@@ -64,6 +76,10 @@ def answers_of(item: Json, depth: int = 6) -> list[Json]:
         return [item]
     if isinstance(choice := item.get("message"), dict):
         return [choice]
+    if isinstance(said := item.get("content"), dict) and isinstance(said.get("parts"), list):  # Gemini
+        return [{**said, "role": "model"}]
+    if isinstance(said := item.get("text"), str) and "finish_reason" in item:  # a completion without chat
+        return [{"role": "assistant", "content": said}]
     return [answer for key in ("body", *ANSWER_KEYS) if key in item for answer in answers_of(item[key], depth - 1)]
 
 
@@ -71,8 +87,11 @@ def preamble_of(item: Json, depth: int = 3) -> list[Json]:
     """The system prompt that stands beside the messages (Anthropic, Responses API, ShareGPT) as a message."""
     if not isinstance(item, dict):
         return []
-    for key in ("system", "instructions"):
-        if isinstance(found := item.get(key), str | list) and found:
+    for key in ("system", "instructions", "systemInstruction", "system_instruction"):
+        found = item.get(key)
+        if isinstance(found, dict):
+            found = found.get("parts")
+        if isinstance(found, str | list) and found:
             return [{"role": "system", "content": found}]
     envelopes = [inner for key in ENVELOPES if depth and isinstance(inner := item.get(key), dict)]
     return [message for inner in envelopes for message in preamble_of(inner, depth - 1)][:1]
@@ -120,33 +139,37 @@ class Runs:
 
     def read(self, item: Json, place: int = 0) -> list[Read]:
         """What is new in one run (or one request with its answer)."""
-        messages = [] if is_answer(item) else messages_of(item)
-        if messages is None:
+        messages, answers = ([] if is_answer(item) else messages_of(item)), _answers(item)
+        for pair in PAIRS:
+            if isinstance(item, dict) and pair[0] in item and pair[1] in item:
+                messages, answers = _compared(messages or [], *(answers_of(item[key]) for key in pair))
+        error = _error(item) if not answers else ""
+        if messages is None and not error:
             return [Defect(offset=place, reason="no list of messages in it", excerpt=excerpt(item))]
-        answers = _answers(item)
         meta = meta_of(item) if isinstance(item, dict) else {}
         identity = next((str(meta[k]) for k in (SESSION_KEYS if answers and messages else RUN_KEYS) if k in meta), "")
         name = self._next_name(identity)
         conversation = Conversation(turns=Turns(run=name), extra=meta)
-        parts = [conversation.read(message, i) for i, message in enumerate([*preamble_of(item), *messages])]
+        asked = [*preamble_of(item), *(messages or ())]
+        parts = [conversation.read(message, i) for i, message in enumerate(asked)]
         for answer in answers:
             if not (parts and _repeats(conversation, answer, parts[-1])):
                 parts.append(conversation.read(answer, len(parts), time_of(item)))
+        chain, n = _chain(parts), len(parts)
+        if error:
+            parts.append([conversation.turns.event("error", error, time_of(item), meta)])
         if self.history == "all":
             return self._begin(identity, name, parts)
-        chain = _chain(parts)
         mark = next((str(meta[key]) for key in ITEM_KEYS if key in meta), "")
         before = self._known(identity, mark, chain)
         turns = conversation.turns
         if before is None:
-            self._remember(
-                Open(name, identity, mark, len(parts), chain[-1], turns.iteration, turns.idx) if parts else None
-            )
+            self._remember(Open(name, identity, mark, n, chain[-1], turns.iteration, turns.idx) if chain else None)
             return self._begin(identity, name, parts)
         self.open.remove(before)
         shift = before.idx - _count(parts[: before.n], before.iteration)
         idx = turns.idx + shift if turns.iteration == before.iteration else turns.idx
-        self._remember(Open(before.name, identity, mark, len(parts), chain[-1], turns.iteration, idx))
+        self._remember(Open(before.name, identity, mark, n, chain[-1], turns.iteration, idx))
         return _rest(parts, before, shift)
 
     def _known(self, identity: str, mark: str, chain: Sequence[str]) -> Open | None:
@@ -200,6 +223,23 @@ def _answers(item: Json) -> list[Json]:
     return [answer for key in ANSWER_KEYS if key in item for answer in answers_of(item[key])]
 
 
+def _compared(messages: list[Json], chosen: list[Json], rejected: list[Json]) -> tuple[list[Json], list[Json]]:
+    """What was asked, and both answers that were compared; each may repeat what was asked."""
+    same = next((n for n, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), len(rejected))
+    return messages if not same else chosen[:same], [*chosen[same:], *rejected[same:]]
+
+
+def _error(item: Json) -> str:
+    """Why a request was not answered, where its log says so."""
+    if not isinstance(item, dict):
+        return ""
+    result = item.get("result")
+    error = item.get("error") or (result.get("error") if isinstance(result, dict) else None)
+    while isinstance(error, dict) and isinstance(inner := error.get("message", error.get("error")), str | dict):
+        error = inner
+    return text_of(error) if isinstance(error, str | dict) else ""
+
+
 def _repeats(conversation: Conversation, answer: Json, last: list[Read]) -> bool:
     """Is the answer the message that the messages end with?"""
     apart = Conversation(turns=Turns(), answering=conversation.answering)
@@ -249,18 +289,22 @@ def is_message(item: Json) -> bool:
     """Does it look like one message of a chat: a known role, and something said or called?"""
     if not isinstance(item, dict):
         return False
-    role = item.get("role") or item.get("from")
-    if not isinstance(role, str):
+    role = role_of(item)
+    if not role:
         return is_item(item) or is_stored(item)
-    if role not in ROLES and role.lower() not in ROLES:
+    if role not in ROLES and role_type(role) not in KNOWN:
         return False
-    return any(key in item for key in ("content", "value", "tool_calls", "function_call"))
+    if "text" in item and "iteration" not in item:  # a log that numbers its iterations itself is generic
+        return True
+    return any(key in item for key in ("content", "value", "parts", "tool_calls", "function_call"))
 
 
 def is_answer(item: Json) -> bool:
     """Is it an answer of a model alone, as the API or a batch of it gives them, without what was asked?"""
     if not isinstance(item, dict):
         return False
+    if isinstance(result := item.get("result"), dict) and "custom_id" in item:  # a batch of Anthropic's
+        return "message" in result
     response = item.get("response")
     body = response.get("body") if isinstance(response, dict) else item
     if not isinstance(body, dict) or body.get("object") not in ANSWER_OBJECTS or "messages" in item or "body" in item:

@@ -19,7 +19,7 @@ LONGEST_ISO: Final = 64
 UNITS: Final = (1, 10**3, 10**6, 10**9)  # parts of a second: s, ms, us, ns; their ranges don't overlap
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_TEXT_KEYS: Final = ("text", "content", "refusal", "transcript", "thinking", "output", "value")
+_TEXT_KEYS: Final = ("text", "content", "refusal", "transcript", "thinking", "output", "value", "logs")
 _MEDIA: Final = ("image", "audio", "video")
 
 
@@ -133,6 +133,8 @@ def result_text(value: Json) -> str:
     """A tool's answer: text where it is text or content blocks, else canonical JSON."""
     if isinstance(value, dict) and _are_blocks(value.get("content")):  # an MCP server's answer
         value = value["content"]
+    elif isinstance(value, dict) and isinstance(value.get("type"), str) and value.keys() == {"type", "value"}:
+        value = value["value"]  # the AI SDK's
     if isinstance(value, str):
         return value
     if _are_blocks(value):

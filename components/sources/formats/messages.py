@@ -66,7 +66,7 @@ def role_type(role: Json) -> str:
     """
     if not isinstance(role, str) or not role.strip():
         return "user"
-    return ROLES.get(role) or ROLES.get(role.strip().lower(), role.strip())
+    return ROLES.get(role) or ROLES.get(role.strip().lower().replace("-", "_"), role.strip())
 
 
 def pieces_of(message: Json, role: str | None = None) -> list[Piece]:
@@ -113,8 +113,8 @@ class Conversation:
         return self._said(role_type(role), message, content, when or time_of(message))
 
     def _role(self, message: Mapping[str, Json]) -> str | None:
-        role, kind = message.get("role") or message.get("from"), message.get("type")
-        if isinstance(role, str):
+        role, kind = role_of(message), message.get("type")
+        if role:
             return role
         return kind if isinstance(kind, str) and kind.lower() in ROLES else self.role or None
 
@@ -176,6 +176,8 @@ class Conversation:
         function = call.get("function")
         body = function if isinstance(function, dict) else call
         name = function if isinstance(function, str) else _first(body, "name", "toolName")
+        if name is None and isinstance(kind := body.get("type"), str) and kind.startswith("tool-"):
+            name = kind.removeprefix("tool-")
         about = {"tool": name, "call_id": _first(call, *CALL_IDS)}
         got = self._record("tool_call", tool_call(name, _first(body, *ARGUMENTS)), when, about)
         result = _first(call, "result", "output")
@@ -211,7 +213,7 @@ class Conversation:
     def _part(self, sort: str, part: Mapping[str, Json], when: datetime | None) -> list[Read]:
         """A block or item that is a record of its own: a call, a tool's result, reasoning."""
         if sort == "call":
-            return self._call(_inner(part, "function_call", "functionCall"), when)
+            return self._call(_inner(part, "function_call", "functionCall", "toolInvocation"), when)
         if sort == "result":
             return self._result(_inner(part, "function_response", "functionResponse"), when)
         texts = ("summary",) if part.get("redacted") is True else THOUGHT_TEXTS
@@ -248,12 +250,24 @@ class Conversation:
         return [read for part in parts for read in self._read(part, place, when)]
 
 
+def role_of(message: Mapping[str, Json]) -> str:
+    """The role that a message names, "" where it names none."""
+    for key in ("role", "from", "sender"):
+        if isinstance(role := message.get(key), str):
+            return role
+    author = message.get("author")
+    role = author.get("role") if isinstance(author, dict) else ""
+    return role if isinstance(role, str) else ""
+
+
 def is_stored(message: Mapping[str, Json]) -> bool:
-    """Is it a message as LangChain stores it: `type` and `data`?"""
-    data, kind = message.get("data"), message.get("type")
-    if not isinstance(data, dict) or "content" not in data or "role" in data:
-        return False
-    return isinstance(kind, str) and kind.lower() in ROLES
+    """Is it a message as LangChain stores it: `type` and `data`, `type` and `content`, or an `id` that names its class?"""
+    data, kind, kwargs = message.get("data"), message.get("type"), message.get("kwargs")
+    if isinstance(data, dict):
+        return "content" in data and "role" not in data and isinstance(kind, str) and kind.lower() in ROLES
+    if isinstance(kwargs, dict):
+        return "content" in kwargs and _unwrapped(message) is not kwargs
+    return kind in ("human", "ai", "tool", "system") and "content" in message
 
 
 def is_item(message: Mapping[str, Json]) -> bool:
@@ -270,6 +284,10 @@ def _sort(part: Mapping[str, Json]) -> str:
     if not isinstance(kind, str):
         kind = ""
     if kind in CALLS or "function_call" in part or "functionCall" in part:
+        return "call"
+    if "toolCallId" in part and kind.startswith(("tool-", "dynamic-tool")) and kind not in RESULTS:
+        return "call"  # the AI SDK's, with its result
+    if kind == "tool-invocation":
         return "call"
     if kind in RESULTS or kind.endswith("tool_result") or "function_response" in part or "functionResponse" in part:
         return "result"
@@ -293,7 +311,7 @@ def _content(message: Mapping[str, Json]) -> Json:
     """What a message says, under whichever name."""
     if isinstance(parts := message.get("parts"), list):
         return parts
-    return _first(message, "content", "value", "text")
+    return _first(message, "content", "value", "text", "audio")
 
 
 def _unwrapped(message: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -328,6 +346,8 @@ def _part_text(part: Json) -> str:
     if isinstance(mime, str):
         found = _MEDIA.search(mime)
         return f"[{found.group() if found else 'file'}]"
+    if kind == "step-start":
+        return ""
     if kind in ("blob", "uri", "file"):
         return "[file]"
     return text_of(part) if any(value is not None for value in part.values()) else ""

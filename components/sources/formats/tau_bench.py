@@ -31,7 +31,8 @@ def recognises(head: Head) -> Verdict:
         return decline("no list of runs with `traj` and `reward`, and no tau2 `simulations`")
     if not any(isinstance(run, dict) and _messages(run) for run in runs):
         return decline("runs without messages that hold text (a voice simulation has none)")
-    return accept("runs with `traj` and `reward`" if isinstance(head.document, list) else "tau2 simulations")
+    scored = isinstance(head.document, list) or _is_run(head.document)
+    return accept("runs with `traj` and `reward`" if scored else "tau2 simulations")
 
 
 def _runs(document: Json) -> list[Json] | None:
@@ -41,7 +42,9 @@ def _runs(document: Json) -> list[Json] | None:
         return None
     if isinstance(simulations := document.get("simulations"), list):
         return simulations
-    return [document] if "termination_reason" in document and isinstance(document.get("messages"), list) else None
+    if _is_run(document) or ("termination_reason" in document and isinstance(document.get("messages"), list)):
+        return [document]
+    return None
 
 
 def _is_run(run: Json) -> bool:
@@ -107,23 +110,29 @@ def end(document: Json) -> End:
     return End(mark=done, reason="every run has its reward" if done else "a run has no reward yet")
 
 
-# --- few-shot dialogues: one flat text a line -----------------------------------------------------------------------
+# --- a line each: scored runs, or few-shot dialogues as one flat text --------------------------------------------
 
 
-def recognises_dialogues(head: Head) -> Verdict:
+def recognises_lines(head: Head) -> Verdict:
     if mostly(head.lines, lambda line: isinstance(line, dict) and "messages_display" in line):
         return accept("lines with `messages_display`")
-    return decline("no lines with `messages_display`")
+    if mostly(head.lines, _is_run):
+        return accept("lines with `traj` and `reward`")
+    return decline("no lines with `messages_display`, or with `traj` and `reward`")
 
 
-class Dialogues:
-    """Reads few-shot lines; every line is a run of its own."""
+class Lines:
+    """Reads few-shot dialogues or scored runs, one a line."""
 
     def __init__(self, state: Json) -> None:
         self.lines = int(state["lines"]) if isinstance(state, dict) else 0
+        self.names = Names(state["names"] if isinstance(state, dict) else None)
 
     def read(self, item: Json) -> Iterator[Read]:
         self.lines += 1
+        if _is_run(item):
+            yield from guarded(0, _read_run(0, item, self.names))
+            return
         display = item.get("messages_display") if isinstance(item, dict) else None
         if not isinstance(display, str):
             yield Defect(offset=0, reason="a line without the text `messages_display`", excerpt=excerpt(item))
@@ -139,7 +148,7 @@ class Dialogues:
             yield turns.event(kind, text)
 
     def state(self) -> Json:
-        return {"lines": self.lines}
+        return {"lines": self.lines, "names": self.names.count}
 
 
 def _spoken(display: str) -> Iterator[tuple[str, str]]:
@@ -157,11 +166,11 @@ def _is_speaker(word: str) -> bool:
     return word.strip().lower() in {"user", "assistant", "customer", "agent", "tool", "system", "api", "function"}
 
 
-def _dialogues(state: Json, _: Options) -> LineReader:
-    return Dialogues(state)
+def _reader(state: Json, _: Options) -> LineReader:
+    return Lines(state)
 
 
 ROWS: Final = (
     Format(name="tau_bench", shape="document", recognises=recognises, read=read, end=end),
-    Format(name="tau_bench", shape="lines", recognises=recognises_dialogues, reader=_dialogues),
+    Format(name="tau_bench", shape="lines", recognises=recognises_lines, reader=_reader),
 )
