@@ -253,7 +253,8 @@ def drop_rows(kind: Kind, old_part: Path, folder: Path, name: str, ids: Collecti
 
 # --- tiers -------------------------------------------------------------------------------------------------------
 
-SMALL_DATASET_ROWS = 25_000  # up to here a dataset is one file of each kind: rewriting it costs under half a second
+SMALL_DATASET_ROWS = 5_000  # up to here a dataset is one file of each kind: rewriting it costs a tenth of a second
+YOUNG_DATASET_ROWS = 25_000  # up to here it becomes one again whenever an eighth of it, or an eighth file, is new
 FAN_IN = 8
 MAX_PARTS, CALM_PARTS = 96, 72  # readers slow down beyond some 100 files
 
@@ -265,15 +266,19 @@ def tiers(parts: Sequence[tuple[str, int]], *, part_rows: int = 250_000) -> list
     one of the next, as in a log-structured merge tree: each row is rewritten O(log n) times in the life of a
     dataset, and a publication costs what is new.
 
-    >>> tiers([("a", 20_000), ("b", 3)])
+    >>> tiers([("a", 2_000), ("b", 3)])
     [['a', 'b']]
+    >>> tiers([("a", 20_000), ("b", 3)])
+    []
     >>> tiers([("a", 200_000), ("b", 1_000), ("c", 1_000)])
     []
     """
     if len(parts) < 2:
         return []
-    if sum(rows for _, rows in parts) <= min(SMALL_DATASET_ROWS, part_rows):
-        return [[name for name, _ in parts]]
+    total = sum(rows for _, rows in parts)
+    if total <= min(YOUNG_DATASET_ROWS, part_rows):
+        is_due = len(parts) >= FAN_IN or FAN_IN * (total - max(rows for _, rows in parts)) >= total
+        return [[name for name, _ in parts]] if total <= SMALL_DATASET_ROWS or is_due else []
     singles = [_Group(names=(name,), rows=rows) for name, rows in parts]
     groups = _calmed(_affordable(_tiered(singles, part_rows), dict(parts), part_rows))
     return [list(group.names) for group in groups if len(group.names) > 1]

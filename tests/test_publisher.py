@@ -21,7 +21,16 @@ from hypothesis import strategies as st
 
 from components.errors import LeaseLost, NotFound
 from components.labels import Label
-from components.parts import MAX_PARTS, SMALL_DATASET_ROWS, BadPart, Part, file_sha256, read_row_groups
+from components.parts import (
+    FAN_IN,
+    MAX_PARTS,
+    SMALL_DATASET_ROWS,
+    YOUNG_DATASET_ROWS,
+    BadPart,
+    Part,
+    file_sha256,
+    read_row_groups,
+)
 from components.publisher import (
     Manifest,
     check_snapshot,
@@ -295,6 +304,21 @@ def compacted(parts, **options):
 def test_a_small_dataset_is_one_file_of_each_kind():
     assert tiers([("a", 10)]) == []
     assert tiers([("a", SMALL_DATASET_ROWS - 3), ("b", 1), ("c", 2)]) == [["a", "b", "c"]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3_000), st.integers(SMALL_DATASET_ROWS, YOUNG_DATASET_ROWS))
+def test_a_young_dataset_is_rewritten_only_for_an_eighth_of_it_or_an_eighth_file(new, old):
+    parts = [("old", old)]
+    for step in range(20):
+        parts.append((str(step), new))
+        total, largest = sum(rows for _, rows in parts), max(rows for _, rows in parts)
+        if total > YOUNG_DATASET_ROWS:
+            break
+        is_rewritten = bool(tiers(parts))
+        assert is_rewritten == (len(parts) == FAN_IN or 8 * (total - largest) >= total or total <= SMALL_DATASET_ROWS)
+        parts = compacted(parts)
+        assert len(parts) < FAN_IN
 
 
 def test_publication_costs_what_is_new():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, event, func, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import create_engine
@@ -147,7 +147,11 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """An INSERT of this dialect, which knows ON CONFLICT."""
-        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+        if self.dialect == "sqlite":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # its import takes as long as a small transaction
+
+        return postgresql.insert(table)
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
         """Insert those rows that break no unique constraint; returns how many."""
