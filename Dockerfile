@@ -21,7 +21,7 @@ RUN pip install --no-deps --editable . \
     && useradd --create-home --uid 10001 runatlas \
     && mkdir --parents /data && chown runatlas /data
 
-USER runatlas
+USER 10001
 VOLUME /data
 EXPOSE 8000 4200
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from browser import free_port
-from door_world import make_world, settings_at
+from door_world import make_world, settings_at, write_run
 from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 from served import served
@@ -119,6 +121,39 @@ def test_health_does_not_take_a_dead_index_for_one_at_work(tmp_path: Path) -> No
         r"anna:77 has said nothing for 2\d s and seems to have crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
         told,
     )
+
+
+hold = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], isolation_level=None) as database:
+    database.execute("begin exclusive")
+    print("held", flush=True)
+    sys.stdin.read()
+    database.execute("commit")
+"""
+
+
+def test_a_database_that_another_process_has_locked_is_read_on_and_written_when_it_is_free(tmp_path: Path) -> None:
+    settings = settings_at(tmp_path / "home")
+    write_run(tmp_path / "logs", "a", 5)
+    with Pipeline(settings) as pipeline, served(create_app(settings)) as client:
+        pipeline.load([str(tmp_path / "logs")])
+        write_run(tmp_path / "logs", "b", 3)
+        command = [sys.executable, "-c", hold, str(settings.home / "runatlas.db")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            writing = threading.Thread(target=pipeline.load)
+            writing.start()
+            body = until(client, lambda body: body["datasets"].get("default", {}).get("records") == 5)
+            assert body["database"]["reachable"]
+            writing.join(1)
+            assert writing.is_alive(), "it waits"
+            other.stdin.close()
+            writing.join(60)
+        assert not writing.is_alive()
+        until(client, lambda body: body["datasets"]["default"]["records"] == 8)
 
 
 def until(client: Client, is_so: Callable[[dict[str, Any]], bool], within_s: float = 30) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
 
@@ -140,6 +142,40 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
         assert process.wait(60) == 0, product.said.read_text()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", product.ports[0]), 2)
+
+
+@pytest.mark.slow
+def test_what_prefect_remembers_of_runs_and_events_is_removed_when_it_is_old(tmp_path):
+    """Only what the server wrote is made to look old between two starts; it is set up as ever."""
+    product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
+    write_log(product.logs / "a.jsonl", 3)
+    with product.running() as process:
+        old, young = (product.ended(product.post("/load")["flow_run_id"], process) for _ in range(2))
+    runs = [run["flow_run_id"] for run in (old, young)]
+    database = product.home / "prefect" / "prefect.db"
+    assert left_of(database, *runs) == {"flow_run": 2, "log": 2, "artifact": 2, "old events": 0}
+    with closing(sqlite3.connect(database)) as opened, opened:
+        ago = "strftime('%Y-%m-%d %H:%M:%f000', {}, '-{} days')"
+        opened.execute(f"update flow_run set end_time = {ago.format('end_time', 8)} where id = ?", [runs[0]])
+        for table in ("events", "event_resources"):
+            opened.execute(f"update {table} set occurred = {ago.format('occurred', 3)}")
+    assert left_of(database, *runs)["old events"] > 10
+    with product.running() as process:
+        kept = {"flow_run": 1, "log": 1, "artifact": 1, "old events": 0}
+        until(lambda: left_of(database, *runs) == kept, 120, process)
+        assert product.get(f"/runs/{young['flow_run_id']}")["state"] == "Completed"
+
+
+def left_of(database, *runs):
+    """Of these runs: how many are there, have log lines, have artifacts; and how many events are older than two days."""
+    told = {}
+    with closing(sqlite3.connect(database, timeout=30)) as opened:
+        for table, column in (("flow_run", "id"), ("log", "flow_run_id"), ("artifact", "flow_run_id")):
+            query = f"select count(distinct {column}) from {table} where {column} in (?, ?)"
+            told[table] = opened.execute(query, runs).fetchone()[0]
+        query = "select count(*) from events where occurred < strftime('%Y-%m-%d %H:%M:%f000', 'now', '-2 days')"
+        told["old events"] = opened.execute(query).fetchone()[0]
+    return told
 
 
 @pytest.mark.slow
