@@ -1,30 +1,36 @@
 """Database tables as sources: any SQLAlchemy URL with `?table=` and `&cursor=`, read on from the last row seen.
 
-The cursor column must grow: an increasing number, or a time at which rows are written once. Rows are read in its order
-(and that of the primary key, where several share a value), so only what stands after the last one is asked for.
+The cursor column must grow: an increasing number, or a time at which rows are written once. Rows that come late with
+a value that was read already are still taken; those of a lower value are not, nor those that have no value at all.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 from uuid import UUID
 
 from components.contracts import Batch, Cursor, Json, Locator
-from components.errors import BadSetting, SourceError, Unreadable
+from components.errors import SourceError, Unreadable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Engine, Select, Table
+    from sqlalchemy import URL, Column, Engine, Select, Table
 
     from components.sources.reading import Job
 
 ROWS: Final = 1_000
+TWINS: Final = 10_000  # rows of one cursor value that are told apart by their content
 OWN_PARAMETERS: Final = ("table", "cursor", "schema")
+
+
+# --- URLs ------------------------------------------------------------------------------------------------------
 
 
 def is_url(spec: str) -> bool:
@@ -36,27 +42,90 @@ def is_url(spec: str) -> bool:
 def without_secrets(spec: str) -> str:
     """The URL without user, password and foreign parameters; a path as it is.
 
-    >>> without_secrets("postgresql://me:pw@db:5432/app?table=logs&cursor=id&sslkey=k")
+    >>> without_secrets("postgresql://me:p/w@db:5432/app?table=logs&cursor=id&sslkey=k")
     'postgresql://db:5432/app?table=logs'
     """
     if not is_url(spec):
         return spec
-    parts = urlsplit(spec)
-    kept = [(key, value) for key, value in parse_qsl(parts.query) if key in ("schema", "table")]
-    host = parts.netloc.rpartition("@")[2]
-    path = posixpath.basename(parts.path) if not host else parts.path
-    return f"{parts.scheme}://{host}{'/' if not host else ''}{path}?{urlencode(kept)}".rstrip("?")
+    try:
+        url = _url(spec)
+    except SourceError:
+        return f"{spec.partition('://')[0]}://…"
+    host = (url.host or "").rpartition("@")[2]
+    at = f"[{host}]" if ":" in host else host
+    at = f"{at}:{url.port}" if url.port else at
+    database = url.database or ""
+    name = database.rpartition("@")[2] if host else posixpath.basename(database)
+    kept = urlencode([(key, value) for key, value in url.query.items() if key in ("schema", "table")], doseq=True)
+    return f"{url.drivername}://{at}/{name}?{kept}".rstrip("?")
 
 
 def locator(spec: str) -> Locator:
     """The locator of a table's URL. Raises `SourceError` where it names no table."""
-    if "table" not in _parameters(spec):
+    if "table" not in _url(spec).query:
         raise SourceError("The URL names no table; write it as postgresql://host/db?table=NAME&cursor=COLUMN.")
     return Locator(location=spec, key=without_secrets(spec), kind="table")
 
 
-def _parameters(spec: str) -> dict[str, str]:
-    return dict(parse_qsl(urlsplit(spec).query))
+def _url(spec: str) -> URL:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(spec)
+    except (ArgumentError, ValueError):
+        raise SourceError(
+            "The URL can't be understood; write it as postgresql://USER:PASSWORD@HOST:PORT/DB?table=NAME&cursor=COLUMN."
+        ) from None  # whatever it is may hold a password
+
+
+def _engine(url: URL) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and not posixpath.exists(url.database or ""):
+        raise Unreadable(f"There is no file {posixpath.basename(url.database or '')!r}.")  # SQLite would make it
+    engine = create_engine(url.difference_update_query(OWN_PARAMETERS))
+    if engine.driver == "psycopg":
+        event.listen(engine, "connect", _take_any_time)
+    return engine
+
+
+def _take_any_time(connection: Any, _: Any) -> None:
+    """Have times that Python can't hold, such as infinity, as text: by themselves they would cost the whole page."""
+    from psycopg import DataError
+    from psycopg.adapt import Loader
+    from psycopg.pq import Format
+
+    def lenient(known: Any) -> type[Loader]:
+        class Lenient(Loader):
+            def load(self, data: Any) -> Any:
+                try:
+                    return known(self.oid, connection).load(data)
+                except DataError:
+                    return bytes(data).decode()
+
+        return Lenient
+
+    adapters = connection.adapters
+    for name in ("date", "timestamp", "timestamptz"):
+        oid = adapters.types[name].oid
+        adapters.register_loader(oid, lenient(adapters.get_loader(oid, Format.TEXT)))
+
+
+# --- the table -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """As far as a table is read: the keys of the last row, and what was seen of the rows that share its cursor value.
+
+    Without `seen` only what stands beyond the keys is new.
+    """
+
+    last: Sequence[Any] | None = None
+    seen: Counter[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,115 +134,167 @@ class _Keys:
 
     table: Table
     columns: Sequence[Column[Any]]
+    unique: bool  # the cursor column alone is the primary key
 
-    def after(self, last: Sequence[Any] | None) -> Select[Any]:
-        from sqlalchemy import or_, select
+    def after(self, place: _Place) -> Select[Any]:
+        from sqlalchemy import and_, or_, select
 
-        query = select(self.table).where(self.columns[0].is_not(None)).order_by(*self.columns).limit(ROWS)
+        cursor, last = self.columns[0], place.last
+        query = select(self.table).where(cursor.is_not(None)).order_by(*self.columns)
         if last is None:
-            return query
+            return query.limit(ROWS)
+        if place.seen is not None:
+            return query.where(cursor >= last[0]).limit(ROWS + place.seen.total())
         beyond = []
         for n, column in enumerate(self.columns):
             same = [one == value for one, value in zip(self.columns[:n], last, strict=False)]
-            beyond.append(_all([*same, column > last[n]]))
-        return query.where(or_(*beyond))
+            beyond.append(and_(*same, column > last[n]))
+        return query.where(or_(*beyond)).limit(ROWS)
+
+    def of(self, row: Mapping[str, Any]) -> list[Any]:
+        return [row[column.name] for column in self.columns]
 
 
-def _all(conditions: Iterable[Any]) -> Any:
-    from sqlalchemy import and_
+def _keys(engine: Engine, wanted: Mapping[str, Any]) -> _Keys:
+    table = _reflected(engine, str(wanted["table"]), wanted.get("schema"))
+    primary = list(table.primary_key.columns)
+    name = wanted.get("cursor")
+    if name is None:
+        if not primary:
+            raise Unreadable(f"Table {table.name!r} has no primary key; name a growing column with &cursor=COLUMN.")
+        return _Keys(table=table, columns=primary, unique=True)
+    if name not in table.columns:
+        raise Unreadable(f"Table {table.name!r} has no column {name!r}; it has: {', '.join(table.columns.keys())}.")
+    others = [one for one in primary if one.name != name]
+    columns = [table.columns[name], *others]
+    return _Keys(table=table, columns=columns, unique=bool(primary) and not others)
 
-    return and_(*conditions)
+
+def _reflected(engine: Engine, name: str, schema: str | None) -> Table:
+    from sqlalchemy import MetaData, Table, inspect
+    from sqlalchemy.exc import NoSuchTableError
+    from sqlalchemy.types import NullType
+
+    if schema is None and "." in name and not inspect(engine).has_table(name):
+        schema, _, name = name.rpartition(".")
+    try:
+        table = Table(name, MetaData(), schema=schema, autoload_with=engine, resolve_fks=False)
+    except NoSuchTableError:
+        found = inspect(engine)
+        there = ", ".join(sorted([*found.get_table_names(schema), *found.get_view_names(schema)])[:20])
+        raise Unreadable(f"There is no table {name!r} there; there is: {there or 'none at all'}.") from None
+    if engine.dialect.name == "sqlite":
+        for column in table.columns:  # a column holds whatever was put there, and compares as that
+            column.type = NullType()
+    return table
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
 
 
 def read(locator: Locator, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
     """Batches of the rows after the cursor. Raises `Unreadable` with the reason, never with the URL's secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    url = _url(locator.location)
     try:
-        engine = _engine(locator.location)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise Unreadable(f"{locator.key} can't be opened: {_plain(error, locator)}") from error
+        engine = _engine(url)
+    except (SQLAlchemyError, ImportError, TypeError) as error:
+        raise Unreadable(f"{locator.key} can't be opened: {_plain(error, url)}") from error
     try:
-        yield from _read(engine, locator, cursor, job)
+        yield from _read(_keys(engine, url.query), engine, cursor, job)
     except SQLAlchemyError as error:
-        raise Unreadable(f"{locator.key} can't be read: {_plain(error, locator)}") from error
+        raise Unreadable(f"{locator.key} can't be read: {_plain(error, url)}") from error
     finally:
         engine.dispose()
 
 
-def _plain(error: Exception, locator: Locator) -> str:
-    told = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return told.replace(locator.location, locator.key)
+def _plain(error: Exception, url: URL) -> str:
+    told = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+    return told.replace(str(url.password), "…") if url.password else told
 
 
-def _engine(url: str) -> Engine:
-    from sqlalchemy import create_engine
-
-    parts = urlsplit(url)
-    kept = [(key, value) for key, value in parse_qsl(parts.query) if key not in OWN_PARAMETERS]
-    bare = urlunsplit(parts._replace(query=urlencode(kept)))
-    if parts.scheme.startswith("sqlite"):  # urlunsplit drops the empty host
-        bare = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(kept)}" if kept else "")
-    if parts.scheme in ("postgres", "postgresql"):
-        bare = "postgresql+psycopg" + bare[len(parts.scheme) :]
-    return create_engine(bare)
-
-
-def _keys(engine: Engine, url: str) -> _Keys:
-    from sqlalchemy import MetaData, Table
-
-    wanted = _parameters(url)
-    table = Table(wanted["table"], MetaData(), schema=wanted.get("schema"), autoload_with=engine)
-    primary = list(table.primary_key.columns)
-    name = wanted.get("cursor")
-    if name is None:
-        if not primary:
-            raise BadSetting(f"Table {table.name!r} has no primary key; name a growing column with &cursor=COLUMN.")
-        return _Keys(table=table, columns=primary)
-    if name not in table.columns:
-        raise BadSetting(f"Table {table.name!r} has no column {name!r}; it has: {', '.join(table.columns.keys())}.")
-    return _Keys(table=table, columns=[table.columns[name], *(one for one in primary if one.name != name)])
-
-
-def _read(engine: Engine, locator: Locator, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
+def _read(keys: _Keys, engine: Engine, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
+    from components.sources.parquet import plain
     from components.sources.reading import Gathered
 
     assert job.format.reader is not None
-    keys = _keys(engine, locator.location)
-    state = dict(cursor.state) if cursor else {}
+    state = cursor.state if cursor else {}
     reader = job.format.reader(state.get("reader"), job.options)
-    last = [_decoded(value) for value in state["last"]] if state.get("last") else None
     gathered = Gathered(job=job)
-    n_rows = cursor.offset if cursor else 0
-    while rows := _page(engine, keys, last):
-        for row in rows:
-            item = _item(row)
+    place, n_rows = _place(state), cursor.offset if cursor else 0
+    while found := _page(engine, keys, place):
+        for row in found:
+            item = plain(row)
             gathered.add_all(reader.read, item, n_rows)
             n_rows += 1
             gathered.size_bytes += sum(len(value) for value in item.values() if isinstance(value, str))
-        last = [rows[-1][column.name] for column in keys.columns]
+        place = _moved(place, keys, found)
         if gathered.is_full:
-            yield gathered.batch(_cursor(job, reader.state(), last, n_rows))
-    yield gathered.batch(_cursor(job, reader.state(), last, n_rows))
+            yield gathered.batch(_cursor(job, reader.state(), place, n_rows))
+    yield gathered.batch(_cursor(job, reader.state(), place, n_rows))
 
 
-def _page(engine: Engine, keys: _Keys, last: Sequence[Any] | None) -> list[Mapping[str, Any]]:
+def _page(engine: Engine, keys: _Keys, place: _Place) -> list[Mapping[str, Any]]:
+    """The next rows that were not seen yet, in order; none when all are read."""
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(keys.after(last)).mappings()]
+        rows: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(keys.after(place)).mappings()]
+    if not place.seen or place.last is None:
+        return rows
+    seen, fresh = place.seen.copy(), []
+    for row in rows:
+        if seen and keys.of(row)[0] == place.last[0] and seen[digest := _digest(keys, row)]:
+            seen[digest] -= 1
+        else:
+            fresh.append(row)
+    return fresh
 
 
-def _item(row: Mapping[str, Any]) -> Json:
-    from components.sources.parquet import plain
+def _moved(place: _Place, keys: _Keys, rows: Sequence[Mapping[str, Any]]) -> _Place:
+    """The place after these rows. Raises `Unreadable` where too many share a value and no key tells them apart."""
+    last = keys.of(rows[-1])
+    if keys.unique:
+        return _Place(last=last)
+    goes_on = place.last is not None and place.last[0] == last[0]
+    if goes_on and place.seen is None:
+        return _Place(last=last)
+    seen = place.seen.copy() if goes_on and place.seen else Counter[str]()
+    seen.update(_digest(keys, row) for row in rows if keys.of(row)[0] == last[0])
+    if seen.total() <= TWINS:
+        return _Place(last=last, seen=seen)
+    if len(keys.columns) == 1:
+        raise Unreadable(
+            f"More than {TWINS:,} rows of table {keys.table.name!r} hold {str(last[0])[:40]!r} in {keys.columns[0].name!r}, "
+            "and it has no primary key: name a column that grows with every row."
+        )
+    return _Place(last=last)
 
-    return plain(row)
+
+def _digest(keys: _Keys, row: Mapping[str, Any]) -> str:
+    """What tells a row from others of its cursor value: its primary key, or all that it holds."""
+    told = keys.of(row)[1:] or list(row.values())
+    return blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _cursor(job: Job, reader_state: Json, last: Sequence[Any] | None, n_rows: int) -> Cursor:
+# --- the cursor ------------------------------------------------------------------------------------------------
+
+
+def _place(state: Mapping[str, Json]) -> _Place:
+    if not state.get("last"):
+        return _Place()
+    seen = state.get("seen")
+    last = [_decoded(value) for value in state["last"]]
+    return _Place(last=last, seen=None if seen is None else Counter(seen))
+
+
+def _cursor(job: Job, reader_state: Json, place: _Place, n_rows: int) -> Cursor:
     from components.sources.cursors import as_json
 
     state = {"kind": "table", "shape": "lines", "reader": as_json(reader_state)}
-    if last is not None:
-        state["last"] = [_encoded(value) for value in last]
+    if place.last is not None:
+        state["last"] = [_encoded(value) for value in place.last]
+    if place.seen is not None:
+        state["seen"] = dict(place.seen)
     return Cursor(format=job.format.name, offset=n_rows, state=state)
 
 
@@ -181,7 +302,7 @@ def _encoded(value: Any) -> Json:
     """A key's value as JSON that `_decoded` turns back into the same value."""
     for name, kind in _KINDS.items():
         if type(value) is kind:
-            return {name: value.isoformat() if isinstance(value, date) else str(value)}
+            return {name: value.isoformat() if isinstance(value, date | time) else str(value)}
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     return value
@@ -194,7 +315,13 @@ def _decoded(value: Json) -> Any:
     if name == "bytes":
         return bytes.fromhex(spelled)
     kind = _KINDS[name]
-    return kind.fromisoformat(spelled) if issubclass(kind, date) else kind(spelled)
+    return kind.fromisoformat(spelled) if issubclass(kind, date | time) else kind(spelled)
 
 
-_KINDS: Final[Mapping[str, Any]] = {"datetime": datetime, "date": date, "decimal": Decimal, "uuid": UUID}
+_KINDS: Final[Mapping[str, Any]] = {
+    "datetime": datetime,
+    "date": date,
+    "time": time,
+    "decimal": Decimal,
+    "uuid": UUID,
+}
