@@ -199,16 +199,32 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    class Bars(Progress):
+        """A bar a step; where texts are embedded, with the tokens of each second."""
 
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total or None)
-            bars.update(tasks[step], completed=done, total=total or None)
+        def __init__(self) -> None:
+            super().__init__(*columns, console=Console(stderr=True), transient=True)
+            self._ids: dict[str, Any] = {}
 
-        yield show
+        def __call__(self, step: str, done: int, total: int) -> None:
+            if step not in self._ids:
+                self._ids[step] = self.add_task(step, total=total or None, told="")
+            self.update(self._ids[step], completed=done, total=total or None)
+
+        def tokens(self, done: int, total: int) -> None:  # noqa: ARG002
+            began = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
+            if began and done:
+                self.update(self._ids["embed"], told=f"{done / began:,.0f} tokens/s")
+
+    columns = (
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
+    with Bars() as bars:
+        yield bars
 
 
 # --- where things stand ----------------------------------------------------------------------------------------------

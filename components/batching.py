@@ -60,7 +60,7 @@ class Waiting:
         return cls(
             seqs=np.array([seq for seq, _, _ in texts], np.int64),
             digests=np.frombuffer(b"".join(digest[:16] for _, digest, _ in texts), np.uint64).reshape(-1, 2),
-            tokens=np.array([_tokens(n_chars) for _, _, n_chars in texts], np.int64),
+            tokens=np.array([estimated_tokens(n_chars) for _, _, n_chars in texts], np.int64),
         )
 
     @classmethod
@@ -102,13 +102,35 @@ def _packed(weights: NDArray[np.int64], budget: int) -> Iterator[slice]:
         start = stop
 
 
-def _tokens(n_chars: int) -> int:
+def estimated_tokens(n_chars: int) -> int:
+    """Of a text of so many characters, as far as they are embedded."""
     return min(n_chars // chars_per_token + 2, window_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """Tokens embedded so far, and how many there will be: `of` were estimated in all, `reckoned` of them are `done`.
+
+    >>> Foreseen(of=1_000).after(50, 100).after(50, 100).total
+    500
+    """
+
+    of: int
+    done: int = 0
+    reckoned: int = 0
+
+    def after(self, n_tokens: int, estimated: int) -> Self:
+        """A step later, which took `n_tokens` where so many were `estimated`."""
+        return type(self)(of=self.of, done=self.done + n_tokens, reckoned=min(self.reckoned + estimated, self.of))
+
+    @property
+    def total(self) -> int:
+        return self.done + round((self.of - self.reckoned) * (self.done / self.reckoned if self.reckoned else 1.0))
 
 
 def commit_groups(texts: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
     """Digests of texts (digest, characters) that are committed together."""
-    for group in _packed(np.array([_tokens(n_chars) for _, n_chars in texts], np.int64), commit_tokens):
+    for group in _packed(np.array([estimated_tokens(n_chars) for _, n_chars in texts], np.int64), commit_tokens):
         yield [digest for digest, _ in texts[group]]
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -365,6 +365,15 @@ class Progress(Protocol):
     """Told how far a step is; `done` and `total` in records. Must be cheap and must not raise."""
 
     def __call__(self, step: str, done: int, total: int, /) -> None: ...
+
+
+@runtime_checkable
+class TokenProgress(Progress, Protocol):
+    """A `Progress` that wants to know tokens too: texts differ a lot in length, and short ones are embedded first."""
+
+    def tokens(self, done: int, total: int, /) -> None:
+        """Told before each step of the embedding: tokens as the model counts them; `total` is foreseen."""
+        ...
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -16,11 +16,13 @@ from components.batching import (
     EmbedOutcome,
     EmbedPlan,
     EmbedTask,
+    Foreseen,
     Waiting,
     added,
     checked,
     commit_groups,
     cut_tasks,
+    estimated_tokens,
 )
 from components.contracts import (
     Embedder,
@@ -33,6 +35,7 @@ from components.contracts import (
     Projector,
     Record,
     Step,
+    TokenProgress,
 )
 from components.durable import disk_failures_told
 from components.errors import (
@@ -108,6 +111,7 @@ class Indexing:
         self._placed = False
         self._published: Published | None = None
         self._done = self._total = 0
+        self._tokens = Foreseen(of=0)
         self._started = time.monotonic()
 
     # --- lease
@@ -229,6 +233,7 @@ class Indexing:
         distinct = Waiting.joined(missing).distinct()
         tasks = cut_tasks(distinct.seqs, distinct.tokens)
         self._total, self._done = len(distinct.seqs), 0
+        self._tokens = Foreseen(of=int(distinct.tokens.sum()))
         self._counts["records"] += records
         self._counts["reused"] += records - len(distinct.seqs)
         self._seconds["fetch"] += time.monotonic() - started
@@ -275,6 +280,9 @@ class Indexing:
             part = self._embed_group({name: texts[name] for name in group}, is_last_try=is_last_try)
             total = added(total, part)
             self._done += len(group)
+            self._tokens = self._tokens.after(part.n_tokens, sum(estimated_tokens(len(texts[d][1])) for d in group))
+            if isinstance(self._listener, TokenProgress):
+                self._listener.tokens(self._tokens.done, self._tokens.total)
             self._tell("embed", self._done, self._total)
         return total
 

@@ -28,7 +28,7 @@ def artifact_key(kind: str, dataset: str) -> str:
     """The key under which the UI keeps the history of this artifact: lower case, digits and dashes alone.
 
     >>> artifact_key("load", "runs"), artifact_key("load", "Runs.v2")
-    ('load-runs', 'load-runs-v2-84c3f1')
+    ('load-runs', 'load-runs-v2-db738f')
     """
     plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")
     if plain != dataset:
@@ -185,22 +185,29 @@ class ProgressBar:
             self.show(1.0, "done")
 
 
-def progress_text(step: str, done: int, total: int, per_s: float) -> str:
-    """How far a step is, how fast, and for how long yet.
+def progress_text(step: str, done: int, total: int, seconds: float, tokens: tuple[int, int] = (0, 0)) -> str:
+    """How far a step is after so many seconds, how fast, and for how long yet; by tokens (done, in all) where known.
 
-    >>> progress_text("embed", 500, 2_000, 100.0)
+    >>> progress_text("embed", 500, 2_000, 5.0)
     'embed: 500 of 2,000 records, 100 records/s, 15 s left'
+    >>> progress_text("embed", 500, 2_000, 5.0, (10_000, 90_000))
+    'embed: 500 of 2,000 records, 100 records/s, 2,000 tokens/s, 40 s left'
     """
     text = f"{step}: {done:,} of {total:,} records"
-    if per_s <= 0 or done >= total:
+    if not done or seconds <= 0 or done >= total:
         return text
-    return f"{text}, {per_s:,.0f} records/s, {duration((total - done) / per_s)} left"
+    text += f", {done / seconds:,.0f} records/s"
+    if not tokens[0]:
+        return f"{text}, {duration((total - done) * seconds / done)} left"
+    return (
+        f"{text}, {tokens[0] / seconds:,.0f} tokens/s, {duration((tokens[1] - tokens[0]) * seconds / tokens[0])} left"
+    )
 
 
 def duration(seconds: float) -> str:
     """A time as a person says it.
 
-    >>> duration(15), duration(150), duration(9000)
+    >>> duration(15), duration(170), duration(9000)
     ('15 s', '3 min', '2.5 h')
     """
     if seconds < 100:

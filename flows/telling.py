@@ -47,6 +47,7 @@ class Told:
         run = flow_run.get_id() or uuid.uuid4().hex
         self._id = f"{run}/{dataset}" if part_of else run
         self._now = _Told()
+        self._tokens = (0, 0)
         self._step_began = self._shown = self._logged = time.monotonic()
         self._bar = show.ProgressBar(f"{kind}-{dataset}")
         self._beat = threading.Thread(target=self._beats, name="run-heartbeat", daemon=True)
@@ -75,16 +76,21 @@ class Told:
         now = time.monotonic()
         if step != self._now.step:
             self._step_began = now
+        tokens, self._tokens = self._tokens, (0, 0)
         self._now = _Told(step=step, done=done, total=total)
         if now - self._shown < show_every_s:
             return
         self._shown = now
-        text = show.progress_text(step, done, total, done / max(now - self._step_began, 1e-3))
+        text = show.progress_text(step, done, total, now - self._step_began, tokens)
         with suppress(Exception):  # the work does not stop because nobody can be told of it
             self._bar.show(done / total if total else 0.0, text)
         if now - self._logged >= log_every_s:
             self._logged = now
             logger.info("%s: %s", self._dataset, text)
+
+    def tokens(self, done: int, total: int) -> None:
+        """Tokens of the step that is told next: a `TokenProgress`."""
+        self._tokens = (done, total)
 
     def _beats(self) -> None:
         """Says every few seconds that the run lives, also while one step takes long."""

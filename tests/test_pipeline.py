@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from logs import append, lines, write
 
+from components.contracts import Embedded
+from components.embedders.hashing import hash_vector
 from components.errors import Cancelled, LeaseHeld, ModelChanged, NotFound, ServiceUnavailable
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, LoadSettings, ProjectSettings, Settings, TextSettings
@@ -236,6 +241,65 @@ def test_a_replaced_source_takes_its_records_off_the_map(make: MakePipeline, tmp
     verified(pipeline)
 
 
+def test_a_log_that_was_compressed_keeps_its_records(pipeline: Pipeline, tmp_path: Path) -> None:
+    for n in range(3):
+        write(tmp_path / "logs" / f"{n}.jsonl", lines(300, seed=n))
+    pipeline.load([tmp_path / "logs"])
+    for path in sorted((tmp_path / "logs").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    packed = pipeline.load()
+    assert (packed.records.new, packed.sources.skipped, packed.sources.gone) == (0, 3, 0)
+    pipeline.index()
+    assert set(logs(pipeline)["filename"].to_pylist()) == {"0.jsonl", "1.jsonl", "2.jsonl"}
+    verified(pipeline)
+
+
+@pytest.mark.parametrize("by_copy", [False, True])
+def test_rotated_logs_keep_their_records_and_the_new_ones_are_read(
+    pipeline: Pipeline, tmp_path: Path, by_copy: bool
+) -> None:
+    log = tmp_path / "logs" / "app.jsonl"
+    expected = []
+    for n in range(4):
+        write(log, fresh := lines(20 - n, seed=n))
+        expected += [line["text"] for line in fresh]
+        done = pipeline.load([log.parent])
+        assert done.records.new == len(fresh), n
+        assert {entry.location for entry in pipeline.store.ledger.entries(1)} == set(map(str, log.parent.iterdir()))
+        for older in range(n, 0, -1):
+            log.with_name(f"app.jsonl.{older}").rename(log.with_name(f"app.jsonl.{older + 1}"))
+        (shutil.copy2 if by_copy else os.rename)(log, log.with_name("app.jsonl.1"))
+    pipeline.index()
+    assert sorted(logs(pipeline)["text"].to_pylist()) == sorted(expected)
+    verified(pipeline)
+
+
+def test_the_oldest_log_that_a_rotation_drops_keeps_its_records(pipeline: Pipeline, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "app.jsonl"
+    for n in range(4):
+        write(log, lines(20, seed=n))
+        assert pipeline.load([log.parent]).records.new == 20
+        log.rename(log.with_name("app.jsonl.1"))
+    write(log, lines(20, seed=9))
+    last = pipeline.load()
+    assert (last.records.new, last.sources.gone) == (20, 1)
+    assert pipeline.index().rows == 100
+    verified(pipeline)
+
+
+def test_a_copy_of_a_document_beside_it_takes_nothing_from_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "chat.json"
+    said = [{"role": "user", "content": "What is the time?"}, {"role": "assistant", "content": "Late."}]
+    path.parent.mkdir()
+    path.write_bytes(orjson.dumps(said))
+    assert pipeline.load([path.parent]).records.new == 2
+    shutil.copy2(path, path.with_name("chat.json.bak"))
+    path.write_bytes(orjson.dumps([*said, {"role": "user", "content": "Good night."}]))
+    assert pipeline.load().records.new == 1 + 2
+    assert {entry.key for entry in pipeline.store.ledger.entries(1)} == {"chat.json", "chat.json.bak"}
+
+
 def test_a_renamed_source_keeps_its_records_and_grows_on(pipeline: Pipeline, tmp_path: Path) -> None:
     path = write(tmp_path / "logs" / "a.jsonl", lines(30))
     pipeline.load([tmp_path / "logs"])
@@ -438,6 +502,43 @@ def test_what_is_asked_of_an_index_at_work_is_left_to_whoever_indexes_next(
     pipeline.store.leases.release(fence)
     assert pipeline.index().step == ("refit" if wished == "recompute" else "none")
     assert pipeline.index().step == "none", "once is enough"
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.counts: list[tuple[int, int]] = []
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.steps.append(step)
+
+    def tokens(self, done: int, total: int) -> None:
+        self.counts.append((done, total))
+
+
+class CountingWords:
+    identity = "counting words"
+    dim = 8
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        vectors = np.stack([hash_vector(text, self.dim) for text in texts])
+        return Embedded(vectors=vectors, n_tokens=sum(len(text.split()) for text in texts))
+
+
+def test_who_listens_for_tokens_hears_how_many_there_were_and_will_be(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.wiring.open_embedder", lambda *_: CountingWords())
+    items = [item | {"text": f"{item['text']} {'and so on ' * (n % 30)}"} for n, item in enumerate(lines(1_500))]
+    write(tmp_path / "a.jsonl", items)
+    pipeline.load([tmp_path])
+    listener = Listener()
+    pipeline.index(progress=listener)
+    assert len(listener.counts) == listener.steps.count("embed") > 3
+    done, foreseen = zip(*listener.counts, strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] == foreseen[-1] > 1_500
+    assert all(0.3 * done[-1] < total < 3 * done[-1] for total in foreseen)
 
 
 def test_a_recompute_that_is_asked_for_while_an_index_is_at_work_is_done_by_it(
