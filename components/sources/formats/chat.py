@@ -100,8 +100,8 @@ def preamble_of(item: Json, depth: int = 3) -> list[Json]:
 def meta_of(item: Mapping[str, Json]) -> dict[str, Json]:
     """What is worth keeping of a run beside its messages: short plain values under well-known names."""
     asked = next((inner for key in ENVELOPES if isinstance(inner := item.get(key), dict)), {})
-    found = {key: item.get(key, asked.get(key)) for key in META_KEYS}
-    return {key: value for key, value in found.items() if _is_short(value)}
+    named = [key for key in META_KEYS if key in item or key in asked]
+    return {key: value for key in named if _is_short(value := item.get(key, asked.get(key)))}
 
 
 def _is_short(value: Json) -> bool:
@@ -258,9 +258,9 @@ def _chain(parts: Iterable[list[Read]]) -> list[str]:
     for part in parts:
         for read in part:
             if isinstance(read, Event) and read.type != "reasoning":
-                said = f"{read.type}\0{read.text}".encode("utf-8", "surrogatepass")
-                length += len(said)
-                checksum = crc32(said, checksum)
+                said = read.text.encode("utf-8", "surrogatepass")
+                length += len(said) + 1
+                checksum = crc32(said, crc32(read.type.encode("utf-8", "surrogatepass"), checksum))
         chain.append(f"{checksum:x}-{length:x}")
     return chain
 

@@ -110,7 +110,9 @@ class Conversation:
             if (role := self._role(message)) is None:
                 return [Defect(offset=place, reason="a message without a role", excerpt=excerpt(message))]
             content = _content(message)
-        return self._said(role_type(role), message, content, when or time_of(message))
+        if when is None and len(message) > 2:
+            when = time_of(message)
+        return self._said(role_type(role), message, content, when)
 
     def _role(self, message: Mapping[str, Json]) -> str | None:
         role, kind = role_of(message), message.get("type")
@@ -131,6 +133,8 @@ class Conversation:
             return self._result(message, when)
         if kind == "user" and self.turns.iteration and isinstance(content, str) and _HANDED_BACK.match(content):
             kind = "tool_result"
+        if isinstance(content, str) and len(message) == 2:  # by far the most frequent: a role and a text
+            return self._record(kind, content, when)
         got: list[Read] = []
         if thought := next((message[key] for key in THOUGHT_KEYS if message.get(key)), None):
             got = self._record("reasoning", text_of(thought), when)
