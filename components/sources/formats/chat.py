@@ -156,7 +156,7 @@ class Runs:
             if not (parts and _repeats(conversation, answer, parts[-1])):
                 parts.append(conversation.read(answer, len(parts), time_of(item)))
         chain, n = _chain(parts), len(parts)
-        if error:
+        if error.strip():
             parts.append([conversation.turns.event("error", error, time_of(item), meta)])
         if self.history == "all":
             return self._begin(identity, name, parts)
