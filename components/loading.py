@@ -8,12 +8,13 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from components.contracts import (
+    Batch,
     DataSource,
     LedgerEntry,
     LoadReport,
@@ -31,7 +32,7 @@ from components.store.tables import RecordState
 
 logger = logging.getLogger(__name__)
 
-max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode first, then same size
+max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode, like name, same size first
 odd_name = "Its name or that of a folder above it is not UTF-8, so it can't be shown or remembered: rename it."
 max_turns = 5  # that a load waits for another one on the same source
 Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
@@ -78,6 +79,7 @@ class Loading:
         self.dataset_id: int = found
         self._known: dict[str, LedgerEntry] = {}
         self._vanished: list[LedgerEntry] = []
+        self._registered: dict[str, LedgerEntry] = {}  # by this load, and not read by it yet
         self._problems: list[Problem] = []
         self._n_discovered = 0
         self._n_unchanged = 0
@@ -99,6 +101,7 @@ class Loading:
         here = {locator.location for locator in named}
         self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
         changed = [locator for locator in named if not self._is_unchanged(locator)]
+        self._follow_rotations(changed)
         still_failed = here - {locator.location for locator in changed}
         self._unchanged = [
             SourceOutcome(source=entry.key, outcome="failed", reason=entry.reason)
@@ -106,10 +109,25 @@ class Loading:
             if entry.status == "failed" and entry.location in still_failed
         ]
         self._n_unchanged = len(named) - len(changed) - len(self._unchanged)
+        self._register(changed)
         if self.given:
             given = _absolute(self.given, self._problems)
             patiently(lambda: self.store.ledger.remember(self.dataset_id, given))
         return changed
+
+    def _register(self, changed: Sequence[Locator]) -> None:
+        """Enter in the ledger, all at once, what is new and not a known source under another name."""
+        new: list[Locator] = []
+        for locator in changed:
+            if locator.location not in self._known:
+                renamed = patiently(lambda new=locator: self._renamed(new))  # type: ignore[misc]
+                if renamed is None:
+                    new.append(locator)
+                else:
+                    self._known[locator.location] = renamed
+        entries = patiently(lambda: self.store.ledger.register_all(self.dataset_id, new))
+        self._registered = {entry.location: entry for entry in entries}
+        self._known |= self._registered
 
     def _specs(self) -> tuple[str, ...]:
         if self.given:
@@ -137,9 +155,10 @@ class Loading:
         return SourceOutcome(source=locator.key, outcome="skipped", reason="another load is reading it now", **taken)
 
     def _load_once(self, locator: Locator, taken: Counter[str]) -> SourceOutcome:
-        known = self._known.get(locator.location) or self._renamed(locator)
-        entry = self.store.ledger.entry(known.source_id) if known else None
-        if entry is None:
+        entry = self._registered.pop(locator.location, None)  # as it was then: its version tells if that is past
+        if entry is None and (known := self._known.get(locator.location)):
+            entry = self.store.ledger.entry(known.source_id)
+        if entry is None or entry.location != locator.location:  # new, or another load saw that log rotated away
             entry = self.store.ledger.register(self.dataset_id, locator)
         locator = replace(locator, key=entry.key)
         try:
@@ -162,14 +181,19 @@ class Loading:
             )
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
-        version = entry.version
-        for batch in self.source.read(locator, entry.cursor if resumes else None):
+        version, superseded = entry.version, 0
+        for batch, is_last in _ahead(self.source.read(locator, entry.cursor if resumes else None)):
             kept = self.store.ledger.persist(
-                self.dataset_id, entry, batch, generation=generation, version=version, options=self.options
+                self.dataset_id,
+                entry,
+                batch,
+                generation=generation,
+                version=version,
+                options=self.options,
+                closes=self.settings.on_rewrite if is_last else None,
             )
-            version = kept.version
+            version, superseded = kept.version, kept.superseded
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
-        superseded = self._close(entry, version, generation)
         outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
 
@@ -191,15 +215,52 @@ class Loading:
 
     def _renamed(self, locator: Locator) -> LedgerEntry | None:
         """The vanished source with the same content, which from now on lies where `locator` says."""
-        likely = [entry for entry in self._vanished if 0 < entry.size_bytes <= locator.size_bytes]
-        likely.sort(key=lambda entry: (entry.inode != locator.inode, entry.size_bytes != locator.size_bytes))
+
+        def unlikeness(entry: LedgerEntry) -> tuple[bool, bool, bool]:
+            is_longer_name = locator.location.startswith(entry.location)
+            return entry.inode != locator.inode, not is_longer_name, entry.size_bytes != locator.size_bytes
+
+        likely = sorted((entry for entry in self._vanished if entry.size_bytes > 0), key=unlikeness)
         for entry in likely[:max_rename_candidates]:
-            whole = self.store.ledger.entry(entry.source_id)
-            if whole.cursor and self.source.decide(locator, whole).action in {"skip", "resume"}:
-                self.store.ledger.move(whole, locator)
+            if self._holds(locator, entry) and self.store.ledger.move({entry.source_id: locator.location}):
                 self._vanished.remove(entry)
-                return whole
+                return entry
         return None
+
+    def _holds(self, locator: Locator, entry: LedgerEntry, *, rotates: bool = False) -> bool:
+        """Does what lies there begin with all that was read of this source? If `rotates`: of a log, not a document.
+
+        A document is written anew all the time, and a copy of an old one beside it is a copy.
+        """
+        whole = patiently(lambda: self.store.ledger.entry(entry.source_id))
+        if whole.cursor is None or (rotates and whole.cursor.state.get("kind") in {"document", "archive", "parquet"}):
+            return False
+        return self.source.decide(locator, whole).action in {"skip", "resume"}
+
+    def _follow_rotations(self, changed: Sequence[Locator]) -> None:
+        """Logs that were moved or copied aside while another one took their name are known where they lie now."""
+        taken = {entry.location: entry for locator in changed if (entry := self._known.get(locator.location))}
+        by_inode = {entry.inode: entry for entry in taken.values()}
+        here = {locator.location: locator for locator in changed}
+        moves: dict[int, str] = {}
+        for locator in changed if taken else ():
+            own = taken.get(locator.location)
+            if locator.kind != "file" or (own and own.inode == locator.inode):
+                continue
+            names = (locator.location[:n] for n in range(len(locator.location) - 1, 0, -1))
+            named = next((taken[name] for name in names if name in taken), None)
+            for entry in (by_inode.get(locator.inode), named):
+                if entry is None or entry is own or entry.source_id in moves:
+                    continue
+                stays = self._holds(here[entry.location], entry) or (own and self._holds(locator, own))
+                if not stays and self._holds(locator, entry, rotates=True):
+                    moves[entry.source_id] = locator.location
+                    break
+        is_moved = bool(moves) and patiently(lambda: self.store.ledger.move(moves))
+        if is_moved:
+            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
+            self._known = {entry.location: entry for entry in entries}
+            self._vanished = [e for e in entries if e.location not in here and _has_vanished(e)]
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""
@@ -231,6 +292,22 @@ class Loading:
             seconds=round(time.monotonic() - self.started, 3),
             problems=[*self._problems, *told],
         )
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch and whether it is the last one; none is where the source stops before its end."""
+    held = None
+    try:
+        for batch in batches:
+            if held is not None:
+                yield held, False
+            held = batch
+    except SourceError:
+        if held is not None:
+            yield held, False
+        raise
+    if held is not None:
+        yield held, True
 
 
 def _options(settings: DatasetSettings, format: str | None) -> str:

@@ -30,8 +30,8 @@ def compare(opened: Opened, cursor: Cursor, *, whole: bool) -> Comparison:
         return _compare_members(opened, cursor)
     if opened.seekable and opened.size_bytes < cursor.offset:
         return Comparison(same=False, more=False)
-    if opened.seekable and not whole:
-        return Comparison(same=_same_edges(opened, cursor), more=opened.size_bytes > cursor.offset)
+    if opened.seekable and not ((same := _same_edges(opened, cursor)) and whole):
+        return Comparison(same=same, more=opened.size_bytes > cursor.offset)
     found, more = _print_up_to(opened.blocks(), cursor.offset)
     return Comparison(same=(found.offset, found.content) == (cursor.offset, cursor.content), more=more)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import orjson
-from sqlalchemy import Connection, RowMapping, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from components.contracts import (
@@ -31,6 +31,7 @@ source_t = Source.__table__  # type: ignore[attr-defined]
 record_t = RecordRow.__table__  # type: ignore[attr-defined]
 defect_t = DefectRow.__table__  # type: ignore[attr-defined]
 
+OnRewrite = Literal["keep", "replace"]
 max_inode = 2**63 - 1  # some file systems count to 2**64; the database to 2**63
 
 
@@ -40,11 +41,12 @@ class SourceMoved(TransientError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persisted:
-    """How many records of a batch were new and how many were there, and the source's version now."""
+    """How many records of a batch were new, were there, and are superseded by it, and the source's version now."""
 
     new: int
     existing: int
     version: int
+    superseded: int = 0
 
 
 class Ledger:
@@ -123,26 +125,44 @@ class Ledger:
         raise AssertionError
 
     def _add_source(self, connection: Connection, dataset_id: int, locator: Locator, key: str) -> int:
-        values = {
-            "dataset_id": dataset_id,
-            "key": key,
-            "location": locator.location,
-            "kind": locator.kind,
-            "status": "not_ready",
-            "reason": "not read yet",
-            "size_bytes": 0,
-            "mtime_ns": 0,
-            "inode": 0,
-        }
-        defaults = {"format": "", "generation": 0, "options": "", "version": 0}
-        return int(connection.execute(source_t.insert().returning(source_t.c.id), {**defaults, **values}).scalar_one())
+        row = _source_row(dataset_id, locator, key)
+        return int(connection.execute(source_t.insert().returning(source_t.c.id), row).scalar_one())
+
+    def register_all(self, dataset_id: int, locators: Sequence[Locator]) -> list[LedgerEntry]:
+        """As `register`, in one transaction; without those whose key somebody else took just now."""
+        if not locators:
+            return []
+        ours = source_t.c.dataset_id == dataset_id
+        with self.db.write() as connection:
+            taken = set(connection.execute(select(source_t.c.key).where(ours)).scalars())
+            rows = []
+            for locator in sorted(locators, key=lambda one: one.location):  # in one order, or two loads would deadlock
+                key = next(key for key in _candidate_keys(locator) if key not in taken)
+                taken.add(key)
+                rows.append(_source_row(dataset_id, locator, key))
+            self.db.insert_new(connection, source_t, rows)
+            found: list[LedgerEntry] = []
+            columns = [source_t.c[name] for name in (*_entry_columns, "cursor")]
+            for chunk in in_batches([row["location"] for row in rows], in_clause):
+                query = select(*columns).where(ours, source_t.c.location.in_(chunk))
+                found += [_entry(row) for row in connection.execute(query).mappings()]
+        return found
 
     def persist(
-        self, dataset_id: int, entry: LedgerEntry, batch: Batch, *, generation: int, version: int, options: str = ""
+        self,
+        dataset_id: int,
+        entry: LedgerEntry,
+        batch: Batch,
+        *,
+        generation: int,
+        version: int,
+        options: str = "",
+        closes: OnRewrite | None = None,
     ) -> Persisted:
         """Records, defects and cursor of a batch in one transaction: all of it or nothing, twice is once.
 
         `version` is the source's version that the batch was read on; raises `SourceMoved` if it is another by now.
+        The last batch `closes` the reading in the same transaction, as `finish` does.
         """
         with self.db.write() as connection:
             _expect_version(connection, self.db, entry, version)
@@ -151,11 +171,12 @@ class Ledger:
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
             self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
+            superseded = self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
                 update(source_t)
                 .where(source_t.c.id == entry.source_id)
                 .values(
-                    status="reading",
+                    status="loaded" if closes else "reading",
                     reason="",
                     format=batch.cursor.format,
                     options=options,
@@ -168,7 +189,8 @@ class Ledger:
                     loaded_at=datetime.now(UTC),
                 )
             )
-        return Persisted(new=new, existing=existing + len(rows) - new, version=version + 1)
+        there = existing + len(rows) - new
+        return Persisted(new=new, existing=there, version=version + 1, superseded=superseded)
 
     def _resolve(
         self, connection: Connection, dataset_id: int, entry: LedgerEntry, records: Sequence[Record], generation: int
@@ -215,23 +237,29 @@ class Ledger:
         ]
         self.db.insert_new(connection, defect_t, rows)
 
-    def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: str) -> int:
+    def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: OnRewrite) -> int:
         """Close the reading of a source; returns how many records the newest generation holds no more (`replace`)."""
-        old = (record_t.c.source_id == entry.source_id) & (record_t.c.generation < generation)
         with self.db.write() as connection:
             _expect_version(connection, self.db, entry, version)
-            superseded = 0
-            if generation > 1 and on_rewrite == "replace":
-                retire = update(record_t).where(old, record_t.c.state != RecordState.SUPERSEDED)
-                superseded = connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
-            connection.execute(
-                delete(defect_t).where(defect_t.c.source_id == entry.source_id, defect_t.c.generation < generation)
-            )
+            superseded = self._leave_behind(connection, entry, generation, on_rewrite)
             connection.execute(
                 update(source_t)
                 .where(source_t.c.id == entry.source_id)
                 .values(status="loaded", reason="", version=version + 1)
             )
+        return superseded
+
+    def _leave_behind(self, connection: Connection, entry: LedgerEntry, generation: int, on_rewrite: OnRewrite) -> int:
+        """Drop the defects of older generations and, with `replace`, retire the records that only they hold."""
+        if generation == 1:
+            return 0
+        superseded = 0
+        if on_rewrite == "replace":
+            old = (record_t.c.source_id == entry.source_id) & (record_t.c.generation < generation)
+            retire = update(record_t).where(old, record_t.c.state != RecordState.SUPERSEDED)
+            superseded = connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
+        old_defects = (defect_t.c.source_id == entry.source_id) & (defect_t.c.generation < generation)
+        connection.execute(delete(defect_t).where(old_defects))
         return superseded
 
     def note(self, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str = "") -> None:
@@ -265,14 +293,23 @@ class Ledger:
             _expect_version(connection, self.db, entry, version)
             self._note(connection, entry, locator, status="loaded", reason="", options=entry.options)
 
-    def move(self, entry: LedgerEntry, locator: Locator) -> None:
-        """The same content under a new name: the source keeps its key, so its records keep their ids."""
-        with self.db.write() as connection:
-            connection.execute(
-                update(source_t)
-                .where(source_t.c.id == entry.source_id)
-                .values(location=locator.location, version=source_t.c.version + 1)
-            )
+    def move(self, locations: Mapping[int, str]) -> bool:
+        """The same contents under new names, source id -> location: each keeps its key, so its records keep their ids.
+
+        A source that lay at such a place and is not moved itself is no more. False if another load came before.
+        """
+        try:
+            with self.db.write() as connection:
+                for source_id in locations:  # aside first: they may take each other's places
+                    _relocate(connection, source_t.c.id == source_id, source_t.c.location + _aside(source_id))
+                for source_id, location in locations.items():
+                    mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
+                    there = (source_t.c.location == location) & (source_t.c.dataset_id == mine)
+                    _relocate(connection, there, location + _aside(source_id))
+                    _relocate(connection, source_t.c.id == source_id, location)
+        except IntegrityError:
+            return False
+        return True
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
         """These sources are no more; their records stay."""
@@ -330,6 +367,34 @@ def _entry(row: RowMapping) -> LedgerEntry:
     fields = {name: row[name] for name in _entry_columns if name != "id"}
     raw = row.get("cursor")
     return LedgerEntry(source_id=row["id"], cursor=Cursor(**orjson.loads(raw)) if raw else None, **fields)
+
+
+def _aside(source_id: int) -> str:
+    return f"#{source_id}"
+
+
+def _relocate(connection: Connection, which: ColumnElement[bool], location: str | ColumnElement[str]) -> None:
+    moved = update(source_t).where(which).values(location=location, version=source_t.c.version + 1)
+    connection.execute(moved)
+
+
+def _source_row(dataset_id: int, locator: Locator, key: str) -> dict[str, Any]:
+    """The ledger's row of a source that was not read yet."""
+    return {
+        "dataset_id": dataset_id,
+        "key": key,
+        "location": locator.location,
+        "kind": locator.kind,
+        "format": "",
+        "status": "not_ready",
+        "reason": "not read yet",
+        "options": "",
+        "version": 0,
+        "generation": 0,
+        "size_bytes": 0,
+        "mtime_ns": 0,
+        "inode": 0,
+    }
 
 
 def _candidate_keys(locator: Locator) -> Iterable[str]:
