@@ -32,7 +32,7 @@ from components.store.tables import RecordState
 
 logger = logging.getLogger(__name__)
 
-max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode first, then same size
+max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode, like name, same size first
 odd_name = "Its name or that of a folder above it is not UTF-8, so it can't be shown or remembered: rename it."
 max_turns = 5  # that a load waits for another one on the same source
 Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
@@ -101,6 +101,7 @@ class Loading:
         here = {locator.location for locator in named}
         self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
         changed = [locator for locator in named if not self._is_unchanged(locator)]
+        self._follow_rotations(changed)
         still_failed = here - {locator.location for locator in changed}
         self._unchanged = [
             SourceOutcome(source=entry.key, outcome="failed", reason=entry.reason)
@@ -157,7 +158,7 @@ class Loading:
         entry = self._registered.pop(locator.location, None)  # as it was then: its version tells if that is past
         if entry is None and (known := self._known.get(locator.location)):
             entry = self.store.ledger.entry(known.source_id)
-        if entry is None:
+        if entry is None or entry.location != locator.location:  # new, or another load saw that log rotated away
             entry = self.store.ledger.register(self.dataset_id, locator)
         locator = replace(locator, key=entry.key)
         try:
@@ -214,15 +215,52 @@ class Loading:
 
     def _renamed(self, locator: Locator) -> LedgerEntry | None:
         """The vanished source with the same content, which from now on lies where `locator` says."""
-        likely = [entry for entry in self._vanished if 0 < entry.size_bytes <= locator.size_bytes]
-        likely.sort(key=lambda entry: (entry.inode != locator.inode, entry.size_bytes != locator.size_bytes))
+
+        def unlikeness(entry: LedgerEntry) -> tuple[bool, bool, bool]:
+            is_longer_name = locator.location.startswith(entry.location)
+            return entry.inode != locator.inode, not is_longer_name, entry.size_bytes != locator.size_bytes
+
+        likely = sorted((entry for entry in self._vanished if entry.size_bytes > 0), key=unlikeness)
         for entry in likely[:max_rename_candidates]:
-            whole = self.store.ledger.entry(entry.source_id)
-            if whole.cursor and self.source.decide(locator, whole).action in {"skip", "resume"}:
-                self.store.ledger.move(whole, locator)
+            if self._holds(locator, entry) and self.store.ledger.move({entry.source_id: locator.location}):
                 self._vanished.remove(entry)
-                return whole
+                return entry
         return None
+
+    def _holds(self, locator: Locator, entry: LedgerEntry, *, rotates: bool = False) -> bool:
+        """Does what lies there begin with all that was read of this source? If `rotates`: of a log, not a document.
+
+        A document is written anew all the time, and a copy of an old one beside it is a copy.
+        """
+        whole = patiently(lambda: self.store.ledger.entry(entry.source_id))
+        if whole.cursor is None or (rotates and whole.cursor.state.get("kind") in {"document", "archive", "parquet"}):
+            return False
+        return self.source.decide(locator, whole).action in {"skip", "resume"}
+
+    def _follow_rotations(self, changed: Sequence[Locator]) -> None:
+        """Logs that were moved or copied aside while another one took their name are known where they lie now."""
+        taken = {entry.location: entry for locator in changed if (entry := self._known.get(locator.location))}
+        by_inode = {entry.inode: entry for entry in taken.values()}
+        here = {locator.location: locator for locator in changed}
+        moves: dict[int, str] = {}
+        for locator in changed if taken else ():
+            own = taken.get(locator.location)
+            if locator.kind != "file" or (own and own.inode == locator.inode):
+                continue
+            names = (locator.location[:n] for n in range(len(locator.location) - 1, 0, -1))
+            named = next((taken[name] for name in names if name in taken), None)
+            for entry in (by_inode.get(locator.inode), named):
+                if entry is None or entry is own or entry.source_id in moves:
+                    continue
+                stays = self._holds(here[entry.location], entry) or (own and self._holds(locator, own))
+                if not stays and self._holds(locator, entry, rotates=True):
+                    moves[entry.source_id] = locator.location
+                    break
+        is_moved = bool(moves) and patiently(lambda: self.store.ledger.move(moves))
+        if is_moved:
+            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
+            self._known = {entry.location: entry for entry in entries}
+            self._vanished = [e for e in entries if e.location not in here and _has_vanished(e)]
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""

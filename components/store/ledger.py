@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import orjson
-from sqlalchemy import Connection, RowMapping, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from components.contracts import (
@@ -293,14 +293,23 @@ class Ledger:
             _expect_version(connection, self.db, entry, version)
             self._note(connection, entry, locator, status="loaded", reason="", options=entry.options)
 
-    def move(self, entry: LedgerEntry, locator: Locator) -> None:
-        """The same content under a new name: the source keeps its key, so its records keep their ids."""
-        with self.db.write() as connection:
-            connection.execute(
-                update(source_t)
-                .where(source_t.c.id == entry.source_id)
-                .values(location=locator.location, version=source_t.c.version + 1)
-            )
+    def move(self, locations: Mapping[int, str]) -> bool:
+        """The same contents under new names, source id -> location: each keeps its key, so its records keep their ids.
+
+        A source that lay at such a place and is not moved itself is no more. False if another load came before.
+        """
+        try:
+            with self.db.write() as connection:
+                for source_id in locations:  # aside first: they may take each other's places
+                    _relocate(connection, source_t.c.id == source_id, source_t.c.location + _aside(source_id))
+                for source_id, location in locations.items():
+                    mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
+                    there = (source_t.c.location == location) & (source_t.c.dataset_id == mine)
+                    _relocate(connection, there, location + _aside(source_id))
+                    _relocate(connection, source_t.c.id == source_id, location)
+        except IntegrityError:
+            return False
+        return True
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
         """These sources are no more; their records stay."""
@@ -358,6 +367,15 @@ def _entry(row: RowMapping) -> LedgerEntry:
     fields = {name: row[name] for name in _entry_columns if name != "id"}
     raw = row.get("cursor")
     return LedgerEntry(source_id=row["id"], cursor=Cursor(**orjson.loads(raw)) if raw else None, **fields)
+
+
+def _aside(source_id: int) -> str:
+    return f"#{source_id}"
+
+
+def _relocate(connection: Connection, which: ColumnElement[bool], location: str | ColumnElement[str]) -> None:
+    moved = update(source_t).where(which).values(location=location, version=source_t.c.version + 1)
+    connection.execute(moved)
 
 
 def _source_row(dataset_id: int, locator: Locator, key: str) -> dict[str, Any]:
