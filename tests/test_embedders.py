@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.contracts import Embedder
 from components.embedders import open_embedder, texts
@@ -115,6 +118,16 @@ class TestHashing(EmbedderContract):
             open_embedder(uri, EmbedSettings(), cache)
 
 
+some_text = st.lists(st.sampled_from([*TEXTS[:7], "the", "map", "of", "runs", "naïve", "値"]), max_size=20).map(
+    " ".join
+)
+
+
+@lru_cache
+def opened(cache: Path, threads: int, batch_tokens: int) -> Embedder:
+    return open_embedder("all-MiniLM-L6-v2", EmbedSettings(threads=threads, batch_tokens=batch_tokens), cache)
+
+
 class TestDefaultModel(EmbedderContract):
     uri = "all-MiniLM-L6-v2"
 
@@ -122,6 +135,18 @@ class TestDefaultModel(EmbedderContract):
         many = [f"{text} {i}" for i in range(8) for text in TEXTS]
         two = open_embedder(self.uri, EmbedSettings(threads=2), cache)
         assert np.array_equal(two.embed(many).vectors, embedder.embed(many).vectors)
+
+    @settings(max_examples=25, deadline=None)
+    @given(data=st.data())
+    def test_a_text_has_the_same_bits_alone_and_in_any_batch_order_budget_and_number_of_threads(
+        self, data: st.DataObject, cache: Path
+    ):
+        some = data.draw(st.lists(some_text, min_size=1, max_size=12))
+        order = data.draw(st.permutations(range(len(some))))
+        threads, batch_tokens = data.draw(st.sampled_from([1, 2])), data.draw(st.sampled_from([1, 40, 1_024]))
+        one, other = opened(cache, 1, 1_024), opened(cache, threads, batch_tokens)
+        alone = np.concatenate([one.embed([text]).vectors for text in some])
+        assert np.array_equal(other.embed([some[i] for i in order]).vectors, alone[order])
 
     def test_the_batch_budget_does_not_change_a_bit(self, embedder: Embedder, cache: Path):
         many = ["one two three " + "four " * (i % 5) + str(i) for i in range(60)]
