@@ -1,59 +1,42 @@
 """Fitting a map, and refitting it after a fifth more: seconds, memory, stillness and quality, against plain umap-learn.
 
-Prints one JSON line a figure. Every fit is a fresh process on one thread (imports included, kernels on disk); CPU and
-peak memory are what the kernel counts for it. `umap.UMAP` runs with its defaults but for the metric and a seed.
+Every fit is a fresh process on one thread (imports included, kernels on disk); CPU is what the kernel counts for it.
+`umap.UMAP` runs with its defaults but for the metric and a seed.
 
-    python benchmarks/fit.py [--rows 5000] [--vectors FILE.npy]
+    python -m benchmarks.fit [--rows 5000] [--vectors FILE.npy]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from place import clustered, one_thread
-
+from benchmarks.measure import Spent, fresh, one_thread, peak_mb, tell
+from benchmarks.place import clustered
 from components.projector import knn, open_projector, warm_kernels
 from components.projector.geometry import displacement
 from components.projector.quality import Quality, quality_of_map
+from components.settings import ProjectSettings
 
 growth = 1.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    cpu_s: float
-    peak_mb: float
-
-
 def child_fit(folder: Path, rows: int, cache: Path) -> None:
     """A first fit of the first `rows` vectors."""
-    from components.settings import ProjectSettings
-
-    layout = open_projector(ProjectSettings(landmarks=10**9), cache).fit(np.load(folder / "vectors.npy")[:rows])
+    layout = open_projector(ProjectSettings(), cache).fit(np.load(folder / "vectors.npy")[:rows])
     np.save(folder / f"fit-{rows}.npy", layout.places)
 
 
 def child_refit(folder: Path, rows: int, cache: Path) -> None:
     """A refit of the first `rows` vectors over the newest smaller map."""
-    from components.settings import ProjectSettings
-
     before = np.load(folder / f"fit-{round(rows / growth)}.npy")
     places = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
-    layout = open_projector(ProjectSettings(landmarks=10**9), cache).refit(
-        np.load(folder / "vectors.npy")[:rows], places
-    )
+    layout = open_projector(ProjectSettings(), cache).refit(np.load(folder / "vectors.npy")[:rows], places)
     np.save(folder / f"refit-{rows}.npy", layout.places)
 
 
@@ -69,24 +52,14 @@ def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
 children = {"fit": child_fit, "refit": child_refit, "umap": child_umap}
 
 
-def cost(child: str, folder: Path, rows: int, cache: Path) -> Cost:
+def cost(child: str, folder: Path, rows: int, cache: Path) -> Spent:
     """What one child process took from its start to its end."""
-    command = [sys.executable, __file__, "--child", child, "--folder", str(folder), "--rows", str(rows)]
-    process = subprocess.Popen([*command, "--cache", str(cache)], env=os.environ | one_thread)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{child} of {rows} vectors failed with exit code {process.returncode}")
-    return Cost(cpu_s=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024)
+    return fresh("benchmarks.fit", ["--child", child, "--folder", folder, "--rows", rows, "--cache", cache], one_thread)
 
 
-def tell(figure: str, value: float, **more: object) -> None:
-    print(json.dumps({"figure": figure, "value": round(value, 4), **more}), flush=True)
-
-
-def tell_cost(name: str, spent: Cost, rows: int) -> None:
-    tell(f"{name}_cpu_s", spent.cpu_s, unit="s CPU, fresh process", rows=rows)
-    tell(f"{name}_peak_mb", spent.peak_mb, unit="MB, resident, at most", rows=rows)
+def tell_cost(name: str, spent: Spent, rows: int) -> None:
+    tell(f"{name}_cpu", spent.cpu_s, "s CPU, fresh process", rows=rows)
+    tell(f"{name}_peak", spent.peak_mb, "MB resident, at most", rows=rows)
 
 
 def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
@@ -98,20 +71,33 @@ def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
     tell_cost("cold_fit", cost("fit", folder, more, cache), more)
     tell_cost("umap_fit", cost("umap", folder, more, cache), more)
     old, new = np.load(folder / f"fit-{rows}.npy"), np.load(folder / f"refit-{more}.npy")
-    moved = {"unit": "radii of the old map, mean of its rows", "rows": rows, "then": more}
-    tell("refit_displacement", displacement(old, new[:rows]), goal="<= 0.10", **moved)
+    unit, moved = "radii of the old map, mean of its rows", {"rows": rows, "then": more}
+    tell("refit_displacement", displacement(old, new[:rows]), unit, goal="<= 0.10", **moved)
     cold = np.load(folder / f"fit-{more}.npy")
-    tell("cold_displacement", displacement(old, cold[:rows]), **moved)
+    tell("cold_displacement", displacement(old, cold[:rows]), unit, **moved)
     tell_quality(vectors[:more], {"refit": new, "cold_fit": cold, "umap_fit": np.load(folder / f"umap-{more}.npy")})
+    tell_odd_maps(vectors, cache)
 
 
 def tell_quality(vectors: np.ndarray, maps: dict[str, np.ndarray]) -> None:
     quality: dict[str, Quality] = {name: quality_of_map(vectors, places) for name, places in maps.items()}
     for name, one in quality.items():
-        tell(f"{name}_trustworthiness", one.trustworthiness, unit="@15, of 1,500 rows", rows=len(vectors))
-        tell(f"{name}_recall", one.recall, unit="kNN recall@15, of 1,500 rows", rows=len(vectors))
+        tell(f"{name}_trustworthiness", one.trustworthiness, "@15, of 1,500 rows", rows=len(vectors))
+        tell(f"{name}_recall", one.recall, "kNN recall@15, of 1,500 rows", rows=len(vectors))
     lost = quality["cold_fit"].trustworthiness - quality["refit"].trustworthiness
-    tell("refit_trustworthiness_lost", lost, unit="against a cold fit", goal="<= 0.005", rows=len(vectors))
+    tell("refit_trustworthiness_lost", lost, "against a cold fit", goal="<= 0.005", rows=len(vectors))
+
+
+def tell_odd_maps(vectors: np.ndarray, cache: Path) -> None:
+    """Maps of next to nothing and of one vector alone: finite places, fitted and placed."""
+    odd = {f"{n} rows": vectors[:n] for n in range(5)} | {"40 equal rows": np.repeat(vectors[:1], 40, axis=0)}
+    valid = []
+    for name, some in odd.items():
+        layout = open_projector(ProjectSettings(), cache).fit(some)
+        places = np.vstack([layout.places, layout.transform(vectors[:30]).places])
+        if places.shape == (len(some) + 30, 2) and np.isfinite(places).all():
+            valid.append(name)
+    tell("odd_maps_valid", len(valid) == len(odd), "1: all finite, and placed on", goal=">= 1", valid=valid)
 
 
 def main() -> None:
@@ -124,6 +110,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.child:
         children[asked.child](asked.folder, asked.rows, asked.cache)
+        print(json.dumps({"peak_mb": peak_mb()}))
         return
     n = round(asked.rows * growth)
     vectors = knn.unit(np.load(asked.vectors)) if asked.vectors else clustered(n)
