@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,23 @@ from pydantic_settings import (
 )
 
 from components.errors import BadSetting
+
+MAX_NAME_BYTES = 200  # of a dataset, whose folder and files may be named with 255 bytes
+OUTPUT_COLUMNS = frozenset(
+    [
+        "id",
+        "timestamp",
+        "filename",
+        "text",
+        "iteration",
+        "idx_in_iteration",
+        "type",
+        "projection_x",
+        "projection_y",
+        "vector",
+        "cluster",
+    ]
+)
 
 
 class Section(BaseModel):
@@ -112,6 +129,19 @@ class DatasetSettings(Section):
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
 
+    @field_validator("extras")
+    @classmethod
+    def _is_no_column_of_ours(cls, extras: tuple[str, ...]) -> tuple[str, ...]:
+        for key in (spec.partition(":")[0] for spec in extras):
+            if not key:
+                raise ValueError("an extra needs a key: write it as KEY or KEY:TYPE")
+            if key in OUTPUT_COLUMNS or key.startswith("__"):
+                raise ValueError(
+                    f"the output has a column {key!r} of its own: leave it out of extras, "
+                    "or have the logs name it otherwise"
+                )
+        return extras
+
 
 def _user_cache() -> Path:
     """Where this system keeps what programs can make again."""
@@ -161,10 +191,11 @@ class Settings(BaseSettings):
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of one dataset; defaults for one that no file names. Raises `BadSetting` on an unusable name."""
-        if not name or len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        is_long = len(name) > 100 or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES
+        if not name or is_long or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
             raise BadSetting(
                 f"Dataset name {name!r} can't be used: letters, digits, '-', '_' and '.', not starting with '.', "
-                "at most 100 characters."
+                f"at most 100 characters and {MAX_NAME_BYTES} bytes."
             )
         return self.datasets.get(name, DatasetSettings())
 

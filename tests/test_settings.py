@@ -1,0 +1,38 @@
+"""Settings: what can't be used is refused by name, with the way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.errors import BadSetting
+from components.settings import DatasetSettings, Settings, load_settings
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "timestamp", "text", "projection_x", "vector", "cluster", "__neighbors", "type:int"]
+)
+def test_an_extra_named_like_a_column_of_the_output_is_refused(key):
+    with pytest.raises(BadSetting, match=f"extras.*column '{key.partition(':')[0]}' of its own: leave it out"):
+        load_settings(datasets={"runs": {"extras": ["model", key]}})
+
+
+def test_other_extras_are_taken_with_and_without_a_type():
+    extras = ("model", "cost:float", "kind")
+    assert DatasetSettings(extras=extras).extras == extras
+
+
+def test_an_extra_without_a_key_is_refused():
+    with pytest.raises(BadSetting, match="needs a key"):
+        load_settings(datasets={"runs": {"extras": [":int"]}})
+
+
+@pytest.mark.parametrize("name", ["ä" * 100, "a" * 100, "運" * 66])
+def test_a_dataset_may_be_named_as_long_as_a_folder_may_be(name, tmp_path):
+    assert Settings().dataset(name) == DatasetSettings()
+    (tmp_path / name).mkdir()
+
+
+@pytest.mark.parametrize("name", ["運" * 67, "a" * 101, "𠀀" * 100, "\ud800", ""])
+def test_a_dataset_name_that_no_folder_could_have_is_refused(name):
+    with pytest.raises(BadSetting, match="at most 100 characters and 200 bytes"):
+        Settings().dataset(name)
