@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -221,6 +223,7 @@ class Settings(BaseSettings):
 
 def load_settings(**overrides: object) -> Settings:
     """Settings as they stand now. Raises `BadSetting` naming the setting, its value and where it came from."""
+    _refuse_misspelt(os.environ)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -242,3 +245,21 @@ def load_settings(**overrides: object) -> Settings:
 
 def _told_file() -> str:
     return os.environ.get("RUNATLAS_CONFIG") or f"runatlas.toml in {Path.cwd()}"
+
+
+def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Raises `BadSetting` for a `RUNATLAS_*` name that nearly is a setting's. Any other unknown name is none of ours:
+    Kubernetes sets some of its own for a service called runatlas.
+    """
+    fields = Settings.model_fields
+    sections = {
+        name: type(field.default).model_fields for name, field in fields.items() if isinstance(field.default, Section)
+    }
+    nested = [f"{section}__{name}" for section, names in sections.items() for name in names]
+    known = [f"RUNATLAS_{name.upper()}" for name in (*fields, *nested, "config", "root")]
+    prefixes = tuple(f"RUNATLAS_{name.upper()}__" for name in fields)
+    for name in sorted(map(str.upper, environment)):
+        if not name.startswith("RUNATLAS_") or name in known or name.startswith(prefixes):
+            continue
+        if near := get_close_matches(name, known, 1, cutoff=0.85):
+            raise BadSetting(f"{name} is no setting, but {near[0]} is: rename it in the environment, or unset it.")

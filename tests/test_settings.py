@@ -36,3 +36,26 @@ def test_a_dataset_may_be_named_as_long_as_a_folder_may_be(name, tmp_path):
 def test_a_dataset_name_that_no_folder_could_have_is_refused(name):
     with pytest.raises(BadSetting, match="at most 100 characters and 200 bytes"):
         Settings().dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("RUNATLAS_API_PORT", "RUNATLAS_API__PORT"), ("RUNATLAS_DATABSE_URL", "RUNATLAS_DATABASE_URL")],
+)
+def test_a_name_in_the_environment_that_nearly_is_a_setting_is_refused(monkeypatch, name, meant):
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(BadSetting, match=f"{name} is no setting, but {meant} is"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["RUNATLAS_SERVICE_HOST", "RUNATLAS_PORT_8000_TCP", "RUNATLAS_TEST_MINUTES"])
+def test_names_in_the_environment_that_are_nobody_s_setting_are_let_be(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    load_settings()
+
+
+def test_a_key_of_the_file_that_is_no_setting_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "runatlas.toml").write_text("[load]\nquiet = 3\n")
+    monkeypatch.setenv("RUNATLAS_CONFIG", str(tmp_path / "runatlas.toml"))
+    with pytest.raises(BadSetting, match=r"load\.quiet"):
+        load_settings()
