@@ -14,6 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from components.contracts import Defect, Event, Skipped
+from components.sources.formats import FORMATS
 from components.sources.formats.contract import Format, Head, Options, Read, Shape, Verdict
 
 DATA = Path(__file__).parent / "data"
@@ -133,6 +134,22 @@ def strangers(*own: str) -> Iterator[Path]:
         if path.parent.name not in own:
             yield path
     yield from corpus("papers", "csv")
+
+
+def read_whole(name: str, path: Path) -> list[Read]:
+    """All of a real file, which has to be recognised as format `name`, without defects and with every place right."""
+    row = taker(FORMATS, path)
+    assert row is not None, path.name
+    assert row.name == name, path.name
+    found = reads_file(FORMATS, path)
+    check_places(found)
+    assert not defects(found), path.name
+    return found
+
+
+def taken_of_others(rows: Sequence[Format], *own: str) -> list[Path]:
+    """Real files that are not of these folders and yet are taken by these rows: none, if all is well."""
+    return [path.relative_to(CORPUS) for path in strangers(*own) if taker(rows, path)]
 
 
 def json_values(*keys: str) -> st.SearchStrategy[Any]:

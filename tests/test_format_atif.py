@@ -13,20 +13,17 @@ from hypothesis import given
 from reading import (
     DATA,
     check_golden,
-    check_places,
     corpus,
     defects,
     events,
     json_values,
+    read_whole,
     reads,
-    reads_file,
     row_of,
     rules,
-    strangers,
-    taker,
+    taken_of_others,
 )
 
-from components.sources.formats import FORMATS
 from components.sources.formats.atif import ROWS
 from components.sources.formats.contract import Head, Options
 
@@ -74,12 +71,7 @@ def test_no_json_makes_a_reader_raise(item: Any) -> None:
 def test_every_part_of_every_step_of_the_real_files_is_accounted_for() -> None:
     """Held against the models of the `atif` package, which read the same files."""
     for path in corpus("agent-logs/atif"):
-        row = taker(FORMATS, path)
-        assert row is not None, path.name
-        assert row.name == "atif", path.name
-        found = reads_file(ROWS, path)
-        check_places(found)
-        assert not defects(found)
+        found = read_whole("atif", path)
         trajectory = atif.Trajectory.model_validate(orjson.loads(path.read_bytes()))
         steps = [step for step in trajectory.steps if not step.is_copied_context]
         assert rules(found)["step copied from the file before"] == len(trajectory.steps) - len(steps)
@@ -113,5 +105,4 @@ def test_another_reader_counts_the_same_steps() -> None:
 
 @pytest.mark.corpus
 def test_no_other_real_file_is_taken_for_atif() -> None:
-    for path in strangers("atif"):
-        assert taker(ROWS, path) is None, path
+    assert taken_of_others(ROWS, "atif") == []

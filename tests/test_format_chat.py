@@ -15,9 +15,9 @@ from reading import (
     check_golden,
     check_places,
     corpus,
-    defects,
     events,
     json_values,
+    read_whole,
     reads,
     reads_file,
     row_of,
@@ -169,12 +169,7 @@ def test_no_json_makes_a_reader_raise(item: Any) -> None:
 @pytest.mark.parametrize("folder", ["openai_chat", "sharegpt_chat"])
 def test_every_message_of_the_real_chats_becomes_records(folder: str) -> None:
     for path in corpus(f"agent-logs/{folder}"):
-        row = taker(FORMATS, path)
-        assert row is not None, path.name
-        assert row.name == "chat", path.name
-        found = reads_file(ROWS, path)
-        check_places(found)
-        assert not defects(found)
+        found = read_whole("chat", path)
         runs = orjson.loads(path.read_bytes())
         assert len({e.run for e in events(found)}) == len(runs)
         assert Counter(e.text for e in events(found)) == Counter(text for run in runs for text in texts_of_run(run))

@@ -9,7 +9,6 @@ import orjson
 import pytest
 from hypothesis import given
 from reading import (
-    CORPUS,
     check_golden,
     check_places,
     corpus,
@@ -19,8 +18,7 @@ from reading import (
     reads,
     reads_file,
     rules,
-    strangers,
-    taker,
+    taken_of_others,
 )
 from shelf import Shelf, loaded
 
@@ -114,7 +112,7 @@ def test_most_records_of_real_sessions_carry_a_time() -> None:
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
     own = ("claude_code", "claude_code_entire", "claude_code_growing", "partial")
-    assert [path.relative_to(CORPUS) for path in strangers(*own) if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS, *own) == []
 
 
 @pytest.mark.corpus

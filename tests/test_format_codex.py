@@ -4,7 +4,6 @@ import orjson
 import pytest
 from hypothesis import given
 from reading import (
-    CORPUS,
     check_golden,
     check_places,
     corpus,
@@ -14,8 +13,7 @@ from reading import (
     reads,
     reads_file,
     rules,
-    strangers,
-    taker,
+    taken_of_others,
 )
 from shelf import Shelf
 
@@ -78,4 +76,4 @@ def test_loading_a_growing_rollout_is_loading_its_last_state(tmp_path) -> None:
 
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
-    assert [path.relative_to(CORPUS) for path in strangers("codex_rollout", "partial") if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS, "codex_rollout", "partial") == []

@@ -11,20 +11,16 @@ from reading import (
     DATA,
     as_json,
     check_golden,
-    check_places,
     corpus,
-    defects,
     events,
     json_values,
     parsed_lines,
+    read_whole,
     reads,
-    reads_file,
     row_of,
-    strangers,
-    taker,
+    taken_of_others,
 )
 
-from components.sources.formats import FORMATS
 from components.sources.formats.contract import Head, Options
 from components.sources.formats.gemini_cli import ROWS
 
@@ -73,12 +69,7 @@ def test_no_json_makes_a_reader_raise(item: Any) -> None:
 @pytest.mark.corpus
 def test_every_message_of_the_real_sessions_is_accounted_for() -> None:
     for path in corpus("agent-logs/gemini_cli"):
-        row = taker(FORMATS, path)
-        assert row is not None, path.name
-        assert row.name == "gemini_cli", path.name
-        found = reads_file(ROWS, path)
-        check_places(found)
-        assert not defects(found)
+        found = read_whole("gemini_cli", path)
         texts: list[str] = []
         for message in orjson.loads(path.read_bytes())["messages"]:
             texts += [f"{t['subject']}\n{t['description']}" for t in message.get("thoughts", [])]
@@ -93,5 +84,4 @@ def test_every_message_of_the_real_sessions_is_accounted_for() -> None:
 
 @pytest.mark.corpus
 def test_no_other_real_file_is_taken_for_gemini_cli() -> None:
-    for path in strangers("gemini_cli"):
-        assert taker(ROWS, path) is None, path
+    assert taken_of_others(ROWS, "gemini_cli") == []

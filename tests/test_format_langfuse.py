@@ -6,7 +6,6 @@ import orjson
 import pytest
 from hypothesis import given
 from reading import (
-    CORPUS,
     DATA,
     check_golden,
     check_places,
@@ -17,7 +16,7 @@ from reading import (
     reads_file,
     row_of,
     rules,
-    strangers,
+    taken_of_others,
     taker,
 )
 
@@ -77,5 +76,5 @@ def test_no_json_makes_a_reader_raise(value: Any) -> None:
 
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
-    assert [path.relative_to(CORPUS) for path in strangers() if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS) == []
     assert [path.name for path in corpus("traces") if taker(ROWS, path)] == []

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from reading import (
     check_golden,
-    check_places,
     corpus,
-    defects,
     events,
     json_values,
+    read_whole,
     reads,
     reads_file,
     row_of,
@@ -24,7 +23,6 @@ from reading import (
     taker,
 )
 
-from components.sources.formats import FORMATS
 from components.sources.formats.contract import Head
 from components.sources.formats.mini_swe_agent import ROWS
 
@@ -59,12 +57,7 @@ def test_no_json_makes_the_reader_raise(item: Any) -> None:
 @pytest.mark.corpus
 def test_every_message_of_the_real_files_is_accounted_for() -> None:
     for path in corpus("agent-logs/mini_swe_agent"):
-        row = taker(FORMATS, path)
-        assert row is not None, path.name
-        assert row.name == "mini_swe_agent", path.name
-        found = reads_file(ROWS, path)
-        check_places(found)
-        assert not defects(found)
+        found = read_whole("mini_swe_agent", path)
         document = orjson.loads(path.read_bytes())
         messages = document if isinstance(document, list) else document["messages"]
         made = events(found)

@@ -4,7 +4,6 @@ import orjson
 import pytest
 from hypothesis import given
 from reading import (
-    CORPUS,
     check_golden,
     check_places,
     corpus,
@@ -14,8 +13,7 @@ from reading import (
     parsed_lines,
     reads,
     reads_file,
-    strangers,
-    taker,
+    taken_of_others,
 )
 
 from components.sources.formats.contract import Options
@@ -65,4 +63,4 @@ def test_every_field_of_a_real_file_is_accounted_for() -> None:
 
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
-    assert [path.relative_to(CORPUS) for path in strangers("reflexion") if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS, "reflexion") == []

@@ -8,22 +8,8 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
-from reading import (
-    check_golden,
-    check_places,
-    corpus,
-    defects,
-    events,
-    json_values,
-    reads,
-    reads_file,
-    row_of,
-    rules,
-    strangers,
-    taker,
-)
+from reading import check_golden, corpus, events, json_values, read_whole, reads, row_of, rules, strangers, taker
 
-from components.sources.formats import FORMATS
 from components.sources.formats.contract import Head
 from components.sources.formats.swe_agent import ROWS
 
@@ -54,12 +40,7 @@ def test_no_json_makes_the_reader_raise(item: Any) -> None:
 @pytest.mark.corpus
 def test_every_step_and_every_history_item_of_the_real_files_is_accounted_for() -> None:
     for path in corpus("agent-logs/swe_agent_traj"):
-        row = taker(FORMATS, path)
-        assert row is not None, path.name
-        assert row.name == "swe_agent", path.name
-        found = reads_file(ROWS, path)
-        check_places(found)
-        assert not defects(found)
+        found = read_whole("swe_agent", path)
         document = orjson.loads(path.read_bytes())
         texts = Counter(
             text

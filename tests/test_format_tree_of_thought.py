@@ -3,19 +3,7 @@ from __future__ import annotations
 import orjson
 import pytest
 from hypothesis import given
-from reading import (
-    CORPUS,
-    check_golden,
-    check_places,
-    corpus,
-    defects,
-    events,
-    json_values,
-    reads,
-    reads_file,
-    strangers,
-    taker,
-)
+from reading import check_golden, check_places, corpus, defects, events, json_values, reads, reads_file, taken_of_others
 
 from components.sources.formats.tree_of_thought import ROWS
 
@@ -49,4 +37,4 @@ def test_every_thought_of_a_real_file_is_accounted_for() -> None:
 
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
-    assert [path.relative_to(CORPUS) for path in strangers("tree_of_thought") if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS, "tree_of_thought") == []

@@ -6,7 +6,6 @@ import orjson
 import pytest
 from hypothesis import given
 from reading import (
-    CORPUS,
     check_golden,
     check_places,
     corpus,
@@ -16,8 +15,7 @@ from reading import (
     reads,
     reads_file,
     rules,
-    strangers,
-    taker,
+    taken_of_others,
 )
 
 from components.sources.formats.contract import Options
@@ -67,4 +65,4 @@ def test_all_history_is_kept_on_request() -> None:
 
 @pytest.mark.corpus
 def test_no_file_of_another_kind_is_taken() -> None:
-    assert [path.relative_to(CORPUS) for path in strangers("web_agent") if taker(ROWS, path)] == []
+    assert taken_of_others(ROWS, "web_agent") == []
