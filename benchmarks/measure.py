@@ -12,6 +12,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """CPU that a child process took from its start to its end, as the kernel counts it, and what it printed (JSON)."""
+    """What a child process took from its start to its end, CPU as the kernel counts it, and what it printed (JSON)."""
 
     cpu_s: float
+    wall_s: float
     told: dict[str, Any]
 
     @property
@@ -51,6 +53,7 @@ def tell(figure: str, value: float | bool | None, unit: str, **more: object) -> 
 def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, str] | None = None) -> Spent:
     """Run `python -m module arguments` in a process of its own. Raises `CalledProcessError` if it fails."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
+    started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | dict(environment or {})) as process:
         assert process.stdout is not None
         out = process.stdout.read()
@@ -59,4 +62,4 @@ def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, st
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     told = json.loads(out.splitlines()[-1]) if out.strip() else {}
-    return Spent(cpu_s=used.ru_utime + used.ru_stime, told=told)
+    return Spent(cpu_s=used.ru_utime + used.ru_stime, wall_s=time.perf_counter() - started, told=told)

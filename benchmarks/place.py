@@ -4,31 +4,24 @@ Prints one JSON line a figure. CPU seconds are those of the whole process, inter
 as the kernel counts them for the child; rounds are interleaved, the median counts; an uncounted round of each goes
 first, so that files are in the page cache and kernels compiled. Quality and recall are of the same maps.
 
-    python benchmarks/place.py [--rows 100000] [--peer-rows 5000] [--new 100] [--rounds 5]
+    python -m benchmarks.place [--rows 100000] [--peer-rows 5000] [--new 100] [--rounds 5]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import pickle
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measure import Spent, fresh, one_thread, tell
 from components.contracts import Places, Vectors
 from components.projector import FittedMap, knn, open_projector, read_folder, write_folder
 from components.projector.kernels import umap_kernels
 from components.projector.quality import Quality, quality_of_placed
-
-one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 def clustered(n: int, *, dim: int = 384, clusters: int = 250, seed: int = 0) -> Vectors:
@@ -92,20 +85,6 @@ def child_nothing(folder: Path) -> None:
 children = {"ours": child_ours, "umap": child_umap, "nothing": child_nothing}
 
 
-def cost(child: str, folder: Path) -> tuple[float, float]:
-    """CPU and wall seconds of one child process from its start to its end."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, __file__, "--child", child, "--folder", str(folder)]
-    subprocess.run(command, check=True, env=os.environ | one_thread, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, time.perf_counter() - started
-
-
-def tell(figure: str, value: float, **more: object) -> None:
-    print(json.dumps({"figure": figure, "value": round(value, 4), **more}), flush=True)
-
-
 def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, cache: Path) -> None:
     from components.settings import ProjectSettings
 
@@ -116,14 +95,14 @@ def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, ca
     write_folder(layout, folder / "map")
     with umap_kernels(cache) as kernels, (folder / "umap.pickle").open("wb") as file:
         pickle.dump(kernels.UMAP(metric="cosine", random_state=42).fit(fitted[:peer_rows]), file)
-    costs: dict[str, list[tuple[float, float]]] = {child: [] for child in children}
+    costs: dict[str, list[Spent]] = {child: [] for child in children}
     for counted in range(rounds + 1):
         for child in children:
-            spent = cost(child, folder)
+            spent = fresh("benchmarks.place", ["--child", child, "--folder", folder], one_thread)
             if counted:
                 costs[child].append(spent)
-    cpu = {child: statistics.median(spent[0] for spent in all_spent) for child, all_spent in costs.items()}
-    wall = {child: statistics.median(spent[1] for spent in all_spent) for child, all_spent in costs.items()}
+    cpu = {child: statistics.median(spent.cpu_s for spent in all_spent) for child, all_spent in costs.items()}
+    wall = {child: statistics.median(spent.wall_s for spent in all_spent) for child, all_spent in costs.items()}
     shape = {"new": n_new, "rows": rows, "peer_rows": peer_rows, "rounds": rounds}
     tell("place_cpu_s", cpu["ours"], unit="s CPU, fresh process", **shape)
     tell("place_wall_s", wall["ours"], unit="s, fresh process", goal="<= 1.5 on quiet cores", **shape)

@@ -8,8 +8,6 @@ Vectors are random, which compresses worst; texts are words drawn at random. CPU
 from __future__ import annotations
 
 import argparse
-import json
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.measure import peak_mb, tell
 from components.publisher import (
     Manifest,
     Part,
@@ -111,14 +110,6 @@ def publish(output: Path, number: int, parts: list[Part], dim: int) -> None:
     collect_garbage(output, keep=2, keep_s=0, live_parts=parts, now=time.time())
 
 
-def tell(figure: str, value: float, unit: str, **more: object) -> None:
-    print(json.dumps({"figure": figure, "value": value, "unit": unit, **more}), flush=True)
-
-
-def peak_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
-
-
 def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
     """Median CPU seconds of `rounds` publications of `new` records each, onto `base`; making the data not counted."""
     folder = output / "parts"
@@ -159,7 +150,7 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
     tell(
         f"vector_bytes_{new}_on_{base}", round(vector_bytes, 1), "bytes a vector in the output", goal="<= 800", **shape
     )
-    tell(f"publish_{new}_on_{base}_peak", peak_mb(), "MB resident so far, at most", **shape)
+    tell(f"publish_{new}_on_{base}_peak", round(peak_mb()), "MB resident so far, at most", **shape)
     return float(np.median(cpu))
 
 

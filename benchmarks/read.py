@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from benchmarks.measure import fresh, peak_mb, tell
 from components.contracts import LedgerEntry, Locator
 from components.errors import NotReady
 from components.settings import LoadSettings
@@ -33,10 +31,6 @@ FOLDERS = ("claude_code", "claude_code_entire", "claude_code_growing", "codex_ro
 ROUNDS = 7
 SOURCE = FileSource(LoadSettings(quiet_s=0))
 LIMITS = Limits(line_bytes=64 << 20, document_bytes=512 << 20)
-
-
-def tell(figure: str, value: float, unit: str, **more: object) -> None:
-    print(json.dumps({"figure": figure, "value": value, "unit": unit, **more}), flush=True)
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -121,13 +115,17 @@ def memory(target: Path, size_bytes: int) -> None:
     with target.open("wb") as file:
         for _ in range(size_bytes // len(stretch)):
             file.write(stretch)
-    out = subprocess.run([sys.executable, __file__, "--one", str(target)], capture_output=True, text=True, check=True)
-    figures = json.loads(out.stdout)
+    spent = fresh("benchmarks.read", ["--one", target])
     gigabytes = {"file_gb": round(size_bytes / 1e9, 1)}
     tell(
-        "read_peak", figures["peak_mb"], "MB resident, at most", goal="<= 300", records=figures["records"], **gigabytes
+        "read_peak",
+        round(spent.peak_mb),
+        "MB resident, at most",
+        goal="<= 300",
+        records=spent.told["records"],
+        **gigabytes,
     )
-    tell("read_large_file", figures["cpu_s"], "s CPU", **gigabytes)
+    tell("read_large_file", round(spent.cpu_s, 1), "s CPU", **gigabytes)
 
 
 def _lines(n: int) -> Iterator[bytes]:
@@ -137,10 +135,8 @@ def _lines(n: int) -> Iterator[bytes]:
 
 
 def one(path: str) -> None:
-    started = time.process_time()
     n = exhaust(SOURCE.discover([path]).locators[0])
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"peak_mb": round(peak_mb), "records": n, "cpu_s": round(time.process_time() - started, 1)}))
+    print(json.dumps({"peak_mb": peak_mb(), "records": n}))
 
 
 # --- scan ------------------------------------------------------------------------------------------------------
