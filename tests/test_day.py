@@ -18,6 +18,7 @@ by_deployment = 30  # each so many minutes the load goes through Prefect; a proc
 index_threshold = 200
 agents = 8  # write at once
 keep_snapshots = 3
+over = {"Completed", "Joined", "Cancelled"}
 
 
 @pytest.mark.campaign
@@ -50,7 +51,7 @@ def test_a_day_leaves_no_stuck_run_no_missed_record_and_nothing_that_grows(tmp_p
         told = f"{early[len(early) // 2]:.0f} -> {late[len(late) // 2]:.0f} MB"
         print(f"\n{written} records; product {told}; {runs_by_state(product)}")
         assert late[len(late) // 2] < 1.15 * early[len(early) // 2], told
-        assert set(runs_by_state(product)) <= {"Completed", "Joined", "Cancelled", "Scheduled"}
+        until(lambda: set(runs_by_state(product)) <= over, 120, process)  # what is at work ends, what is stuck does not
         forgets_in_time(product)
     with Pipeline(load_settings()) as pipeline:
         assert all(check.ok for check in pipeline.verify())
