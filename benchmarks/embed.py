@@ -305,6 +305,17 @@ def two_threads(texts: list[str], rounds: int, cache: Path) -> None:
     tell("two_threads_same_bits", float(same), "1: bit-identical vectors on one thread and two", goal=">= 1")
 
 
+def budgets(texts: list[str], rounds: int, cache: Path) -> None:
+    """What other sizes of a batch would cost."""
+    sizes = (512, 1_024, 2_048, 4_096)
+    embedders = {size: open_ours(1, cache, size) for size in sizes}
+    encodes = {str(size): without_dedup(embedder) for size, embedder in embedders.items()}
+    took = whole(encodes, texts, embedders[1_024], rounds)
+    for size in sizes:
+        ratio = of_rounds(times(took["1024"], took[str(size)]))
+        tell(f"batches_of_{size}_tokens", unit="x the CPU of batches of 1,024 tokens", **ratio, texts=len(texts))
+
+
 def papers(n: int, rounds: int, cache: Path) -> None:
     """Abstracts an hour on all cores, by wall time; and what the CPU time alone would allow on quiet cores."""
     texts = read_papers(n)
@@ -324,15 +335,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=600, help="a round, about; 0: all")
     parser.add_argument("--corpus", type=Path, default=AGENT_LOGS if AGENT_LOGS.is_dir() else SAMPLE)
-    parser.add_argument("--only", default="compare,threads,papers")
+    parser.add_argument("--only", default="compare,threads,budgets,papers")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache, only = Path(folder), asked.only.split(",")
-        texts = read_texts(asked.corpus) if {"compare", "threads"} & set(only) else []
+        texts = read_texts(asked.corpus) if set(only) - {"papers"} else []
         if "compare" in only:
             compare(texts, asked.texts, asked.rounds, cache)
         if "threads" in only:
             two_threads(sample(texts, asked.texts), asked.rounds, cache)
+        if "budgets" in only:
+            budgets(sample(texts, asked.texts // 3), asked.rounds, cache)
         if "papers" in only and PAPERS.is_dir():
             papers(asked.texts, asked.rounds, cache)
 
