@@ -30,7 +30,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "fma_peak": ([], []),
     "embed": (["--rounds", "3", "--texts", "200"], ["--rounds", "5", "--texts", "600"]),
     "cold_start": ([], []),
-    "place": (["--rows", "20000", "--rounds", "3"], ["--peer-rows", "100000"]),
+    "place": (["--rows", "20000", "--rounds", "3", "--texts", "1000"], ["--peer-rows", "100000"]),
     "fit": (["--rows", "2000"], ["--rows", "20000"]),
     "publish": (["--large", "100000", "--rounds", "4"], []),
     "index": (["--large", "40000", "--peer-rows", "100"], ["--full"]),

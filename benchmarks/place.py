@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import random
 import statistics
 import tempfile
 from pathlib import Path
@@ -20,8 +21,9 @@ import numpy as np
 from benchmarks.measure import Spent, fresh, one_thread, tell
 from components.contracts import Places, Vectors
 from components.projector import FittedMap, knn, open_projector, read_folder, write_folder
+from components.projector.cores import cores
 from components.projector.kernels import umap_kernels
-from components.projector.quality import Quality, quality_of_placed
+from components.projector.quality import quality_of_placed
 
 
 def clustered(n: int, *, dim: int = 384, clusters: int = 250, seed: int = 0) -> Vectors:
@@ -114,21 +116,31 @@ def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, ca
     tell_quality(layout, fitted, more[:1_000], cache)
 
 
-def tell_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> None:
+def measure_real(n_texts: int, cache: Path) -> None:
+    """Quality on texts of real agent logs, or of the sample logs where none are at hand: every fifth is new."""
+    from benchmarks.embed import AGENT_LOGS, SAMPLE, open_ours, read_texts
+    from components.settings import ProjectSettings
+
+    distinct = list(dict.fromkeys(read_texts(AGENT_LOGS if AGENT_LOGS.is_dir() else SAMPLE)))
+    texts = random.Random(4).sample(distinct, min(n_texts, len(distinct)))
+    vectors = open_ours(cores(), cache).embed(texts).vectors
+    is_new = np.arange(len(vectors)) % 5 == 0
+    layout = open_projector(ProjectSettings(), cache).fit(vectors[~is_new])
+    tell_quality(layout, vectors[~is_new], vectors[is_new], cache, of="real_")
+
+
+def tell_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path, of: str = "") -> None:
     exact = ExactSearch(fitted).index
     found, truth = layout.index.nearest(new, 15), exact.nearest(new, 15)
     lists = {"lists": len(layout.index.centroids), "probed": layout.index.n_probed, "rows": len(fitted)}
-    tell("index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists)
+    tell(f"{of}index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists)
     ours = quality_of_placed(new, layout.transform(new).places, fitted, layout.places)
     theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.places)
-    tell_ratio("trustworthiness", ours, theirs, ">= 0.99")
-    tell_ratio("recall", ours, theirs, ">= 0.95")
-
-
-def tell_ratio(name: str, ours: Quality, theirs: Quality, goal: str) -> None:
-    one, other = getattr(ours, name), getattr(theirs, name)
-    unit = "of exact-kNN umap.transform on the same map, @15"
-    tell(f"placed_{name}", one / other, unit=unit, goal=goal, ours=round(one, 4), oracle=round(other, 4))
+    for name, goal in (("trustworthiness", ">= 0.99"), ("recall", ">= 0.95")):
+        one, other = getattr(ours, name), getattr(theirs, name)
+        both = {"ours": round(one, 4), "oracle": round(other, 4), "rows": len(fitted), "new": len(new)}
+        unit = "of exact-kNN umap.transform on the same map, @15"
+        tell(f"{of}placed_{name}", one / other, unit=unit, goal=goal, **both)
 
 
 def main() -> None:
@@ -137,6 +149,7 @@ def main() -> None:
     parser.add_argument("--peer-rows", type=int, default=5_000, help="vectors of umap's map, at most --rows")
     parser.add_argument("--new", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=5_000, help="of real logs, for the quality; 0: none")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "runatlas-benchmark")
     parser.add_argument("--child", choices=children, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -146,6 +159,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         measure(asked.rows, asked.peer_rows, asked.new, asked.rounds, Path(folder), asked.cache)
+    if asked.texts:
+        measure_real(asked.texts, asked.cache)
 
 
 if __name__ == "__main__":
