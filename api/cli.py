@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import orjson
 import typer
 
-from components.contracts import LoadReport
+from components.contracts import LoadReport, Problem
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
 from components.settings import Settings, load_settings
 
@@ -117,13 +117,26 @@ def _tell_load(report: LoadReport) -> None:
         f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
         f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
     )
-    for problem in report.problems:
-        reason, _, _ = problem.reason.partition("\n")  # what each format missed stands on the lines below
-        typer.echo(f"  {problem.source}: {reason}")
+    for line in _problem_lines(report.problems):
+        typer.echo(line)
     if not s.discovered and not report.problems:
         typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
     if r.unindexed:
         typer.echo(f"{r.unindexed} records wait for `runatlas index`.")
+
+
+def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """A line a source; sources with one reason in common below it, so that a folder of strangers stays readable."""
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        reason, _, _ = problem.reason.partition("\n")  # what each format missed stands on the lines below
+        alike.setdefault(reason, []).append(problem.source)
+    for reason, sources in alike.items():
+        if len(sources) == 1:
+            yield f"  {sources[0]}: {reason}"
+        else:
+            yield f"  {len(sources)} sources: {reason}"
+            yield from (f"    {source}" for source in sources)
 
 
 def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool) -> None:

@@ -118,6 +118,18 @@ def test_a_setting_that_can_not_be_used_is_named_with_its_value(shell: Shell, en
     assert (done.returncode, "api.port" in done.stderr, "many" in done.stderr) == (2, True, True)
 
 
+def test_sources_that_fail_alike_stand_below_one_reason(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    write(folder / "good.jsonl", lines(3))
+    for name in ("a", "b"):
+        (folder / f"{name}.json").write_text('{"other": 1}')
+    (folder / "c.bin").write_bytes(bytes(range(256)))
+    said = shell("load", folder).stdout.splitlines()
+    together = next(n for n, line in enumerate(said) if line.startswith("  2 sources: No format recognises it."))
+    assert [line.strip() for line in said[together + 1 : together + 3]] == ["a.json", "b.json"]
+    assert any(line.startswith("  c.bin: ") for line in said)
+
+
 def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
     shell: Shell, environment: dict[str, str], tmp_path: Path
 ) -> None:
