@@ -43,7 +43,7 @@ def adopt_environment(home: Path) -> None:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(keep_runs_s),
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": keep_events,
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "3",
     }
     for name, value in wishes.items():
         os.environ.setdefault(name, value)

@@ -28,7 +28,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "read": ([], ["--full"]),
     "load": ([], ["--full"]),
     "fma_peak": ([], []),
-    "embed": (["--rounds", "3", "--texts", "200"], ["--rounds", "5", "--texts", "600"]),
+    "embed": (["--rounds", "3", "--texts", "200"], ["--rounds", "5", "--texts", "300"]),
     "cold_start": ([], []),
     "place": (["--rows", "20000", "--rounds", "3", "--texts", "1000"], ["--peer-rows", "100000"]),
     "fit": (["--rows", "2000"], ["--rows", "20000"]),
