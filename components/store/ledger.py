@@ -166,7 +166,8 @@ class Ledger:
         """
         with self.db.write() as connection:
             _expect_version(connection, self.db, entry, version)
-            records, existing = self._resolve(connection, dataset_id, entry, batch.records, generation)
+            is_first = generation == 1 and entry.cursor is None and version == entry.version
+            records, existing = self._resolve(connection, dataset_id, batch.records, generation, is_first=is_first)
             rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
@@ -193,31 +194,25 @@ class Ledger:
         return Persisted(new=new, existing=there, version=version + 1, superseded=superseded)
 
     def _resolve(
-        self, connection: Connection, dataset_id: int, entry: LedgerEntry, records: Sequence[Record], generation: int
+        self, connection: Connection, dataset_id: int, records: Sequence[Record], generation: int, *, is_first: bool
     ) -> tuple[list[Record], int]:
         """The records that are not stored yet, each with its occurrence number, and how many are stored already.
 
-        A stored record that this generation has not met yet is the same one; one that it has met is its twin.
+        The n-th of equal records in a generation is occurrence n: what stands in the batch and what the generation
+        has met before decide it, never how the source was cut into batches. `is_first`: nothing is stored yet.
         """
-        first = generation == 1 and entry.cursor is None
-        stored = {} if first else _generations(connection, dataset_id, [r.id for r in records])
-        met: dict[str, int] = {}  # base id -> occurrences met in this batch
-        fresh: list[Record] = []
-        again: list[str] = []
+        stored = {} if is_first else _generations(connection, dataset_id, [record.id for record in records])
+        met = _occurrences_met(connection, dataset_id, records, stored, generation)
+        numbered: list[Record] = []
         for record in records:
             n = met.get(record.id, 0)
-            if n == 0 and record.id not in stored:
-                candidate = record
-            else:
-                candidate, n = _next_occurrence(connection, dataset_id, record, n, stored, generation)
             met[record.id] = n + 1
-            if candidate.id in stored:
-                again.append(candidate.id)
-                stored[candidate.id] = generation
-            else:
-                fresh.append(candidate)
-                if n:
-                    stored[candidate.id] = generation
+            numbered.append(with_occurrence(record, n) if n else record)
+        if not is_first:
+            unknown = [new.id for new, old in zip(numbered, records, strict=True) if new is not old]
+            stored |= _generations(connection, dataset_id, unknown)
+        fresh = [record for record in numbered if record.id not in stored]
+        again = [record.id for record in numbered if record.id in stored]
         _mark_met(connection, dataset_id, again, generation)
         return fresh, len(again)
 
@@ -426,17 +421,29 @@ def _generations(connection: Connection, dataset_id: int, ids: Sequence[str]) ->
     return found
 
 
-def _next_occurrence(
-    connection: Connection, dataset_id: int, record: Record, n: int, stored: dict[str, int], generation: int
-) -> tuple[Record, int]:
-    """The first occurrence from the n-th on that this generation has not met; `stored` learns what was looked up."""
-    while True:
-        candidate = record if n == 0 else with_occurrence(record, n)
-        if candidate.id not in stored:
-            stored.update(_generations(connection, dataset_id, [candidate.id]))
-        if stored.get(candidate.id) != generation:
-            return candidate, n
-        n += 1
+def _occurrences_met(
+    connection: Connection, dataset_id: int, records: Sequence[Record], stored: Mapping[str, int], generation: int
+) -> dict[str, int]:
+    """Id without occurrence -> how many equal records this generation has met, for those of which it has met any.
+
+    Their numbers have no gap, so each count is found by doubling and halving, all of them in the same few queries.
+    """
+    first = {record.id: record for record in records if stored.get(record.id) == generation}
+    low = dict.fromkeys(first, 1)  # so many are met
+    high: dict[str, int] = {}  # this one is not
+    probes = low.copy()
+    while probes:
+        ids = {base: with_occurrence(first[base], n).id for base, n in probes.items()}
+        found = _generations(connection, dataset_id, list(ids.values()))
+        for base, id in ids.items():
+            if found.get(id) == generation:
+                low[base] = probes[base] + 1
+            else:
+                high[base] = probes[base]
+        open_ended = {base: 2 * n for base, n in low.items() if base not in high}
+        halved = {base: (low[base] + n) // 2 for base, n in high.items() if low[base] < n}
+        probes = open_ended | halved
+    return low
 
 
 def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], generation: int) -> None:
