@@ -70,11 +70,70 @@ def test_links_in_a_loop_do_no_harm_and_a_linked_file_keeps_its_own_path(tmp_pat
     assert keys(tmp_path) == ["real/a.jsonl"]
 
 
-def test_a_folder_reached_only_by_a_link_is_read(tmp_path):
+def test_a_link_that_leads_nowhere_or_to_itself_ends_nothing(tmp_path):
+    (tmp_path / "a-self").symlink_to("a-self")
+    (tmp_path / "b-ping").symlink_to("c-pong")
+    (tmp_path / "c-pong").symlink_to("b-ping")
+    (tmp_path / "d-nowhere").symlink_to("missing")
+    for n in range(3):
+        write(tmp_path / f"z{n}" / "a.jsonl")
+        (tmp_path / f"z{n}" / "self").symlink_to("self")
+    expected = ["z0/a.jsonl", "z1/a.jsonl", "z2/a.jsonl"]
+    for spec in (tmp_path, tmp_path / "**" / "*.jsonl", tmp_path / "*" / "*"):
+        found = SOURCE.discover([str(spec)])
+        assert [locator.key for locator in found.locators] == expected
+        assert found.problems == []
+
+
+def test_what_a_link_names_outside_of_the_root_is_not_read(tmp_path, caplog):
+    write(tmp_path / "elsewhere" / "secret.jsonl")
+    root = tmp_path / "root"
+    write(root / "own" / "a.jsonl")
+    (root / "folder").symlink_to(tmp_path / "elsewhere")
+    (root / "file.jsonl").symlink_to(tmp_path / "elsewhere" / "secret.jsonl")
+    (root / "own" / "up").symlink_to(tmp_path)
+    for spec in ("", "**/*.jsonl", "*/*.jsonl", "fol[d]er/secret*", "*", "**", "*/up/elsewhere/*.jsonl"):
+        inside = [] if spec in {"fol[d]er/secret*", "*", "*/up/elsewhere/*.jsonl"} else ["own/a.jsonl"]
+        caplog.clear()
+        found = SOURCE.discover([str(root / spec)])
+        assert [locator.key for locator in found.locators] == inside, spec
+        told = caplog.text + "".join(problem.reason for problem in found.problems)
+        assert "give it as a source of its own" in told, spec
+
+
+def test_a_link_is_followed_where_the_root_itself_names_it(tmp_path):
     write(tmp_path / "elsewhere" / "a.jsonl")
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "elsewhere")
-    assert keys(tmp_path / "root") == ["link/a.jsonl"]
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "file.jsonl").symlink_to(tmp_path / "elsewhere" / "a.jsonl")
+    assert keys(tmp_path / "folder") == ["a.jsonl"]
+    assert keys(tmp_path / "folder" / "*.jsonl") == ["a.jsonl"]
+    assert keys(tmp_path / "file.jsonl") == ["file.jsonl"]
+
+
+def test_a_link_within_the_root_is_followed(tmp_path):
+    write(tmp_path / "runs" / ".hidden" / "a.jsonl")
+    (tmp_path / "runs" / "latest").symlink_to(".hidden")
+    assert keys(tmp_path) == ["runs/latest/a.jsonl"]
+    assert keys(tmp_path / "*" / "la*" / "a.jsonl") == ["runs/latest/a.jsonl"]
+
+
+def test_a_folder_that_can_not_be_listed_is_named_and_the_others_are_read(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs another user to be refused")
+    write(tmp_path / "logs" / "closed" / "b.jsonl")
+    write(tmp_path / "logs" / "open" / "a.jsonl")
+    (tmp_path / "logs" / "closed").chmod(0o700)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    os.seteuid(65_534)
+    try:
+        found = [SOURCE.discover([str(tmp_path / "logs" / spec)]) for spec in ("", "*/*.jsonl")]
+    finally:
+        os.seteuid(0)
+    for one in found:
+        assert [locator.key for locator in one.locators] == ["open/a.jsonl"]
+        assert [Path(problem.source).name for problem in one.problems] == ["closed"]
+        assert "Permission denied" in one.problems[0].reason
 
 
 def test_hidden_names_are_left_out_unless_they_are_what_was_named(tmp_path):

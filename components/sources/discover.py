@@ -1,16 +1,26 @@
-"""What source specs name: files, folders (recursive), globs, database URLs. Reads no content, opens nothing."""
+"""What source specs name: files, folders (recursive), globs, database URLs. Reads no content, opens nothing.
+
+What a spec names is followed wherever it leads. A link that is found below a folder or by a wildcard is followed only
+to what lies below the same root: otherwise whoever can write there could have any file of the machine read.
+"""
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
 from components.sources import tables
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +32,37 @@ class Found:
     stat: os.stat_result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Root:
+    """A folder that a spec names, where it really lies, and what was found there that can't be taken."""
+
+    path: str
+    real: str
+    outside: list[str] = field(default_factory=list)  # links that lead out of it
+    problems: list[Problem] = field(default_factory=list)
+
+    def holds(self, real: str) -> bool:
+        """Does this real path lie below the root?"""
+        return real.startswith(self.real if self.real.endswith(os.sep) else self.real + os.sep)
+
+    def refuse(self, folder: str, error: OSError) -> None:
+        """Note a folder that can't be listed; one that has vanished is no problem."""
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+            reason = f"The folder can't be listed: {error.strerror or error}."
+            self.problems.append(Problem(source=folder, reason=reason))
+
+
+def _root(path: str) -> _Root:
+    return _Root(path=path, real=os.path.realpath(path))
+
+
 def discover(specs: Sequence[str]) -> Discovered:
     """Every source that `specs` name, by key; a file that is named twice, or linked, comes once."""
     locators: dict[str, Locator] = {}
     problems: list[Problem] = []
     for spec in specs:
         try:
-            for real, locator in _named_by(spec):
+            for real, locator in _named_by(spec, problems):
                 locators.setdefault(real, locator)
         except (SourceError, OSError) as error:
             reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
@@ -37,45 +71,44 @@ def discover(specs: Sequence[str]) -> Discovered:
     return Discovered(locators=ordered, problems=problems)
 
 
-def _named_by(spec: str) -> Iterator[tuple[str, Locator]]:
+def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator]]:
     if tables.is_url(spec):
         yield spec, tables.locator(spec)
         return
     path = os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111 - a Path costs more than the look-up
     if os.path.lexists(path):
-        yield from _below(path)
+        info = os.stat(path)  # noqa: PTH116
+        if stat.S_ISREG(info.st_mode):
+            found = Found(path=path, real=os.path.realpath(path), stat=info)
+            yield found.real, _locator(found, root=os.path.dirname(path))  # noqa: PTH120
+            return
+        if not stat.S_ISDIR(info.st_mode):
+            raise SourceError("This is neither a file nor a folder.")
+        root = _root(path)
+        files, nothing = _below(root), "There is no file in this folder."
     elif glob.has_magic(spec):
-        yield from _matching(path)
+        root = _root(_fixed_prefix(path))
+        files, nothing = _matching(root, path), "No file matches this pattern."
     else:
         raise SourceError("There is no such file or folder.")
-
-
-def _below(path: str) -> Iterator[tuple[str, Locator]]:
-    info = os.stat(path)  # noqa: PTH116
-    real = os.path.realpath(path)
-    if stat.S_ISREG(info.st_mode):
-        yield real, _locator(Found(path=path, real=real, stat=info), root=os.path.dirname(path))  # noqa: PTH120
-        return
-    if not stat.S_ISDIR(info.st_mode):
-        raise SourceError("This is neither a file nor a folder.")
     is_empty = True
-    for found in _files(path, real):
+    for found in files:
         is_empty = False
-        yield found.real, _locator(found, root=path)
-    if is_empty:
-        raise SourceError("There is no file in this folder.")
+        yield found.real, _locator(found, root=root.path)
+    problems += root.problems
+    _tell_outside(spec, root, nothing=nothing if is_empty else "")
 
 
-def _matching(pattern: str) -> Iterator[tuple[str, Locator]]:
-    root = _fixed_prefix(pattern)
-    n = 0
-    for path in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
-        if os.path.isfile(path):  # noqa: PTH113
-            n += 1
-            found = Found(path=path, real=os.path.realpath(path), stat=os.stat(path))  # noqa: PTH116
-            yield found.real, _locator(found, root=root)
-    if n == 0:
-        raise SourceError("No file matches this pattern.")
+def _tell_outside(spec: str, root: _Root, *, nothing: str) -> None:
+    """Raises `SourceError` where `nothing` was found; links that were not followed are named in the log or there."""
+    told = ""
+    if root.outside:
+        n = f"{len(root.outside)} links lead" if len(root.outside) > 1 else "A link leads"
+        told = f"{n} out of {root.path} and can't be followed, such as {min(root.outside)}. To read what lies there, give it as a source of its own."
+    if nothing and not root.problems:
+        raise SourceError(f"{nothing} {told}".strip())
+    if told:
+        logger.warning("%s: %s", spec, told)
 
 
 def _fixed_prefix(pattern: str) -> str:
@@ -90,38 +123,98 @@ def _fixed_prefix(pattern: str) -> str:
     return folder
 
 
-def _files(folder: str, real: str) -> Iterator[Found]:
-    """Files below `folder`, links after what they may point to, each real folder once; hidden names are left out."""
+def _below(root: _Root) -> Iterator[Found]:
+    """Files below the root, links after what they may point to, each real folder once; hidden names are left out."""
     seen: set[str] = set()
-    waiting = [(folder, real)]
+    waiting = [(root.path, root.real)]
     linked: list[os.DirEntry[str]] = []
     while waiting:
         here, real_here = waiting.pop()
         if real_here in seen:
             continue
         seen.add(real_here)
-        for entry in _entries(here):
+        for entry in _entries(here, root):
             if entry.is_symlink():
                 linked.append(entry)
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append((entry.path, f"{real_here}{os.sep}{entry.name}"))
             elif entry.is_file(follow_symlinks=False):
-                yield Found(path=entry.path, real=f"{real_here}{os.sep}{entry.name}", stat=entry.stat())
+                yield from _found(entry.path, f"{real_here}{os.sep}{entry.name}")
         if not waiting:  # real folders first, so that a file keeps its own path and not that of a link
             for entry in sorted(linked, key=lambda entry: entry.path):
-                if entry.is_dir():
-                    waiting.append((entry.path, os.path.realpath(entry.path)))
-                elif entry.is_file():
-                    yield Found(path=entry.path, real=os.path.realpath(entry.path), stat=entry.stat())
+                real = os.path.realpath(entry.path)
+                if not root.holds(real):
+                    if os.path.exists(real):  # noqa: PTH110
+                        root.outside.append(entry.path)
+                elif os.path.isdir(real):  # noqa: PTH112
+                    waiting.append((entry.path, real))
+                elif os.path.isfile(real):  # noqa: PTH113
+                    yield from _found(entry.path, real)
             linked = []
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str, root: _Root) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError:  # vanished or not ours to read: the folders beside it are
+    except OSError as error:  # the folders beside it are read
+        root.refuse(folder, error)
         return []
+
+
+def _found(path: str, real: str) -> Iterator[Found]:
+    """The file, unless it has vanished since it was listed."""
+    try:
+        yield Found(path=path, real=real, stat=os.stat(path))  # noqa: PTH116
+    except OSError:
+        return
+
+
+def _matching(root: _Root, pattern: str) -> Iterator[Found]:
+    """Files below the root that match; `**` stands for any folders but linked ones."""
+    parts = PurePath(pattern.removeprefix(root.path).strip(os.sep)).parts
+    for path in sorted(set(_expanded(root.path, parts, root))):
+        real = os.path.realpath(path)
+        if not root.holds(real):
+            root.outside.append(path)
+        elif os.path.isfile(real):  # noqa: PTH113
+            yield from _found(path, real)
+
+
+def _expanded(folder: str, parts: Sequence[str], root: _Root) -> Iterator[str]:
+    """The paths below `folder` that match the parts of a pattern, as `glob` matches them."""
+    part, *rest = parts
+    if part == "**":
+        yield from _expanded(folder, rest or ["*"], root)
+        for entry in _entries(folder, root):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _expanded(entry.path, parts, root)
+        return
+    if not rest:
+        yield from _named_alike(folder, part, root)
+        return
+    for path in _named_alike(folder, part, root):
+        if os.path.islink(path) and not root.holds(os.path.realpath(path)):  # noqa: PTH114
+            root.outside.append(path)
+        elif os.path.isdir(path):  # noqa: PTH112
+            yield from _expanded(path, rest, root)
+
+
+def _named_alike(folder: str, part: str, root: _Root) -> Iterator[str]:
+    """What lies in `folder` under a name that matches; a wildcard matches hidden names only after a dot."""
+    if not glob.has_magic(part):
+        path = f"{folder.rstrip(os.sep)}{os.sep}{part}"
+        if os.path.lexists(path):
+            yield path
+        return
+    try:
+        names = os.listdir(folder)  # noqa: PTH208
+    except OSError as error:
+        root.refuse(folder, error)
+        return
+    for name in fnmatch.filter(names, part):
+        if part.startswith(".") or not name.startswith("."):
+            yield f"{folder.rstrip(os.sep)}{os.sep}{name}"
 
 
 def _locator(found: Found, *, root: str) -> Locator:
