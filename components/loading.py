@@ -8,10 +8,10 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from components.contracts import (
     Batch,
@@ -25,6 +25,7 @@ from components.contracts import (
 )
 from components.errors import NotReady, SourceError
 from components.settings import DatasetSettings
+from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
 from components.store.engine import patiently
 from components.store.ledger import SourceMoved
@@ -50,6 +51,8 @@ class SourceOutcome:
     superseded: int = 0
     defects: int = 0
     size_bytes: int = 0
+    skipped_by_rule: Mapping[str, int] = field(default_factory=dict)
+    warning: str = ""  # it was read, but gave suspiciously little
 
 
 class Loading:
@@ -84,6 +87,7 @@ class Loading:
         self._n_discovered = 0
         self._n_unchanged = 0
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
+        self._yields: dict[str, Yield] = {}  # location -> what this load read of it
 
     def discover(self) -> list[Locator]:
         """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
@@ -148,11 +152,23 @@ class Loading:
         taken: Counter[str] = Counter()
         for attempt in range(max_turns):
             try:
-                return patiently(lambda: self._load_once(locator, taken))
+                return self._judged(locator, patiently(lambda: self._load_once(locator, taken)))
             except SourceMoved as error:
                 logger.info("%s: %s Trying again.", locator.key, error)
                 time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - two that collide part
-        return SourceOutcome(source=locator.key, outcome="skipped", reason="another load is reading it now", **taken)
+        outcome = SourceOutcome(
+            source=locator.key, outcome="skipped", reason="another load is reading it now", **_counts(taken)
+        )
+        return self._judged(locator, outcome)
+
+    def _judged(self, locator: Locator, outcome: SourceOutcome) -> SourceOutcome:
+        """The outcome with what was left out by rules, and a warning where the source gave suspiciously little."""
+        seen = self._yields.pop(locator.location, None)
+        if seen is None:
+            return outcome
+        is_read = outcome.outcome in {"loaded", "resumed"}
+        warning = shortfall(seen, from_start=outcome.outcome == "loaded") if is_read else ""
+        return replace(outcome, skipped_by_rule=dict(seen.skipped), warning=warning)
 
     def _load_once(self, locator: Locator, taken: Counter[str]) -> SourceOutcome:
         entry = self._registered.pop(locator.location, None)  # as it was then: its version tells if that is past
@@ -177,7 +193,7 @@ class Loading:
             self.store.ledger.touch(entry, locator, version=entry.version + is_open)
             outcome: Outcome = "resumed" if taken["size_bytes"] else "skipped"  # by a try that was interrupted
             return SourceOutcome(
-                source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken
+                source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **_counts(taken)
             )
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
@@ -193,9 +209,12 @@ class Loading:
                 closes=self.settings.on_rewrite if is_last else None,
             )
             version, superseded = kept.version, kept.superseded
+            self._yields.setdefault(locator.location, Yield()).add(batch)
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
-        return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
+        return SourceOutcome(
+            source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **_counts(taken)
+        )
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(
@@ -211,7 +230,7 @@ class Loading:
         taken: Counter[str],
     ) -> SourceOutcome:
         self.store.ledger.note(entry, locator, status=outcome, reason=reason, options=self.options)
-        return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **taken)
+        return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **_counts(taken))
 
     def _renamed(self, locator: Locator) -> LedgerEntry | None:
         """The vanished source with the same content, which from now on lies where `locator` says."""
@@ -270,6 +289,8 @@ class Loading:
         unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
         told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
+        told += [Problem(source=o.source, reason=o.warning) for o in done if o.warning]
+        skipped = sum((Counter(o.skipped_by_rule) for o in done), Counter[str]())
         return LoadReport(
             dataset=self.dataset,
             sources=SourceCounts(
@@ -291,7 +312,13 @@ class Loading:
             bytes=sum(o.size_bytes for o in done),
             seconds=round(time.monotonic() - self.started, 3),
             problems=[*self._problems, *told],
+            skipped_by_rule=bounded(skipped),
         )
+
+
+def _counts(taken: Counter[str]) -> dict[str, Any]:
+    """The counts as arguments of a `SourceOutcome`."""
+    return dict(taken)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:

@@ -44,6 +44,7 @@ KEPT: Final = (  # key of a line, key of `extra`
     ("cwd", "cwd"),
     ("gitBranch", "git_branch"),
 )
+UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow
 
 
@@ -99,7 +100,7 @@ class Reader:
             return (Skipped(rule=f"{kind} line"),)
         if kind == "result":  # printed by `claude -p`: the last answer once more
             return (Skipped(rule="result line"),)
-        return (Skipped(rule="line of another type"),)
+        return (UNKNOWN_LINE,)
 
     def _message(self, item: Mapping[str, Any], kind: str) -> Iterable[Read]:
         message = item.get("message")

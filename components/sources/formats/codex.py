@@ -32,6 +32,10 @@ ITEM_TYPES: Final = frozenset(
     }
 )
 ERRORS: Final = ("error", "stream_error")
+UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
+UNKNOWN_ITEM: Final = Skipped(rule="item of another type", is_unknown=True)
+NO_TEXT_ITEMS: Final = frozenset({"ghost_snapshot", "compaction", "compaction_trigger", "context_compaction"})
+PROGRESS: Final = frozenset({"thread.started", "turn.started", "turn.completed", "item.started", "item.updated"})
 
 
 def recognises(head: Head) -> Verdict:
@@ -97,7 +101,7 @@ class Reader:
             return (self._input("error", text_of(item.get("message")), when),)
         if not kind and "id" in item:  # the first line of a legacy file
             return (self._session(item, when),)
-        return (Skipped(rule="line of another type"),)
+        return (UNKNOWN_LINE,)
 
     # --- rollout lines ---
 
@@ -139,7 +143,7 @@ class Reader:
             arguments: Json = next((item[key] for key in ("arguments", "input", "action") if item.get(key)), None)
             about = {"tool": name, "tool_call_id": item.get("call_id") or item.get("id")}
             return self._output("tool_call", tool_call(name, arguments), when, about)
-        return Skipped(rule=f"{kind} item")
+        return Skipped(rule=f"{kind} item") if kind in NO_TEXT_ITEMS else UNKNOWN_ITEM
 
     def _message(self, item: Mapping[str, Any], when: datetime | None) -> Read:
         text, role = text_of(item.get("content")), item.get("role")
@@ -166,7 +170,7 @@ class Reader:
         if kind == "turn.failed":
             return (self._input("error", text_of(_at(item, "error").get("message")), when),)
         if kind != "item.completed":
-            return (Skipped(rule=f"{kind} line"),)
+            return (Skipped(rule=f"{kind} line") if kind in PROGRESS else UNKNOWN_LINE,)
         return tuple(self._completed(_at(item, "item"), when))
 
     def _completed(self, item: Mapping[str, Any], when: datetime | None) -> Iterable[Read]:
@@ -188,7 +192,7 @@ class Reader:
             given: Json = next((item[key] for key in ("changes", "query", "items") if key in item), None)
             yield self._output("tool_call", tool_call(kind, given), when)
         else:
-            yield Skipped(rule=f"{kind} item")
+            yield UNKNOWN_ITEM
 
     # --- numbering ---
 

@@ -17,6 +17,7 @@ from components.sources.formats.pieces import EMPTY, not_an_object
 
 PLAIN: Final = (str, int, float)
 BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
+UNKNOWN: Final = Skipped(rule="entry of a type that the format does not know", is_unknown=True)
 SUMMARIES: Final = frozenset({"compaction", "branch_summary"})
 ENTRIES: Final = SUMMARIES | {
     *("message", "model_change", "thinking_level_change", "custom", "custom_message", "label", "session_info"),
@@ -57,7 +58,7 @@ class Session:
             return [Defect(offset=0, reason="nested too deeply to be read")]
         if kind == "session":
             self.extra = {"session": entry["id"]} if isinstance(entry.get("id"), str) else {}
-        return [BOOKKEEPING]
+        return [BOOKKEEPING if kind == "session" or (isinstance(kind, str) and kind in ENTRIES) else UNKNOWN]
 
     def _say(
         self, kind: str, text: str, entry: Mapping[str, Json], more: Mapping[str, Json] | None = None
