@@ -117,6 +117,8 @@ def _tell_load(report: LoadReport) -> None:
         f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
         f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
     )
+    if r.superseded:
+        typer.echo(f"{r.superseded} older records are superseded and leave the next snapshot.")
     if report.skipped_by_rule:
         typer.echo(_left_out_line(report.skipped_by_rule))
     for line in _problem_lines(report.problems):

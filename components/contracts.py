@@ -23,6 +23,7 @@ Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
 Places = NDArray[np.float32]  # (n, 2)
 T = TypeVar("T")
 Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None
+COPIED_FROM: Final = "copied_from"  # key of `extra`: the session whose history an item repeats
 NO_EXTRA: Final[Mapping[str, Json]] = {}  # shared by all that have none; a plain dict, so that orjson spells it
 
 
@@ -190,6 +191,7 @@ class Batch:
     skipped: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
     n_unknown: int = 0  # of the items left out, those of a kind that the format does not know
     unknown_bytes: int = 0  # what those take up, where an item's bytes are known
+    sessions: frozenset[str] = frozenset()  # that its records name as theirs, in formats that copy sessions
 
 
 class DataSource(Protocol):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.contracts import (
+    COPIED_FROM,
     Batch,
     DataSource,
     LedgerEntry,
@@ -199,22 +200,35 @@ class Loading:
         generation = entry.generation if resumes else entry.generation + 1
         version, superseded = entry.version, 0
         for batch, is_last in _ahead(self.source.read(locator, entry.cursor if resumes else None)):
+            originals, copied = self._without_copies(entry, batch)
             kept = self.store.ledger.persist(
                 self.dataset_id,
                 entry,
-                batch,
+                originals,
                 generation=generation,
                 version=version,
                 options=self.options,
                 closes=self.settings.on_rewrite if is_last else None,
+                own_sessions=batch.sessions,
+                copied_sessions=copied,
             )
             version, superseded = kept.version, kept.superseded
-            self._yields.setdefault(locator.location, Yield()).add(batch)
+            seen = self._yields.setdefault(locator.location, Yield())
+            seen.add(batch)
+            seen.leave_out_copies(len(batch.records) - len(originals.records))
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(
             source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **_counts(taken)
         )
+
+    def _without_copies(self, entry: LedgerEntry, batch: Batch) -> tuple[Batch, set[str]]:
+        """The batch without what it repeats of other sessions that are known, and which sessions it repeats."""
+        copied = {str(record.extra[COPIED_FROM]) for record in batch.records if COPIED_FROM in record.extra}
+        if not copied or not batch.sessions or self.settings.history == "all":
+            return batch, set()
+        kept = self.store.sessions.originals(self.dataset_id, entry.source_id, batch.records)
+        return replace(batch, records=kept), copied
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(
@@ -286,6 +300,7 @@ class Loading:
         done = [*outcomes, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
         patiently(lambda: self.store.ledger.mark_gone(gone))
+        retired = patiently(lambda: self.store.sessions.settle(self.dataset_id))
         unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
         told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
@@ -305,7 +320,7 @@ class Loading:
             records=RecordCounts(
                 new=sum(o.new for o in done),
                 existing=sum(o.existing for o in done),
-                superseded=sum(o.superseded for o in done),
+                superseded=sum(o.superseded for o in done) + retired,
                 unindexed=unindexed,
             ),
             defects=sum(o.defects for o in done),

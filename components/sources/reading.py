@@ -55,6 +55,7 @@ class Gathered:
     skipped: Counter[str] = field(default_factory=Counter)
     n_unknown: int = 0
     unknown_bytes: int = 0
+    sessions: set[str] = field(default_factory=set)
     size_bytes: int = 0
 
     @property
@@ -69,6 +70,8 @@ class Gathered:
         made = self.job.maker.record(got) if isinstance(got, Event) else got
         if isinstance(made, Record):
             self.records.append(made)
+            if (key := self.job.format.session_key) and isinstance(session := made.extra.get(key), str):
+                self.sessions.add(session)
         elif isinstance(made, Skipped):
             self.skipped[made.rule] += 1
             self.n_unknown += made.is_unknown
@@ -103,8 +106,9 @@ class Gathered:
             skipped=dict(self.skipped),
             n_unknown=self.n_unknown,
             unknown_bytes=self.unknown_bytes,
+            sessions=frozenset(self.sessions),
         )
-        self.records, self.defects, self.skipped = [], [], Counter()
+        self.records, self.defects, self.skipped, self.sessions = [], [], Counter(), set()
         self.size_bytes = self.n_unknown = self.unknown_bytes = 0
         return batch
 

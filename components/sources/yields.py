@@ -12,6 +12,7 @@ from components.contracts import Batch
 MIN_UNKNOWN: Final = 3  # items of an unknown kind; fewer are noise in any log
 MOST_RULES: Final = 40  # rules that a report names one by one
 OTHER_RULES: Final = "other rules"
+COPIED_RULE: Final = "copy of what another session holds"
 
 
 @dataclass(slots=True)
@@ -34,6 +35,11 @@ class Yield:
         self.unknown_bytes += batch.unknown_bytes
         self.size_bytes += batch.size_bytes
         self.skipped.update(batch.skipped)
+
+    def leave_out_copies(self, n: int) -> None:
+        """So many of the records are left out since another session holds them."""
+        if n:
+            self.skipped[COPIED_RULE] += n
 
 
 def shortfall(seen: Yield, *, from_start: bool) -> str:
