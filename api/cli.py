@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
@@ -117,12 +117,23 @@ def _tell_load(report: LoadReport) -> None:
         f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
         f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
     )
+    if r.superseded:
+        typer.echo(f"{r.superseded} older records are superseded and leave the next snapshot.")
+    if report.skipped_by_rule:
+        typer.echo(_left_out_line(report.skipped_by_rule))
     for line in _problem_lines(report.problems):
         typer.echo(line)
     if not s.discovered and not report.problems:
         typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
     if r.unindexed:
         typer.echo(f"{r.unindexed} records wait for `runatlas index`.")
+
+
+def _left_out_line(skipped: Mapping[str, int]) -> str:
+    """How many items were left out, by the rules that say so."""
+    from components.sources.yields import spelled
+
+    return f"Left out by rule: {spelled(skipped)}."
 
 
 def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
@@ -149,6 +160,7 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
     for locator in found.locators:
         try:
             seen = source.explain(locator.location)
+            gives = source.yields(locator)
         except SourceError as error:
             told.append({"source": locator.key, "format": None, "reason": str(error).replace("\n", "\n    ")})
         else:
@@ -158,6 +170,9 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
                     "format": seen.format.name,
                     "reason": seen.reason,
                     "declined": dict(seen.declined),
+                    "records": gives.n_records,
+                    "defects": gives.n_defects,
+                    "skipped_by_rule": dict(gives.skipped),
                 }
             )
     if json:
@@ -165,6 +180,10 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
         return
     for item in told:
         typer.echo(f"{item['source']}: {item['format'] or 'not taken'}: {item['reason']}")
+        if "records" in item:
+            typer.echo(f"    gives {item['records']:,} records and {item['defects']:,} defects")
+        if item.get("skipped_by_rule"):
+            typer.echo(f"    {_left_out_line(item['skipped_by_rule'])}")
         for name, reason in item.get("declined", {}).items():
             typer.echo(f"    not {name}: {reason}")
 

@@ -23,6 +23,7 @@ Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
 Places = NDArray[np.float32]  # (n, 2)
 T = TypeVar("T")
 Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None
+COPIED_FROM: Final = "copied_from"  # key of `extra`: the session whose history an item repeats
 NO_EXTRA: Final[Mapping[str, Json]] = {}  # shared by all that have none; a plain dict, so that orjson spells it
 
 
@@ -69,9 +70,13 @@ class Defect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """An item that a format leaves out on purpose, with the name of the rule that says so."""
+    """An item that a format leaves out, with the name of the rule that says so.
+
+    `is_unknown`: the format does not know this kind of item, so it may hold something that a person would miss.
+    """
 
     rule: str
+    is_unknown: bool = False
 
 
 def record_id(
@@ -184,6 +189,9 @@ class Batch:
     cursor: Cursor
     size_bytes: int  # bytes of the source that this batch covers
     skipped: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
+    n_unknown: int = 0  # of the items left out, those of a kind that the format does not know
+    unknown_bytes: int = 0  # what those take up, where an item's bytes are known
+    sessions: frozenset[str] = frozenset()  # that its records name as theirs, in formats that copy sessions
 
 
 class DataSource(Protocol):
@@ -328,6 +336,7 @@ class LoadReport:
     bytes: int
     seconds: float
     problems: Sequence[Problem] = ()
+    skipped_by_rule: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,13 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from components.contracts import (
+    COPIED_FROM,
     Batch,
     DataSource,
     LedgerEntry,
@@ -25,6 +26,7 @@ from components.contracts import (
 )
 from components.errors import NotReady, SourceError
 from components.settings import DatasetSettings
+from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
 from components.store.engine import patiently
 from components.store.ledger import SourceMoved
@@ -50,6 +52,8 @@ class SourceOutcome:
     superseded: int = 0
     defects: int = 0
     size_bytes: int = 0
+    skipped_by_rule: Mapping[str, int] = field(default_factory=dict)
+    warning: str = ""  # it was read, but gave suspiciously little
 
 
 class Loading:
@@ -84,6 +88,7 @@ class Loading:
         self._n_discovered = 0
         self._n_unchanged = 0
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
+        self._yields: dict[str, Yield] = {}  # location -> what this load read of it
 
     def discover(self) -> list[Locator]:
         """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
@@ -148,11 +153,23 @@ class Loading:
         taken: Counter[str] = Counter()
         for attempt in range(max_turns):
             try:
-                return patiently(lambda: self._load_once(locator, taken))
+                return self._judged(locator, patiently(lambda: self._load_once(locator, taken)))
             except SourceMoved as error:
                 logger.info("%s: %s Trying again.", locator.key, error)
                 time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - two that collide part
-        return SourceOutcome(source=locator.key, outcome="skipped", reason="another load is reading it now", **taken)
+        outcome = SourceOutcome(
+            source=locator.key, outcome="skipped", reason="another load is reading it now", **_counts(taken)
+        )
+        return self._judged(locator, outcome)
+
+    def _judged(self, locator: Locator, outcome: SourceOutcome) -> SourceOutcome:
+        """The outcome with what was left out by rules, and a warning where the source gave suspiciously little."""
+        seen = self._yields.pop(locator.location, None)
+        if seen is None:
+            return outcome
+        is_read = outcome.outcome in {"loaded", "resumed"}
+        warning = shortfall(seen, from_start=outcome.outcome == "loaded") if is_read else ""
+        return replace(outcome, skipped_by_rule=dict(seen.skipped), warning=warning)
 
     def _load_once(self, locator: Locator, taken: Counter[str]) -> SourceOutcome:
         entry = self._registered.pop(locator.location, None)  # as it was then: its version tells if that is past
@@ -177,25 +194,41 @@ class Loading:
             self.store.ledger.touch(entry, locator, version=entry.version + is_open)
             outcome: Outcome = "resumed" if taken["size_bytes"] else "skipped"  # by a try that was interrupted
             return SourceOutcome(
-                source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken
+                source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **_counts(taken)
             )
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
         version, superseded = entry.version, 0
         for batch, is_last in _ahead(self.source.read(locator, entry.cursor if resumes else None)):
+            originals, copied = self._without_copies(entry, batch)
             kept = self.store.ledger.persist(
                 self.dataset_id,
                 entry,
-                batch,
+                originals,
                 generation=generation,
                 version=version,
                 options=self.options,
                 closes=self.settings.on_rewrite if is_last else None,
+                own_sessions=batch.sessions,
+                copied_sessions=copied,
             )
             version, superseded = kept.version, kept.superseded
+            seen = self._yields.setdefault(locator.location, Yield())
+            seen.add(batch)
+            seen.leave_out_copies(len(batch.records) - len(originals.records))
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
-        return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
+        return SourceOutcome(
+            source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **_counts(taken)
+        )
+
+    def _without_copies(self, entry: LedgerEntry, batch: Batch) -> tuple[Batch, set[str]]:
+        """The batch without what it repeats of other sessions that are known, and which sessions it repeats."""
+        copied = {str(record.extra[COPIED_FROM]) for record in batch.records if COPIED_FROM in record.extra}
+        if not copied or not batch.sessions or self.settings.history == "all":
+            return batch, set()
+        kept = self.store.sessions.originals(self.dataset_id, entry.source_id, batch.records)
+        return replace(batch, records=kept), copied
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(
@@ -211,7 +244,7 @@ class Loading:
         taken: Counter[str],
     ) -> SourceOutcome:
         self.store.ledger.note(entry, locator, status=outcome, reason=reason, options=self.options)
-        return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **taken)
+        return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **_counts(taken))
 
     def _renamed(self, locator: Locator) -> LedgerEntry | None:
         """The vanished source with the same content, which from now on lies where `locator` says."""
@@ -267,9 +300,12 @@ class Loading:
         done = [*outcomes, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
         patiently(lambda: self.store.ledger.mark_gone(gone))
+        retired = patiently(lambda: self.store.sessions.settle(self.dataset_id))
         unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
         told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
+        told += [Problem(source=o.source, reason=o.warning) for o in done if o.warning]
+        skipped = sum((Counter(o.skipped_by_rule) for o in done), Counter[str]())
         return LoadReport(
             dataset=self.dataset,
             sources=SourceCounts(
@@ -284,14 +320,20 @@ class Loading:
             records=RecordCounts(
                 new=sum(o.new for o in done),
                 existing=sum(o.existing for o in done),
-                superseded=sum(o.superseded for o in done),
+                superseded=sum(o.superseded for o in done) + retired,
                 unindexed=unindexed,
             ),
             defects=sum(o.defects for o in done),
             bytes=sum(o.size_bytes for o in done),
             seconds=round(time.monotonic() - self.started, 3),
             problems=[*self._problems, *told],
+            skipped_by_rule=bounded(skipped),
         )
+
+
+def _counts(taken: Counter[str]) -> dict[str, Any]:
+    """The counts as arguments of a `SourceOutcome`."""
+    return dict(taken)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -18,6 +19,7 @@ from prefect.artifacts import (
 )
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
+from components.sources.yields import bounded
 
 Row = dict[str, str]
 told_problems = 50  # nobody reads a longer table
@@ -48,6 +50,7 @@ def load_rows(report: LoadReport) -> list[Row]:
         _row("bytes", report.bytes),
         {"what": "seconds", "is": f"{report.seconds:.1f}"},
     ]
+    rows += [_row(f"left out: {rule}", n) for rule, n in report.skipped_by_rule.items()]
     rows += [{"what": problem.source, "is": problem.reason} for problem in report.problems[:told_problems]]
     if len(report.problems) > told_problems:
         rows.append(_row("further problems", len(report.problems) - told_problems))
@@ -101,6 +104,7 @@ def total_load(reports: Sequence[LoadReport]) -> LoadReport:
         bytes=sum(report.bytes for report in reports),
         seconds=round(sum(report.seconds for report in reports), 3),
         problems=[problem for report in reports for problem in report.problems],
+        skipped_by_rule=bounded(sum((Counter(report.skipped_by_rule) for report in reports), Counter[str]())),
     )
 
 

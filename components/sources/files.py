@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,6 +18,7 @@ from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
 from components.sources.recognise import GENERIC, Limits, Recognition, named, recognise, without_document
 from components.sources.records import RecordMaker
+from components.sources.yields import Yield
 
 
 class FileSource:
@@ -50,6 +52,14 @@ class FileSource:
         """What the file is taken for and why, and why the others declined. Raises what `read` would."""
         with open_file(path) as opened:
             return without_document(self._recognised(opened, path))
+
+    def yields(self, locator: Locator) -> Yield:
+        """What the whole source would give now, counted and not kept; of one that is being written, what is whole."""
+        seen = Yield()
+        with suppress(NotReady):
+            for batch in self.read(locator, None):
+                seen.add(batch)
+        return seen
 
     def decide(self, locator: Locator, entry: LedgerEntry | None, *, verify: bool = False) -> Decision:
         """`skip`, `resume` or `read`; a file that the directory shows unchanged is not opened unless `verify`."""

@@ -25,6 +25,8 @@ from components.sources.recognise import Recognition, document_row, read_documen
 from components.sources.records import RecordMaker
 
 EXCERPT_BYTES = 200
+NOTHING_TO_READ = Skipped(rule="item without anything to read", is_unknown=True)
+NO_RUN = Skipped(rule="archive member that holds no run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,9 @@ class Gathered:
     records: list[Record] = field(default_factory=list)
     defects: list[Defect] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    n_unknown: int = 0
+    unknown_bytes: int = 0
+    sessions: set[str] = field(default_factory=set)
     size_bytes: int = 0
 
     @property
@@ -65,8 +70,11 @@ class Gathered:
         made = self.job.maker.record(got) if isinstance(got, Event) else got
         if isinstance(made, Record):
             self.records.append(made)
+            if (key := self.job.format.session_key) and isinstance(session := made.extra.get(key), str):
+                self.sessions.add(session)
         elif isinstance(made, Skipped):
             self.skipped[made.rule] += 1
+            self.n_unknown += made.is_unknown
         else:
             self.defects.append(replace(made, offset=offset))
 
@@ -75,10 +83,16 @@ class Gathered:
         self.defects.append(Defect(offset=offset, reason=reason, excerpt=excerpt))
 
     def add_all(self, read: Callable[[Json], Iterable[Read]], item: Json, offset: int, raw: bytes = b"") -> None:
-        """All that the format makes of one item, or a defect in its place if the format raises."""
+        """All that the format makes of one item, or a defect in its place if the format raises.
+
+        An item of which the format makes nothing at all is counted too: none is left out without a word.
+        """
         try:
-            for got in list(read(item)):
+            found = list(read(item)) or [NOTHING_TO_READ]
+            for got in found:
                 self.add(got, offset)
+            if all(isinstance(got, Skipped) and got.is_unknown for got in found):
+                self.unknown_bytes += len(raw)
         except Exception as error:  # noqa: BLE001 - the one door to the formats: an odd item must not cost its file
             self.defect(offset, f"{self.job.format.name} can't read this item: {_told(error)}", raw)
 
@@ -90,8 +104,12 @@ class Gathered:
             cursor=cursor,
             size_bytes=self.size_bytes,
             skipped=dict(self.skipped),
+            n_unknown=self.n_unknown,
+            unknown_bytes=self.unknown_bytes,
+            sessions=frozenset(self.sessions),
         )
-        self.records, self.defects, self.skipped, self.size_bytes = [], [], Counter(), 0
+        self.records, self.defects, self.skipped, self.sessions = [], [], Counter(), set()
+        self.size_bytes = self.n_unknown = self.unknown_bytes = 0
         return batch
 
 
@@ -380,7 +398,7 @@ def _parquet(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[Batch
 
 def _one(name: str, reader: LineReader, row: Json) -> Iterable[Read]:
     try:
-        return list(reader.read(row))
+        return list(reader.read(row)) or [NOTHING_TO_READ]
     except Exception as error:  # noqa: BLE001 - the same door, row by row
         return [Defect(offset=0, reason=f"{name} can't read this row: {_told(error)}")]
 
@@ -395,8 +413,13 @@ def _archive(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[Batch
     finished: dict[str, int] = dict(state.get("members", {}))
     begun: dict[str, Any] = dict(state.get("begun", {}))
     gathered = Gathered(job=job)
+    is_first_look = not finished and not begun
     for member in listing.members:
-        if not _takes(job.format, member.name) or finished.get(member.name) == member.crc:
+        if not _takes(job.format, member.name):
+            if is_first_look:
+                gathered.add(NO_RUN, 0)
+            continue
+        if finished.get(member.name) == member.crc:
             continue
         skip = begun["items"] if begun.get("crc") == member.crc and begun.get("name") == member.name else 0
         read = partial(_member_items, job, opened, member)

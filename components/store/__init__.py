@@ -12,6 +12,7 @@ from components.store.migrate import upgrade
 from components.store.publications import Publications
 from components.store.records import Records
 from components.store.runs import Runs
+from components.store.sessions import Sessions
 from components.store.tables import RecordState
 from components.store.vectors import Tally, VectorStore
 from components.store.wishes import Wishes
@@ -44,6 +45,7 @@ class Store:
             self.db.close()
             raise
         self.ledger = Ledger(self.db)
+        self.sessions = Sessions(self.db)
         self.records = Records(self.db)
         self.vectors = VectorStore(self.db)
         self.layouts = Layouts(self.db)

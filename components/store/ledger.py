@@ -24,6 +24,7 @@ from components.contracts import (
 )
 from components.errors import TransientError
 from components.store.engine import Database, in_clause
+from components.store.sessions import note_sessions
 from components.store.tables import Dataset, DefectRow, RecordRow, RecordState, Source
 
 dataset_t = Dataset.__table__  # type: ignore[attr-defined]
@@ -158,6 +159,8 @@ class Ledger:
         version: int,
         options: str = "",
         closes: OnRewrite | None = None,
+        own_sessions: Iterable[str] = (),
+        copied_sessions: Iterable[str] = (),
     ) -> Persisted:
         """Records, defects and cursor of a batch in one transaction: all of it or nothing, twice is once.
 
@@ -171,6 +174,7 @@ class Ledger:
             rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
+            note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
             self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
             superseded = self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(

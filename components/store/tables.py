@@ -133,6 +133,21 @@ class DefectRow(SQLModel, table=True):
     excerpt: str = ""
 
 
+class SessionRow(SQLModel, table=True):
+    """A session that a source holds: its own, or (`is_copy`) one whose history it repeats.
+
+    `checked` is the sum of the versions of all sources of the session when the copies were last compared.
+    """
+
+    __tablename__ = "session"
+    __table_args__ = (Index(None, "dataset_id", "is_copy"),)
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    session: str = Field(primary_key=True)
+    source_id: int = Field(foreign_key="source.id", primary_key=True, index=True)
+    is_copy: bool = Field(primary_key=True)
+    checked: int = Field(default=-1, sa_column=_big(nullable=False))
+
+
 class Model(SQLModel, table=True):
     """An embedding model by its identity: all that decides a vector."""
 

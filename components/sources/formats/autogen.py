@@ -28,6 +28,8 @@ def recognises(head: Head) -> Verdict:
 def read(document: Json, _: Options) -> Iterator[Read]:
     if isinstance(document, dict):
         yield from guarded(0, _read(document))
+    else:
+        yield not_an_object(0, document)
 
 
 def _read(document: Mapping[str, Json]) -> Iterator[Read]:

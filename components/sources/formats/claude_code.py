@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from components.contracts import Defect, Json, Skipped
+from components.contracts import COPIED_FROM, Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
 from components.sources.formats.contract import (
     TOO_DEEP,
@@ -44,6 +44,7 @@ KEPT: Final = (  # key of a line, key of `extra`
     ("cwd", "cwd"),
     ("gitBranch", "git_branch"),
 )
+UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow
 
 
@@ -99,7 +100,7 @@ class Reader:
             return (Skipped(rule=f"{kind} line"),)
         if kind == "result":  # printed by `claude -p`: the last answer once more
             return (Skipped(rule="result line"),)
-        return (Skipped(rule="line of another type"),)
+        return (UNKNOWN_LINE,)
 
     def _message(self, item: Mapping[str, Any], kind: str) -> Iterable[Read]:
         message = item.get("message")
@@ -215,6 +216,8 @@ def _extra(item: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any
     for key, name in KEPT:
         if value := item.get(key):
             extra[name] = value
+    if isinstance(origin := item.get("forkedFrom"), dict) and isinstance(session := origin.get("sessionId"), str):
+        extra[COPIED_FROM] = session
     if item.get("isSidechain"):
         extra["is_sidechain"] = True
     for key in ("model", "stop_reason"):
@@ -247,6 +250,13 @@ def _end(document: Json) -> End:
 
 
 ROWS = (
-    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader),
-    Format(name="claude_code", shape="document", recognises=_recognise_document, read=_read_document, end=_end),
+    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader, session_key="session_id"),
+    Format(
+        name="claude_code",
+        shape="document",
+        recognises=_recognise_document,
+        read=_read_document,
+        end=_end,
+        session_key="session_id",
+    ),
 )

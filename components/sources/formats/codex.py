@@ -1,18 +1,19 @@
 """Codex CLI: rollout files, their legacy form with bare items, and what `codex exec --json` prints.
 
 A rollout line is `{timestamp, type, payload}`. `response_item` lines are the conversation; `event_msg` lines repeat
-them and are left out, but for errors. The legacy form and `exec --json` are read by their documentation.
+them and are left out, but for errors. A fork's file begins with its own session line, then repeats its parent's lines,
+all stamped with the moment of the fork. The legacy form and `exec --json` are read by their documentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
-from components.contracts import Defect, Json, Skipped
+from components.contracts import COPIED_FROM, Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, timestamp, tool_call
 from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Turns, Verdict, accept, decline
 
@@ -32,6 +33,12 @@ ITEM_TYPES: Final = frozenset(
     }
 )
 ERRORS: Final = ("error", "stream_error")
+UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
+UNKNOWN_ITEM: Final = Skipped(rule="item of another type", is_unknown=True)
+NO_TEXT_ITEMS: Final = frozenset({"ghost_snapshot", "compaction", "compaction_trigger", "context_compaction"})
+NO_INSTRUCTIONS: Final = Skipped(rule="session line without instructions")
+LONGEST_PAUSE: Final = timedelta(seconds=1)  # between two lines of a copied history
+PROGRESS: Final = frozenset({"thread.started", "turn.started", "turn.completed", "item.started", "item.updated"})
 
 
 def recognises(head: Head) -> Verdict:
@@ -69,10 +76,19 @@ class Reader:
         self.turns = Turns(iteration=state.get("iteration", 0), idx=state.get("idx", 0))
         self.writing: bool = state.get("writing", False)
         self.session: dict[str, Json] = dict(state.get("session", {}))
+        self.origin: str = state.get("origin", "")  # the session whose history is copied into this one
+        self.burst_at: datetime | None = timestamp(state.get("burst_at"))  # None once the first burst of lines is over
 
     def state(self) -> Json:
         turns = self.turns
-        return {"iteration": turns.iteration, "idx": turns.idx, "writing": self.writing, "session": self.session}
+        return {
+            "iteration": turns.iteration,
+            "idx": turns.idx,
+            "writing": self.writing,
+            "session": self.session,
+            "origin": self.origin,
+            "burst_at": self.burst_at.isoformat() if self.burst_at else None,
+        }
 
     def read(self, item: Json) -> Iterable[Read]:
         try:
@@ -88,6 +104,7 @@ class Reader:
         if kind in LINE_TYPES:
             if not isinstance(payload, dict):
                 return (Defect(offset=0, reason=f"the {kind} line has no payload"),)
+            self._follow_burst(when)
             return (self._line(kind, payload, when),)
         if kind in ITEM_TYPES:
             return (self._item(item, when),)
@@ -97,7 +114,18 @@ class Reader:
             return (self._input("error", text_of(item.get("message")), when),)
         if not kind and "id" in item:  # the first line of a legacy file
             return (self._session(item, when),)
-        return (Skipped(rule="line of another type"),)
+        return (UNKNOWN_LINE,)
+
+    def _follow_burst(self, when: datetime | None) -> None:
+        """A fork's file begins with its parent's history, all written at the moment of the fork."""
+        last = self.burst_at
+        if last is None:
+            return
+        is_comparable = when is not None and (when.tzinfo is None) == (last.tzinfo is None)
+        if when is None or not is_comparable or when - last > LONGEST_PAUSE:
+            self.burst_at = None
+        else:
+            self.burst_at = max(last, when)
 
     # --- rollout lines ---
 
@@ -117,11 +145,20 @@ class Reader:
         return Skipped(rule="event_msg line")
 
     def _session(self, meta: Mapping[str, Any], when: datetime | None) -> Read:
-        for key, name in (("id", "session_id"), ("cwd", "cwd"), ("model_provider", "model_provider")):
-            if value := meta.get(key):
-                self.session[name] = value
+        """The session's own line is the first; a later one of another session heads a copy of that one's history."""
+        is_own = "session_id" not in self.session
+        if is_own:
+            for key, name in (("id", "session_id"), ("cwd", "cwd"), ("model_provider", "model_provider")):
+                if value := meta.get(key):
+                    self.session[name] = value
+        elif self.burst_at is not None and not self.origin and meta.get("id") != self.session["session_id"]:
+            self.origin = str(meta.get("id") or "")
         told = text_of(meta.get("base_instructions") or meta.get("instructions"))
-        return self._input("system", told, when) if told.strip() else Skipped(rule="session line without instructions")
+        read = self._input("system", told, when) if told.strip() else NO_INSTRUCTIONS
+        if is_own:
+            self.burst_at = when
+            self.origin = text_of(meta.get("forked_from_id"))
+        return read
 
     # --- response items ---
 
@@ -139,7 +176,7 @@ class Reader:
             arguments: Json = next((item[key] for key in ("arguments", "input", "action") if item.get(key)), None)
             about = {"tool": name, "tool_call_id": item.get("call_id") or item.get("id")}
             return self._output("tool_call", tool_call(name, arguments), when, about)
-        return Skipped(rule=f"{kind} item")
+        return Skipped(rule=f"{kind} item") if kind in NO_TEXT_ITEMS else UNKNOWN_ITEM
 
     def _message(self, item: Mapping[str, Any], when: datetime | None) -> Read:
         text, role = text_of(item.get("content")), item.get("role")
@@ -166,7 +203,7 @@ class Reader:
         if kind == "turn.failed":
             return (self._input("error", text_of(_at(item, "error").get("message")), when),)
         if kind != "item.completed":
-            return (Skipped(rule=f"{kind} line"),)
+            return (Skipped(rule=f"{kind} line") if kind in PROGRESS else UNKNOWN_LINE,)
         return tuple(self._completed(_at(item, "item"), when))
 
     def _completed(self, item: Mapping[str, Any], when: datetime | None) -> Iterable[Read]:
@@ -188,7 +225,7 @@ class Reader:
             given: Json = next((item[key] for key in ("changes", "query", "items") if key in item), None)
             yield self._output("tool_call", tool_call(kind, given), when)
         else:
-            yield Skipped(rule=f"{kind} item")
+            yield UNKNOWN_ITEM
 
     # --- numbering ---
 
@@ -214,7 +251,8 @@ class Reader:
     def _event(self, type: str, text: str, when: datetime | None, extra: Mapping[str, Any] | None, empty: str) -> Read:
         if not text.strip():
             return Skipped(rule=empty)
-        return self.turns.event(type, text, when, {**self.session, **(extra or {})})
+        copied = {COPIED_FROM: self.origin} if self.origin and self.burst_at is not None else {}
+        return self.turns.event(type, text, when, {**self.session, **copied, **(extra or {})})
 
 
 def _unwrapped(output: Json) -> Json:
@@ -237,4 +275,4 @@ def _at(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-ROWS = (Format(name="codex", shape="lines", recognises=recognises, reader=Reader),)
+ROWS = (Format(name="codex", shape="lines", recognises=recognises, reader=Reader, session_key="session_id"),)

@@ -88,6 +88,9 @@ class Format:
     - `document`: `read(document, options)` gives all items; `end(document)` tells whether the end mark is there.
     - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
       members that hold runs; `end(document)` is asked of the member named `end_member`.
+
+    A family whose sessions may begin with a copy of another one says in `session_key` which key of `extra` names the
+    session, and marks what is copied with `COPIED_FROM` in `extra`.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Format:
     takes: Callable[[str], bool] | None = None
     read_member: Callable[[str, Json, Options], Iterable[Read]] | None = None
     end: Callable[[Json], End] = _no_end
+    session_key: str = ""
     end_member: str | None = None
 
 

@@ -1,7 +1,9 @@
 """Gemini CLI sessions: one JSON document that is rewritten as it grows, or (newer, by documentation) JSONL.
 
 A message of type `gemini` is a model response with its thoughts and its tool calls, which carry their own results. The
-JSONL shape writes a message again when a tool has finished; then only what it did not hold before is new.
+JSONL shape writes a message again when a tool has finished; then only what it did not hold before is new. Update lines
+change the session: `$set` may replace all its messages, of which the new ones are read, and `$rewindTo` takes messages
+back, which stay as they were read; what follows says so.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from components.sources.formats.pieces import EMPTY, REPEATED, guarded, mostly, 
 BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
 TYPES: Final = {"user": "user", "gemini": "assistant", "info": "info", "error": "error", "warning": "warning"}
 FAILED: Final = frozenset({"error", "cancelled"})
-MAX_KNOWN: Final = 8  # messages whose parts are remembered, for when they are written again
+REWIND: Final = Skipped(rule="mark that takes messages back; they stay")
+SUMMARY: Final = Skipped(rule="summary of the session beside its messages")
+UNKNOWN_UPDATE: Final = Skipped(rule="update that the format does not know", is_unknown=True)
+NO_CALL: Final = Skipped(rule="tool call that is no object", is_unknown=True)
+MAX_KNOWN: Final = 5_000  # messages whose parts are remembered, for when they are written again
 
 
 def _is_message(item: Json) -> bool:
@@ -52,7 +58,7 @@ def _recognise_lines(head: Head) -> Verdict:
 
 
 def _is_update(item: Json) -> bool:
-    return isinstance(item, dict) and ("$set" in item or "$rewindTo" in item)
+    return isinstance(item, dict) and "type" not in item and any(str(key).startswith("$") for key in item)
 
 
 @dataclass(slots=True)
@@ -62,13 +68,16 @@ class Session:
     turns: Turns = field(default_factory=Turns)
     session: str = ""
     open: str = ""  # the response that stands last
+    rewound_to: str = ""  # message from which on all was taken back, until the next one is read
     known: dict[str, list[str]] = field(default_factory=dict)  # message id -> digests of its parts
 
     def read(self, item: Json, place: int = 0) -> Iterator[Read]:
         """What one message, or one line of the JSONL shape, becomes."""
         if not isinstance(item, dict):
             yield not_an_object(place, item)
-        elif "type" not in item and (_is_header(item) or _is_update(item)):
+        elif _is_update(item):
+            yield from self._update(item)
+        elif "type" not in item and _is_header(item):
             self.session = str(item.get("sessionId") or self.session)
             yield BOOKKEEPING
             messages = item.get("messages")  # a whole session on one line
@@ -77,19 +86,49 @@ class Session:
         else:
             yield from guarded(place, self._message(item))
 
-    def _message(self, message: Mapping[str, Json]) -> Iterator[Read]:
+    def _update(self, item: Mapping[str, Json]) -> Iterator[Read]:
+        """A line that changes the session: `$set` with its new values, `$rewindTo` with a message's id."""
+        for key, value in item.items():
+            if not key.startswith("$"):
+                continue
+            if key == "$rewindTo":
+                self.rewound_to = str(value)
+                yield REWIND
+            elif key == "$set" and isinstance(value, dict):
+                yield from self._set(value)
+            else:
+                yield UNKNOWN_UPDATE
+
+    def _set(self, values: Mapping[str, Json]) -> Iterator[Read]:
+        """The session's new values. Its messages may all stand there again, changed by a compression of the history."""
+        self.session = str(values.get("sessionId") or self.session)
+        messages = values.get("messages")
+        for place, message in enumerate(messages if isinstance(messages, list) else ()):
+            if isinstance(message, dict):
+                yield from guarded(place, self._message(message, in_batch=True))
+            else:
+                yield not_an_object(place, message)
+        if values.get("summary"):
+            yield SUMMARY
+        elif not isinstance(messages, list):
+            yield BOOKKEEPING
+
+    def _message(self, message: Mapping[str, Json], *, in_batch: bool = False) -> Iterator[Read]:
         name, kind = str(message.get("id") or ""), message.get("type")
         before = self.known.get(name) if name else None
+        extra = self._extra(message)
+        parts = list(_parts(message))
+        digests = [_digest(part) for part in parts]
+        if in_batch and before is not None and all(digest in before for digest in digests):
+            yield from (REPEATED for _ in digests or [""])
+            return
         if kind == "gemini":
             if before is None or self.open != name:
                 self.turns.respond()
             self.open = name
-        extra = self._extra(message)
-        parts = list(_parts(message))
-        seen: list[str] = []
-        for part in parts:
-            digest = blake2b(f"{part.type}\0{part.text}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-            seen.append(digest)
+        if self.rewound_to and parts:
+            extra["rewound_to"], self.rewound_to = self.rewound_to, ""
+        for part, digest in zip(parts, digests, strict=True):
             if before is not None and digest in before:
                 yield REPEATED
             else:
@@ -97,8 +136,12 @@ class Session:
                 yield self.turns.event(part.type, part.text, when, {**extra, **part.extra})
         if not parts:
             yield EMPTY
+        yield from (NO_CALL for call in _listed(message.get("toolCalls")) if not isinstance(call, dict))
         if name:
-            self.known = {**dict(list(self.known.items())[-MAX_KNOWN + 1 :]), name: [*(before or []), *seen]}
+            self.known.pop(name, None)
+            self.known[name] = [*(before or []), *(digest for digest in digests if digest not in (before or ()))]
+            while len(self.known) > MAX_KNOWN:
+                del self.known[next(iter(self.known))]
 
     def _extra(self, message: Mapping[str, Json]) -> dict[str, Json]:
         tokens = _mapping(message.get("tokens"))
@@ -111,7 +154,7 @@ class Session:
         return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
 
     def state(self) -> Json:
-        return [self.turns.iteration, self.turns.idx, self.session, self.open, self.known]
+        return [self.turns.iteration, self.turns.idx, self.session, self.open, self.known, self.rewound_to]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +163,14 @@ class _Part:
     text: str
     when: datetime | None = None
     extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+def _digest(part: _Part) -> str:
+    return blake2b(f"{part.type}\0{part.text}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _parts(message: Mapping[str, Json]) -> Iterator[_Part]:
@@ -137,8 +188,7 @@ def _all_parts(message: Mapping[str, Json]) -> Iterator[_Part]:
         yield _Part("reasoning", "\n".join(filter(None, said)), timestamp(about.get("timestamp")))
     kind = message.get("type")
     yield _Part(TYPES.get(kind, kind) if isinstance(kind, str) and kind else "user", text_of(message.get("content")))
-    calls = message.get("toolCalls")
-    for call in calls if isinstance(calls, list) else ():
+    for call in _listed(message.get("toolCalls")):
         yield from _call(_mapping(call))
 
 
@@ -179,6 +229,8 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
         yield from session.read(message, place)
     if not isinstance(messages, list):
         yield not_an_object(0, document)
+    if about.get("summary"):
+        yield SUMMARY
 
 
 @dataclass(slots=True)
@@ -195,8 +247,9 @@ class _Lines:
 def _reader(state: Json, _: Options) -> _Lines:
     if not state:
         return _Lines(Session())
-    iteration, idx, session, last, known = state
-    return _Lines(Session(Turns(iteration=iteration, idx=idx), session, last, dict(known)))
+    iteration, idx, session, last, known, *rest = state
+    rewound_to = rest[0] if rest else ""  # states of earlier versions end before it
+    return _Lines(Session(Turns(iteration=iteration, idx=idx), session, last, rewound_to, dict(known)))
 
 
 ROWS: tuple[Format, ...] = (

@@ -18,6 +18,7 @@ from components.sources.formats.contract import End, Format, Head, Options, Read
 from components.sources.formats.messages import Conversation
 from components.sources.formats.pieces import Names, excerpt, not_an_object
 
+EMPTY_SAMPLE: Final = Skipped(rule="sample without messages")
 TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")
 _ATTACHMENT = re.compile(r"attachment://([0-9a-fA-F]+)")
 _SAMPLE = re.compile(r"samples/(.+)\.json")
@@ -73,8 +74,11 @@ def _sample(sample: Json, run: str, about: Mapping[str, Json]) -> Iterator[Read]
     events = sample.get("events") or _mapping(sample.get("transcript")).get("events")
     events = events if isinstance(events, list) else []
     times = _times(events)
-    for place, message in enumerate(_messages(sample)):
+    messages = _messages(sample)
+    for place, message in enumerate(messages):
         yield from conversation.read(message, place, _time(message, times))
+    if not messages:
+        yield EMPTY_SAMPLE
     yield from _errors(conversation, sample)
     yield from repeat(TRANSCRIPT, len(events))
 

@@ -25,6 +25,7 @@ from components.sources.formats.pieces import Piece, guarded, mostly, not_an_obj
 from components.sources.formats.spans import LOGGED, Failure, Span, SpanRuns, nanoseconds
 
 METRICS: Final = Skipped(rule="metrics hold no text")
+NO_SPANS: Final = Skipped(rule="no spans in this line", is_unknown=True)
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES: Final[Mapping[Json, str]] = {
     1: "OK",
@@ -210,12 +211,10 @@ def _notes(events: Json) -> tuple[list[Note], list[Failure]]:
 # --- OTLP and Tempo -------------------------------------------------------------------------------------------------------
 
 
-def _payloads(document: Json) -> Iterator[Mapping[str, Json]]:
-    """The OTLP objects in a document: itself, those of a list, or the one that Tempo wraps as `trace`."""
-    for item in document if isinstance(document, list) else (document,):
-        if isinstance(item, dict):
-            inner = item.get("trace")
-            yield inner if isinstance(inner, dict) and _is_otlp(inner) else item
+def _payload(item: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The OTLP object that an item is, or that Tempo wraps as `trace`."""
+    inner = item.get("trace")
+    return inner if isinstance(inner, dict) and _is_otlp(inner) else item
 
 
 OTLP_KEYS: Final = ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs")
@@ -240,6 +239,9 @@ def otlp_spans(index: int, payload: Mapping[str, Json]) -> Iterator[Found]:
     """The spans of one OTLP object, and the log records beside them: attached to their spans, or standing alone."""
     notes, loose = _records(payload)
     for group in _list(payload, "resourceSpans", "resource_spans", "batches"):
+        if not isinstance(group, dict):
+            yield not_an_object(index, group)
+            continue
         resource = attributes_of(group["resource"].get("attributes")) if _has_resource(group) else {}
         for scope in _scopes(group):
             for span in _list(scope, "spans"):
@@ -508,8 +510,13 @@ def _otel_spans(document: Json) -> Iterator[Found]:
     if console := _console_spans(document):
         yield from (console_span(index, span) for index, span in enumerate(console))
         return
-    for index, payload in enumerate(_payloads(document)):
-        yield from otlp_spans(index, payload)
+    for index, item in enumerate(document if isinstance(document, list) else [document]):
+        if not isinstance(item, dict):
+            yield not_an_object(index, item)
+        elif _is_otlp(item) or "resourceMetrics" in item:
+            yield from otlp_spans(index, _payload(item))
+        else:
+            yield NO_SPANS
 
 
 def _all_jaeger(document: Json) -> Iterator[Found]:
@@ -575,7 +582,7 @@ class Batches:
         elif _is_console(item) or _is_otlp(item):
             yield from guarded(0, _read_batch(self.runs, _otel_spans(item)))
         else:
-            yield METRICS if _is_metrics(item) else Skipped(rule="no spans in this line")
+            yield METRICS if _is_metrics(item) else NO_SPANS
 
     def state(self) -> Json:
         return self.runs.state()

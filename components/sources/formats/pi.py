@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from components.contracts import Defect, Json, Skipped
+from components.contracts import COPIED_FROM, Defect, Json, Skipped
 from components.sources.formats.content import text_of, timestamp, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
 from components.sources.formats.messages import Conversation
@@ -17,6 +18,7 @@ from components.sources.formats.pieces import EMPTY, not_an_object
 
 PLAIN: Final = (str, int, float)
 BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
+UNKNOWN: Final = Skipped(rule="entry of a type that the format does not know", is_unknown=True)
 SUMMARIES: Final = frozenset({"compaction", "branch_summary"})
 ENTRIES: Final = SUMMARIES | {
     *("message", "model_change", "thinking_level_change", "custom", "custom_message", "label", "session_info"),
@@ -40,6 +42,8 @@ class Session:
 
     turns: Turns = field(default_factory=Turns)
     extra: Mapping[str, Json] = field(default_factory=dict)
+    parent: str = ""  # the session that this one was branched off
+    began: datetime | None = None  # what is older was copied from the parent
 
     def read(self, entry: Json) -> list[Read]:
         """What one line becomes."""
@@ -57,14 +61,15 @@ class Session:
             return [Defect(offset=0, reason="nested too deeply to be read")]
         if kind == "session":
             self.extra = {"session": entry["id"]} if isinstance(entry.get("id"), str) else {}
-        return [BOOKKEEPING]
+            self.parent, self.began = _parent(entry.get("parentSession")), timestamp(entry.get("timestamp"))
+        return [BOOKKEEPING if kind == "session" or (isinstance(kind, str) and kind in ENTRIES) else UNKNOWN]
 
     def _say(
         self, kind: str, text: str, entry: Mapping[str, Json], more: Mapping[str, Json] | None = None
     ) -> list[Read]:
         if not text or text.isspace():
             return [EMPTY]
-        extra = {**self.extra, **_plain(more)} if more else self.extra
+        extra = {**self._about(entry), **_plain(more)} if more else self._about(entry)
         return [self.turns.event(kind, text, timestamp(entry.get("timestamp")), extra)]
 
     def _message(self, entry: Mapping[str, Json]) -> list[Read]:
@@ -98,7 +103,7 @@ class Session:
             "tokens_out": usage.get("output"),
             "cost": _mapping(usage.get("cost")).get("total"),
         }
-        conversation = Conversation(turns=self.turns, extra={**self.extra, **_plain(about)})
+        conversation = Conversation(turns=self.turns, extra={**self._about(entry), **_plain(about)})
         chat = {"role": "assistant", "content": _renamed(message.get("content"))}
         got = conversation.read(chat, when=timestamp(entry.get("timestamp")))
         error = message.get("errorMessage")
@@ -106,8 +111,24 @@ class Session:
             return [read for read in got if read != EMPTY] + self._say("error", error, entry, about)
         return got
 
+    def _about(self, entry: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The session, and its parent where the entry is older than the session itself."""
+        when = timestamp(entry.get("timestamp")) if self.parent and self.began else None
+        if when is None or self.began is None or (when.tzinfo is None) != (self.began.tzinfo is None):
+            return self.extra
+        return {**self.extra, COPIED_FROM: self.parent} if when < self.began else self.extra
+
     def state(self) -> Json:
-        return [self.turns.iteration, self.turns.idx, dict(self.extra)]
+        began = self.began.isoformat() if self.began else None
+        return [self.turns.iteration, self.turns.idx, dict(self.extra), self.parent, began]
+
+
+def _parent(path: Json) -> str:
+    """The id of the parent session, from the path of its file (`<time>_<id>.jsonl`), or as it stands."""
+    if not isinstance(path, str):
+        return ""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return name.removesuffix(".jsonl").rpartition("_")[2]
 
 
 def _renamed(content: Json) -> Json:
@@ -131,8 +152,11 @@ def _mapping(value: Json) -> Mapping[str, Json]:
 def _reader(state: Json, _: Options) -> Session:
     if not state:
         return Session()
-    iteration, idx, extra = state
-    return Session(turns=Turns(iteration=iteration, idx=idx), extra=extra)
+    iteration, idx, extra, *rest = state
+    parent, began = rest or ("", None)  # states of earlier versions end before them
+    return Session(turns=Turns(iteration=iteration, idx=idx), extra=extra, parent=parent, began=timestamp(began))
 
 
-ROWS: tuple[Format, ...] = (Format(name="pi", shape="lines", recognises=_recognise, reader=_reader),)
+ROWS: tuple[Format, ...] = (
+    Format(name="pi", shape="lines", recognises=_recognise, reader=_reader, session_key="session"),
+)

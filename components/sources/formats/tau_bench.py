@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from components.contracts import Defect, Json
+from components.contracts import Defect, Json, Skipped
 from components.sources.formats.contract import (
     End,
     Format,
@@ -22,6 +22,7 @@ from components.sources.formats.contract import (
 from components.sources.formats.messages import pieces_of, role_type
 from components.sources.formats.pieces import EMPTY, Names, events, excerpt, guarded, mostly, not_an_object
 
+EMPTY_RUN: Final = Skipped(rule="run without messages")
 _SPEAKER: Final = re.compile(r"^\s*([A-Za-z_ ]{2,20}):\s", re.MULTILINE)
 
 
@@ -79,7 +80,10 @@ def read(document: Json, _: Options) -> Iterator[Read]:
 def _read_run(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Read]:
     about = _about(run)
     turns = Turns(run=names.unique("-".join(str(about[key]) for key in ("task_id", "trial") if key in about)))
-    for message in _messages(run):
+    messages = _messages(run)
+    if not messages:
+        yield EMPTY_RUN
+    for message in messages:
         if not isinstance(message, dict):
             yield not_an_object(index, message)
             continue

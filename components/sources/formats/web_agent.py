@@ -61,7 +61,9 @@ def read(document: Json, options: Options) -> Iterator[Read]:
 def _read_step(turns: Turns, said: Said, step: Mapping[str, Json], options: Options) -> Iterator[Read]:
     about = named(step, "id", "task_name", "dataset", "n_tokens")
     found = step.get("messages")
-    messages = [message for message in found if isinstance(message, dict)] if isinstance(found, list) else []
+    listed = found if isinstance(found, list) else []
+    messages = [message for message in listed if isinstance(message, dict)]
+    yield from (not_an_object(place, message) for place, message in enumerate(listed) if not isinstance(message, dict))
     answered = bool(messages) and role_type(messages[-1].get("role")) == "assistant"
     answer = answer_pieces(_spelled(messages[-1])) if answered else []
     asked = [piece for message in messages[: -1 if answered else None] for piece in _asked(turns, message)]
