@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.map_data import version_of
+from components.cached_folder import is_sound, replaced_folder
 from components.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,12 @@ class AtlasSites:
         self._root = cache / "atlas"
         self._buildings: dict[Path, _Building] = {}
         self._changing = threading.Lock()
+        self._read: set[Path] = set()  # sites whose content was found sound once; later a look at the sizes will do
 
     def ready(self, snapshot: Snapshot) -> Path | None:
         """The data folder of this snapshot; None while it is built, which the first question starts."""
         folder = self._folder(snapshot)
-        if folder.is_dir():
+        if self._is_there(folder):
             return data_of(folder)
         self._begin(snapshot, folder)
         return None
@@ -45,13 +47,26 @@ class AtlasSites:
         data = self.ready(snapshot)
         if data is not None:
             return data
-        sites = self._sites(self._folder(snapshot).parent)
+        sites = [site for site in self._sites(self._folder(snapshot).parent) if self._is_there(site)]
         return data_of(sites[0]) if sites else None
 
     def problem(self, snapshot: Snapshot) -> str:
         """Why the site can't be built, "" where nothing went wrong."""
         building = self._buildings.get(self._folder(snapshot))
         return building.error if building else ""
+
+    def wait(self) -> None:
+        """Returns when nothing is being built."""
+        for building in list(self._buildings.values()):
+            if thread := building.thread:
+                thread.join()
+
+    def _is_there(self, folder: Path) -> bool:
+        if not is_sound(folder, thorough=folder not in self._read):
+            self._read.discard(folder)
+            return False
+        self._read.add(folder)
+        return True
 
     def _folder(self, snapshot: Snapshot) -> Path:
         return self._root / snapshot.manifest.dataset / version_of(snapshot)
@@ -60,7 +75,7 @@ class AtlasSites:
         with self._changing:
             building = self._buildings.setdefault(folder, _Building())
             is_waiting = building.error and time.monotonic() - building.failed_at < again_after_s
-            if building.thread is not None or is_waiting or folder.is_dir():
+            if building.thread is not None or is_waiting or self._is_there(folder):
                 return
             building.thread = threading.Thread(target=self._build, args=(snapshot, folder, building), daemon=True)
             building.thread.start()
@@ -68,12 +83,9 @@ class AtlasSites:
     def _build(self, snapshot: Snapshot, folder: Path, building: _Building) -> None:
         from components.atlas import build_atlas
 
-        aside = folder.with_name(f".{folder.name}.tmp")
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            build_atlas(snapshot, aside)
-            aside.rename(folder)
+            with replaced_folder(folder) as aside:
+                build_atlas(snapshot, aside)
             for old in self._sites(folder.parent)[kept_sites:]:
                 shutil.rmtree(old, ignore_errors=True)
             building.error = ""

@@ -355,12 +355,18 @@ def show(id: str, dataset: DatasetOption = "default", json: JsonOption = False) 
 
 @app.command()
 @guarded
-def publish(dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+def publish(
+    dataset: DatasetOption = "default",
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take the output over from another home on the same database.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Finish a publication that was interrupted."""
     from components.pipeline import Pipeline
 
     with Pipeline() as pipeline:
-        number = pipeline.publish(dataset)
+        number = pipeline.publish(dataset, adopt=adopt)
     if json:
         _print_json({"dataset": dataset, "snapshot": number})
     else:

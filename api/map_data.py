@@ -6,7 +6,7 @@ import gzip
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -305,6 +305,7 @@ class Maps:
     def __init__(self, cache: Path) -> None:
         self._cache = cache / "map"
         self._kept: OrderedDict[Path, tuple[str, MapData]] = OrderedDict()
+        self._made: dict[Path, int] = {}  # what this process wrote, and its size
         self._reading = threading.Lock()
 
     def newest(self, output: Path) -> MapData:
@@ -317,15 +318,29 @@ class Maps:
 
     def points_file(self, data: MapData) -> Path:
         """The packed points as a file; its name is the version's, so it never changes."""
-        folder = self._cache / data.snapshot.manifest.dataset
-        file = folder / f"{data.version}.bin.gz"
+        file = self._file(data.snapshot, "bin.gz")
         with self._reading:
-            if not file.exists():
-                folder.mkdir(parents=True, exist_ok=True)
-                with replaced(file) as aside:
-                    aside.write_bytes(packed(data))
-                _keep_newest(folder, 2)
+            self._ensure(file, lambda: packed(data))
         return file
+
+    def picture_file(self, snapshot: Snapshot, draw: Callable[[], bytes]) -> Path:
+        """The picture of this snapshot as a file; `draw` gives it where there is none yet."""
+        file = self._file(snapshot, "png")
+        self._ensure(file, draw)
+        return file
+
+    def _file(self, snapshot: Snapshot, suffix: str) -> Path:
+        return self._cache / snapshot.manifest.dataset / f"{version_of(snapshot)}.{suffix}"
+
+    def _ensure(self, file: Path, make: Callable[[], bytes]) -> None:
+        """The file as this process made it; what an earlier process left may be damaged, and is made again."""
+        if file in self._made and size_of(file) == self._made[file]:
+            return
+        content = make()
+        with replaced(file) as aside:
+            aside.write_bytes(content)
+        self._made[file] = len(content)
+        _keep_newest(file.parent, f"*{file.suffix}", 2)
 
     def _of(self, snapshot: Snapshot, output: Path) -> MapData:
         version = version_of(snapshot)
@@ -361,8 +376,16 @@ def snapshot_before(output: Path, number: int) -> Snapshot | None:
     return None
 
 
-def _keep_newest(folder: Path, n: int) -> None:
-    files = sorted(folder.glob("*.bin.gz"), key=lambda path: path.stat().st_mtime, reverse=True)
+def size_of(file: Path) -> int | None:
+    """Its size in bytes, None where there is none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def _keep_newest(folder: Path, pattern: str, n: int) -> None:
+    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
     for file in files[n:]:
         file.unlink(missing_ok=True)
 

@@ -17,7 +17,6 @@ from api.map_data import MapData
 from api.pages import static, with_policy
 from api.problems import Problem
 from api.routes_data import Json
-from components.durable import replaced
 from components.errors import NotFound
 from components.labels import Label
 from components.snapshots import open_snapshot, records_at
@@ -38,9 +37,7 @@ def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
 def picture(doors: Here, dataset: str) -> Response:
     """The newest snapshot as a picture."""
     snapshot = open_snapshot(doors.state.output(dataset))
-    file = doors.settings.cache / "map" / dataset / f"{map_data.version_of(snapshot)}.png"
-    if not file.exists():
-        _draw(doors, dataset, file)
+    file = doors.maps.picture_file(snapshot, lambda: _drawn(doors, dataset, snapshot.number))
     return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
@@ -152,11 +149,10 @@ def _unpacked(file: Path) -> bytes:
     return gzip.decompress(file.read_bytes())
 
 
-def _draw(doors: Doors, dataset: str, file: Path) -> None:
+def _drawn(doors: Doors, dataset: str, number: int) -> bytes:
     from components.picture import draw_map
 
-    data = map_of(doors, dataset, None)
+    data = map_of(doors, dataset, number)
     names = [Label(**label) for label in map_data.labels(data.snapshot)]
     types = [data.types.names[code] for code in data.types.codes]
-    with replaced(file) as aside:
-        aside.write_bytes(draw_map(np.stack([data.x, data.y], axis=1), types, data.fresh.astype(bool), names))
+    return draw_map(np.stack([data.x, data.y], axis=1), types, data.fresh.astype(bool), names)

@@ -326,6 +326,14 @@ class RecordCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """A home by its id, and where it lay when it was seen last: `host:/path`."""
+
+    id: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
     """What a load found and took."""
 

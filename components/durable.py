@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,7 +59,7 @@ def fsync_folder(path: Path) -> None:
 def replaced(path: Path) -> Iterator[Path]:
     """A name to write to; after the block that file stands durably at `path`. A failing block leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield aside
         fsync_file(aside)
@@ -83,7 +84,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def remove_folder(path: Path) -> bool:
     """Takes a folder out of sight at once, then deletes it. False where a reader keeps it from going (Windows)."""
-    doomed = path.with_name(f".del-{path.name}-{os.getpid()}")
+    doomed = path.with_name(f".del-{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         path.rename(doomed)
     except OSError:

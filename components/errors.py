@@ -15,6 +15,7 @@ RunAtlasError
     ├── DimensionMismatch       vectors of another dimension than the map's
     ├── ModelChanged            another model than the map's, and no recompute asked for
     ├── LeaseLost               another index took over; nothing of ours was written
+    ├── OutputElsewhere         another home keeps the output of this dataset
     ├── SchemaTooNew            the database was written by a newer runatlas
     ├── DiskFailed              a disk is full, read-only or broken
     ├── NotFound                no such dataset, record, snapshot or run
@@ -86,6 +87,10 @@ class ModelChanged(TerminalError):
 
 class LeaseLost(TerminalError):
     """Another index took over this dataset; nothing of ours was written since."""
+
+
+class OutputElsewhere(TerminalError):
+    """Another home on the same database keeps the output of this dataset."""
 
 
 class SchemaTooNew(TerminalError):

@@ -160,10 +160,12 @@ class Indexing:
             self.fence,
             dataset=self.dataset,
             dataset_id=self.dataset_id,
+            home=self.settings.home,
             output=self.settings.output / self.dataset,
             settings=self.settings.publish,
             extras=self.dataset_settings.extras,
         )
+        self.publishing.claim()
         self.store.layouts.drop_unfinished(self.fence, self.dataset_id)
         self.publishing.finish()
         self._take_over_wishes()

@@ -175,15 +175,17 @@ class Pipeline:
         """The newest published snapshot. Raises `NotFound` before the first one."""
         return open_snapshot(self.output(dataset))
 
-    def publish(self, dataset: str = "default") -> int | None:
+    def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish what an interrupted publication left, and make anew what is missing or damaged of the published files.
 
+        `adopt` takes the output over from another home on the same database: it is published here from now on.
         Returns the newest snapshot's number, None before the first index.
         """
         dataset_id = self.dataset_id(dataset)
         fence = self.store.leases.acquire(lease_name(dataset), "publish")
         with Heartbeat(self.store.leases, fence):
             publishing = wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence)
+            patiently(lambda: publishing.claim(adopt=adopt))
             patiently(lambda: publishing.finish(thorough=True))
         newest = self.store.publications.newest(dataset_id)
         return newest.no if newest else None

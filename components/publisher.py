@@ -11,17 +11,20 @@ and each step can be repeated after a crash.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.durable import NO_LINK, fsync_folder, link_or_copy, remove_folder, replaced
-from components.errors import LeaseLost
+from components.durable import NO_LINK, fsync_file, fsync_folder, link_or_copy, remove_folder, replaced
+from components.errors import DiskFailed, LeaseLost
 from components.labels import Label, labels_table
 from components.parts import (
     BadPart,
@@ -57,6 +60,7 @@ from components.snapshots import (
 __all__ = [
     "BadPart",
     "Check",
+    "Claim",
     "Kind",
     "Label",
     "Manifest",
@@ -69,6 +73,7 @@ __all__ = [
     "embeddings_schema",
     "embeddings_table",
     "export",
+    "highest_number",
     "is_part",
     "is_whole",
     "logs_schema",
@@ -84,22 +89,51 @@ __all__ = [
 ]
 
 
-def publish_snapshot(output: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
+swap_tries = 5
+
+
+class Claim(Protocol):
+    """The right to publish a dataset, as its holder has it; a later holder's `token` is greater."""
+
+    @property
+    def token(self) -> int: ...
+
+    def check(self) -> None:
+        """Raises `LeaseLost` if somebody else holds it now."""
+
+
+class _Unchallenged:
+    """The claim of somebody who knows that nobody else publishes."""
+
+    token = 0
+
+    def check(self) -> None:
+        pass
+
+
+def highest_number(output: Path) -> int:
+    """The highest number that a snapshot of the dataset bears, current or not; 0 without any."""
+    folders = [int(path.name) for path in (output / "snapshots").glob("*") if path.name.isdigit()]
+    return max([current_number(output) or 0, *folders])
+
+
+def publish_snapshot(
+    output: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label], claim: Claim | None = None
+) -> None:
     """Makes `manifest` the dataset's newest snapshot; repeated after a crash, it finishes what was begun.
 
-    `output` is the dataset's folder. Raises `LeaseLost` when a later snapshot is already there: whoever published
-    it took over.
+    `output` is the dataset's folder. Raises `LeaseLost` when somebody else took over: then `current` stays as it is.
     """
+    claim = claim or _Unchallenged()
+    _expect_not_beyond(output, manifest.snapshot)
     newest = current_number(output)
-    if newest is not None and newest > manifest.snapshot:
-        raise LeaseLost(f"Snapshot {newest} is already published; {manifest.snapshot} was not made current.")
     snapshots = output / "snapshots"
     final = snapshots / snapshot_name(manifest.snapshot)
     if not is_whole(final, manifest):
         if newest == manifest.snapshot:
             raise LeaseLost(f"Snapshot {newest} is already published with other parts; a number is used only once.")
         _build(snapshots, final, manifest, parts_folder, labels)
-    _point(output, final.name)
+    _point(output, manifest.snapshot, claim)
 
 
 def _is_built(folder: Path, manifest: Manifest) -> bool:
@@ -147,37 +181,87 @@ def sorted_parts(manifest: Manifest) -> Manifest:
 
 
 def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
-    aside = final.with_name(f"{final.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    for kind in ("logs", "embeddings"):
-        (aside / kind).mkdir(parents=True)
-        for index, part in enumerate(manifest.of(kind)):
-            link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
-        fsync_folder(aside / kind)
-    with replaced(aside / "labels.parquet") as file:
-        pq.write_table(labels_table(labels), file, compression="zstd", use_dictionary=False)
-    with replaced(aside / "manifest.json") as file:
-        file.write_bytes(manifest.to_json())
-    if final.exists():  # an unfinished publication of other parts, which no reader was ever sent to
-        remove_folder(final)
-    os.rename(aside, final)  # noqa: PTH104 - the call that crash tests watch
+    aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # an overtaken publisher may build it too
+    try:
+        for kind in ("logs", "embeddings"):
+            (aside / kind).mkdir(parents=True)
+            for index, part in enumerate(manifest.of(kind)):
+                link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
+            fsync_folder(aside / kind)
+        with replaced(aside / "labels.parquet") as file:
+            pq.write_table(labels_table(labels), file, compression="zstd", use_dictionary=False)
+        with replaced(aside / "manifest.json") as file:
+            file.write_bytes(manifest.to_json())
+        _name(aside, final, manifest)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     fsync_folder(snapshots)
 
 
-def _point(output: Path, name: str) -> None:
-    """`current` names this snapshot from now on; a pointer file does where links are not to be had."""
-    aside = output / f".current-{os.getpid()}"
-    aside.unlink(missing_ok=True)
+def _name(aside: Path, final: Path, manifest: Manifest) -> None:
+    """What was built aside becomes the snapshot. Nothing that stands there is ever replaced: readers may be in it."""
+    try:
+        os.rename(aside, final)  # noqa: PTH104 - the call that crash tests watch
+    except OSError as error:
+        if is_whole(final, manifest):  # another publisher of the same snapshot was quicker
+            return
+        if final.exists():
+            raise DiskFailed(
+                f"Snapshot {final} was changed or damaged; `runatlas publish` publishes it again under another number."
+            ) from error
+        raise
+
+
+def _point(output: Path, number: int, claim: Claim) -> None:
+    """`current` names this snapshot from now on; a pointer file does where links are not to be had.
+
+    No lock is held, since its holder may be stopped at any point for any time, and yet `current` never goes back: the
+    new pointer lies aside before the claim is checked, and whoever takes over removes the asides of older claims before
+    it swaps its own in. So a publisher that was overtaken either learns of it by the check, or has nothing to rename.
+    """
+    for _ in range(swap_tries):
+        aside, target = _pointer_aside(output, snapshot_name(number), claim)
+        try:
+            claim.check()
+            _expect_not_beyond(output, number)  # by another database, whose claims do not concern this one
+            _revoke_older(output, claim.token)
+            os.replace(aside, target)  # noqa: PTH105 - the call that crash tests watch
+        except FileNotFoundError:
+            continue  # it was revoked, and the next check says so; unless somebody cleaned up by hand
+        finally:
+            aside.unlink(missing_ok=True)
+        fsync_folder(output)
+        return
+    raise LeaseLost(f"The pointer to snapshot {number} was removed {swap_tries} times before it was made current.")
+
+
+def _pointer_aside(output: Path, name: str, claim: Claim) -> tuple[Path, Path]:
+    """A link to the snapshot, or a file with its name, and what it is to replace."""
+    aside = output / f".current-{claim.token}-{uuid.uuid4().hex[:8]}"
     try:
         os.symlink(f"snapshots/{name}", aside, target_is_directory=True)  # noqa: PTH211 - as above
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LINK and os.name != "nt":
             raise
-        with replaced(output / POINTER) as file:
-            file.write_text(f"{name}\n", "utf-8")
-        return
-    os.replace(aside, output / "current")  # noqa: PTH105 - as above
-    fsync_folder(output)
+        aside.write_text(f"{name}\n", "utf-8")
+        fsync_file(aside)
+        return aside, output / POINTER
+    return aside, output / "current"
+
+
+def _revoke_older(output: Path, token: int) -> None:
+    """Removes the pointers that earlier holders of the claim have laid aside: they can't be swapped in any more."""
+    for path in output.iterdir():
+        if path.name.startswith(".current-"):
+            laid_by = re.fullmatch(r"\.current-(\d+)-[0-9a-f]+", path.name)
+            if laid_by is None or int(laid_by[1]) < token:
+                path.unlink(missing_ok=True)
+
+
+def _expect_not_beyond(output: Path, number: int) -> None:
+    newest = current_number(output)
+    if newest is not None and newest > number:
+        raise LeaseLost(f"Snapshot {newest} is already published; {number} was not made current.")
 
 
 # --- clean-up ----------------------------------------------------------------------------------------------------
@@ -227,4 +311,11 @@ def _leftovers(output: Path, live: set[str], before: float) -> list[Path]:
         *(p for p in (output / "parts").glob("*") if p.name not in live),
         *(p for p in (output / "parts").glob(".*")),
     ]
-    return [path for path in candidates if path.lstat().st_mtime <= before]
+    return [path for path in candidates if _is_older(path, before)]
+
+
+def _is_older(path: Path, before: float) -> bool:
+    try:
+        return path.lstat().st_mtime <= before
+    except FileNotFoundError:  # an overtaken publisher cleans up at the same time
+        return False

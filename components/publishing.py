@@ -26,6 +26,7 @@ from components.columns import numbers, strings, times
 from components.contracts import Json, Progress
 from components.durable import disk_failures_told
 from components.errors import DiskFailed
+from components.homes import expect_home, home_at, is_copy_of
 from components.labels import Label, map_labels
 from components.parts import TIMESTAMP, Kind, Part, part_file_name, read_row_groups
 from components.publisher import Manifest
@@ -72,6 +73,7 @@ class Publishing:
         *,
         dataset: str,
         dataset_id: int,
+        home: Path,
         output: Path,
         settings: PublishSettings,
         extras: Sequence[str] = (),
@@ -80,6 +82,7 @@ class Publishing:
         self.fence = fence
         self.dataset = dataset
         self.dataset_id = dataset_id
+        self.home = home
         self.output = output
         self.settings = settings
         self.extras = [_extra_column(spec) for spec in extras]
@@ -87,6 +90,19 @@ class Publishing:
     @property
     def parts_folder(self) -> Path:
         return self.output / "parts"
+
+    def claim(self, *, adopt: bool = False) -> None:
+        """Make sure that this home keeps the dataset's output; `adopt` takes it over from another one.
+
+        Raises `OutputElsewhere` where another home keeps it.
+        """
+        recorded = self.store.publications.home(self.dataset_id)
+        with disk_failures_told(self.home):
+            own = home_at(self.home, recorded)
+        if not adopt and not self.store.db.lies_in(self.home):  # a home with a database of its own shares nothing
+            expect_home(own, recorded, is_copy=is_copy_of(own, recorded, self.home), dataset=self.dataset)
+        if own != recorded:
+            self.store.publications.keep_at(self.fence, self.dataset_id, own)
 
     def publish(
         self, layout: LayoutInfo, dim: int, progress: Progress | None = None, *, thorough: bool = False
@@ -97,7 +113,7 @@ class Publishing:
         changed ones too. Raises `StoreBusy` if a load changed what was being published, `DiskFailed` if files can't be
         written or read.
         """
-        with _files_told(self.output):
+        with _files_told(self.output), self._overtaken_told():
             return self._publish(layout, dim, progress, thorough=thorough)
 
     def finish(self, *, thorough: bool = False) -> None:
@@ -105,13 +121,22 @@ class Publishing:
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
-        with _files_told(self.output):
+        with _files_told(self.output), self._overtaken_told():
             if not (self._lost_parts(thorough=thorough) or self._is_spoilt(newest, thorough=thorough)):
                 self._bring_out(newest)
                 return
             layout = self.store.layouts.current(self.dataset_id)
             assert layout is not None
             self._publish(layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
+
+    @contextmanager
+    def _overtaken_told(self) -> Iterator[None]:
+        """Raises `LeaseLost` for files that are gone because another index took over and cleaned up."""
+        try:
+            yield
+        except (OSError, pa.ArrowException, DiskFailed):
+            self.fence.check()
+            raise
 
     def _publish(self, layout: LayoutInfo, dim: int, progress: Progress | None, *, thorough: bool) -> Published:
         newest = self.store.publications.newest(self.dataset_id)
@@ -134,9 +159,9 @@ class Publishing:
     def _bring_out(self, newest: SnapshotInfo) -> None:
         """Make the files say what the database says; then remove what nobody needs any more."""
         labels = [Label(**label) for label in newest.manifest["labels"]]
-        with self.fence.write():  # whoever takes over waits until the link is swapped
-            publisher.publish_snapshot(self.output, _manifest(newest), self.parts_folder, labels)
-        now = time.time() - clock_step_s  # before the parts are looked up: those of a successor are younger
+        publisher.publish_snapshot(self.output, _manifest(newest), self.parts_folder, labels, self.fence)
+        now = time.time() - clock_step_s
+        self.fence.check()  # whatever a successor writes is younger than `now`, and stays
         live = [_part(part) for part in self._current_parts()]
         publisher.collect_garbage(
             self.output,
@@ -157,11 +182,11 @@ class Publishing:
         }
 
     def _is_spoilt(self, newest: SnapshotInfo, *, thorough: bool) -> bool:
-        """Was the published snapshot damaged, or did another database publish beyond it? Numbers are used only once."""
-        shown = publisher.current_number(self.output)
-        if shown is None or shown < newest.no:
-            return False
+        """Was the snapshot damaged, or did another database publish beyond it? Numbers are used only once."""
+        shown = publisher.current_number(self.output) or 0
         folder = self.output / "snapshots" / snapshot_name(newest.no)
+        if shown < newest.no and not folder.exists():
+            return False  # it is still to be built
         return shown > newest.no or not publisher.is_whole(folder, _manifest(newest), thorough=thorough)
 
     # --- what goes into the next snapshot
@@ -336,7 +361,7 @@ class Publishing:
         leaving: Sequence[int],
         is_rebuilt: bool,
     ) -> None:
-        no = max(newest.no if newest else 0, publisher.current_number(self.output) or 0) + 1
+        no = max(newest.no if newest else 0, publisher.highest_number(self.output)) + 1
         rows = sum(part.rows for part in parts if part.kind == "logs")
         manifest = Manifest(
             snapshot=no,

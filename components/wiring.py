@@ -80,6 +80,7 @@ def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: 
         fence,
         dataset=dataset,
         dataset_id=dataset_id,
+        home=settings.home,
         output=settings.output / dataset,
         settings=settings.publish,
         extras=settings.dataset(dataset).extras,

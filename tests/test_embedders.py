@@ -389,8 +389,9 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path):
     file.write_bytes(b"one")
     assert remembered_sha256(file, tmp_path / "cache") == sha256_of(file)
     note = next((tmp_path / "cache" / "digests").iterdir())
-    note.write_text("kept")
-    assert remembered_sha256(file, tmp_path / "cache") == "kept"
+    written = note.stat().st_mtime_ns
+    assert remembered_sha256(file, tmp_path / "cache") == sha256_of(file)
+    assert note.stat().st_mtime_ns == written, "it was read, not written again"
     file.write_bytes(b"other")
     assert remembered_sha256(file, tmp_path / "cache") == sha256_of(file)
 

@@ -7,10 +7,6 @@ table, half of MiniLM's bytes, only the rows in use ever become resident.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from components.cached_folder import is_sound, replaced_folder
 from components.embedders.weights import BertShape, open_tensors
 from components.errors import ServiceUnavailable
 
@@ -27,31 +24,22 @@ Precision = Literal["fp32", "int8"]
 GRAPH, WEIGHTS = "graph.onnx", "weights.bin"
 graph_version = 1  # part of the cached folder's name: raise it when the graph below changes
 
-LEFT_OVER_S = 3_600.0
-
 _PAGE = 4_096  # tensors start on a page, so that they can be mapped
 
 
 def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: Precision = "fp32") -> Path:
-    """The folder's graph file, built first where it is missing or incomplete.
+    """The folder's graph file, built first where it is missing or damaged.
 
-    Built aside and renamed, so that processes which start together see a whole folder or none; the first one wins.
+    Built aside and renamed, so that processes which start together see a whole folder or none.
     Raises `ServiceUnavailable` where the folder can't be written.
     """
-    if _is_whole(folder):
+    if is_sound(folder):
         return folder / GRAPH
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(folder)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with replaced_folder(folder) as aside:
             build_graph(safetensors, shape, aside)
             if precision == "int8":
                 _quantise(aside)
-            _flush(aside)
-            _put(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise ServiceUnavailable(
             f"The model's graph can't be written to {folder.parent}: {error.strerror or error}; make room there, or "
@@ -60,43 +48,15 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: P
     return folder / GRAPH
 
 
-def _is_whole(folder: Path) -> bool:
-    """Does the folder hold a graph and all the bytes of its weights?"""
-    try:
-        expected = int((folder / "size").read_text())
-        return (folder / GRAPH).stat().st_size > 0 and (folder / WEIGHTS).stat().st_size == expected
-    except (OSError, ValueError):
-        return False
-
-
-def _remove_left_over(folder: Path) -> None:
-    """Removes what builders that were killed left behind; younger folders may still be written."""
-    for aside in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - aside.stat().st_mtime > LEFT_OVER_S:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _put(aside: Path, folder: Path) -> None:
-    if folder.exists() and not _is_whole(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        aside.rename(folder)
-    except OSError:
-        if not _is_whole(folder):  # else another process was quicker, with the same bytes
-            raise
-
-
 def build_graph(safetensors: Path, shape: BertShape, folder: Path) -> None:
-    """Writes `graph.onnx`, `weights.bin` and its size in bytes into `folder`."""
+    """Writes `graph.onnx` and `weights.bin` into `folder`."""
     import onnx
 
     with open_tensors(safetensors) as tensors, (folder / WEIGHTS).open("wb") as file:
         model = _encoder(tensors, shape, _Builder(file=file))
-        size = file.tell()
     # says that the graph is as it should be, or the quantiser would warn through the root logger
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     onnx.save(model, folder / GRAPH)
-    (folder / "size").write_text(str(size))
 
 
 def _quantise(folder: Path) -> None:
@@ -116,13 +76,6 @@ def _quantise(folder: Path) -> None:
     )
     whole.unlink()
     (folder / WEIGHTS).write_bytes(b"")
-    (folder / "size").write_text("0")
-
-
-def _flush(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
 
 
 @dataclass(slots=True, kw_only=True)

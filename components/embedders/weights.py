@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import Json
+from components.durable import replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +128,15 @@ def remembered_sha256(file: Path, cache: Path) -> str:
     state = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()
     note = cache / "digests" / key
-    try:
-        return note.read_text()
-    except OSError:
-        digest = sha256_of(file)
-    with suppress(OSError):  # only saves time
-        note.parent.mkdir(parents=True, exist_ok=True)
-        aside = note.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        aside.write_text(digest)
-        aside.replace(note)
-    return digest
+    with suppress(OSError):
+        digest, _, checksum = note.read_bytes().partition(b" ")
+        if checksum == _note_checksum(digest):  # a damaged one would name another model
+            return digest.decode()
+    digest = sha256_of(file).encode()
+    with suppress(OSError), replaced(note) as aside:  # only saves time
+        aside.write_bytes(digest + b" " + _note_checksum(digest))
+    return digest.decode()
+
+
+def _note_checksum(digest: bytes) -> bytes:
+    return hashlib.sha256(digest).hexdigest()[:16].encode()

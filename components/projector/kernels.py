@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from components.projector.kernel_cache import tolerate_damage
+
 _one_fit = threading.Lock()  # numba's default thread pool ends the process when two threads enter it at once
 
 
@@ -33,6 +35,7 @@ def umap_kernels(cache: Path) -> Iterator[Any]:
         config: Any = numba.config
         if not config.CACHE_DIR and not _sources_are_writable():
             config.CACHE_DIR = str(cache / "kernels")
+        tolerate_damage()  # before umap, which reads some of them at its import
         from umap import layouts, umap_
 
         _keep_compiled(umap_, layouts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.cached_folder import is_sound, replaced_folder
 from components.contracts import Placed, Places, Vectors
 from components.errors import DimensionMismatch, NotFound
 from components.projector import geometry, placing
@@ -121,29 +121,25 @@ def write_folder(layout: FittedMap, folder: Path) -> None:
 
     A folder that is already there is replaced. It is a cache: what it holds can be made again from `arrays()`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
+    with replaced_folder(folder) as aside:
         np.save(aside / "vectors.npy", layout.index.vectors)
         np.savez(aside / "layout.npz", **layout.arrays())  # type: ignore[arg-type]
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_folder(folder: Path) -> FittedMap:
     """The map that `write_folder` left there, its vectors memory-mapped.
 
-    Raises `NotFound` where there is none, or none that is whole.
+    Raises `NotFound` where there is none, or none that is whole and undamaged.
     """
+    if not is_sound(folder):
+        raise NotFound(f"There is no undamaged map in {folder.name}. It is made again by the next index.")
     try:
         with np.load(folder / "layout.npz", allow_pickle=False) as file:
             arrays = dict(file)
         vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
         lists, centroids = arrays["lists"], arrays["centroids"]
         whole = vectors.shape == (len(arrays["places"]), centroids.shape[1]) and len(lists) == len(vectors)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise NotFound(
             f"No map can be opened in {folder.name}: {error}. It is made again by the next index."
         ) from error

@@ -17,6 +17,8 @@ from components.store.tables import RecordState
 from components.store.vectors import Tally, VectorStore
 from components.store.wishes import Wishes
 
+shortest_stall_s = 10.0  # a busy machine may let a transaction wait for some seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetStatus:
@@ -38,7 +40,7 @@ class Store:
     """The rooms of one database, its schema brought up to date."""
 
     def __init__(self, url: str, *, lease_ttl_s: float = 60.0) -> None:
-        self.db = Database(url)
+        self.db = Database(url, stall_limit_s=max(lease_ttl_s, shortest_stall_s))
         try:
             upgrade(self.db)
         except BaseException:

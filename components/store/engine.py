@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 busy_timeout_ms = 30_000
+stall_limit_s = 60.0  # PostgreSQL ends a write transaction whose client was silent for so long: it may be stopped
 in_clause = 900  # SQLite allows 999 parameters a statement in older builds
 
 
@@ -111,7 +112,8 @@ def _is_of_the_disk(error: DBAPIError) -> bool:
 class Database:
     """The engines of one database URL, opened at the first use."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, stall_limit_s: float = stall_limit_s) -> None:
+        self._stall_limit_ms = int(stall_limit_s * 1_000)
         try:
             self.writer, self.reader = _engines(url)
         except OSError as error:
@@ -128,6 +130,9 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write; commits at the end. Raises `StoreBusy` where another try may help."""
         with _translated(), self.writer.begin() as connection:
+            if self.dialect == "postgresql":  # a process that was stopped within it must not lock out the others
+                limit = f"set local idle_in_transaction_session_timeout = {self._stall_limit_ms}"
+                connection.exec_driver_sql(limit)
             yield connection
 
     @contextmanager
@@ -160,6 +165,11 @@ class Database:
         insert = self.insert(table).on_conflict_do_nothing()
         done = connection.execute(insert, rows, execution_options={"preserve_rowcount": True})
         return int(done.rowcount)
+
+    def lies_in(self, folder: Path) -> bool:
+        """Is it a file in this folder, so that it goes wherever the folder goes?"""
+        file = self.writer.url.database
+        return self.dialect == "sqlite" and bool(file) and Path(str(file)).resolve().is_relative_to(folder.resolve())
 
     def size_bytes(self) -> int:
         """What the database takes on disk, 0 where that can't be told."""

@@ -42,15 +42,21 @@ class Fence:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         with self.db.write() as connection:
-            query = select(lease_t.c.token).where(lease_t.c.name == self.name)
-            if self.db.dialect != "sqlite":
-                query = query.with_for_update()
-            if connection.execute(query).scalar() != self.token:
-                raise LeaseLost(
-                    f"Another index took over {self.name} because this one was silent for too long. "
-                    "What was committed stays; the other one goes on from there."
-                )
+            self._expect_ours(connection, is_locked=self.db.dialect != "sqlite")
             yield connection
+
+    def check(self) -> None:
+        """Raises `LeaseLost` if somebody else took over; locks nothing, so it is true only of this moment."""
+        with self.db.read() as connection:
+            self._expect_ours(connection, is_locked=False)
+
+    def _expect_ours(self, connection: Connection, *, is_locked: bool) -> None:
+        query = select(lease_t.c.token).where(lease_t.c.name == self.name)
+        if connection.execute(query.with_for_update() if is_locked else query).scalar() != self.token:
+            raise LeaseLost(
+                f"Another index took over {self.name} because this one was silent for too long. "
+                "What was committed stays; the other one goes on from there."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, insert, select, update
 
-from components.contracts import Json, in_batches
+from components.contracts import Home, Json, in_batches
 from components.errors import StoreBusy
 from components.store.engine import Database, in_clause
 from components.store.layouts import position_t
-from components.store.ledger import record_t
+from components.store.lease import Fence
+from components.store.ledger import dataset_t, record_t
 from components.store.records import Stored, _stored, failure_t, record_columns
 from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow
 
@@ -139,6 +140,21 @@ class Publications:
                 return
             yield [Row(stored=_stored(row[3:]), vector_id=row[0], x=row[1], y=row[2]) for row in found]
             last = found[-1][3]
+
+    # --- whose output it is
+
+    def home(self, dataset_id: int) -> Home | None:
+        """The home that keeps the dataset's output, None while nobody does."""
+        query = select(dataset_t.c.home_id, dataset_t.c.home_place).where(dataset_t.c.id == dataset_id)
+        with self.db.read() as connection:
+            id, place = connection.execute(query).one()
+        return Home(id=id, place=place) if id else None
+
+    def keep_at(self, fence: Fence, dataset_id: int, home: Home) -> None:
+        """From now on that home keeps the output."""
+        with fence.write() as connection:
+            mine = update(dataset_t).where(dataset_t.c.id == dataset_id)
+            connection.execute(mine.values(home_id=home.id, home_place=home.place))
 
     # --- within the one transaction that commits a snapshot
 

@@ -68,6 +68,8 @@ class Dataset(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     sources: str = Field(default="[]", sa_column=Column(Text, nullable=False))
+    home_id: str = Field(default="", sa_column_kwargs={"server_default": ""})  # of the home that keeps its output
+    home_place: str = Field(default="", sa_column_kwargs={"server_default": ""})  # host:/path, for messages
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
