@@ -28,5 +28,5 @@ EXPOSE 8000 4200
 # the whole product in one container; compose.yaml runs its parts one by one
 ENV RUNATLAS_API__HOST=0.0.0.0 RUNATLAS_PREFECT__HOST=0.0.0.0
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]
 CMD ["runatlas", "up"]

@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 
+from api.home import reach_loopback_directly
 from api.http import create_app
 from components.settings import load_settings
 
@@ -18,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m api", description="The HTTP API alone.")
     parser.add_argument("--fd", type=int, help="a listening socket that is handed down, instead of host and port")
     asked = parser.parse_args()
+    reach_loopback_directly()
     settings = load_settings()
     sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]
     config = uvicorn.Config(

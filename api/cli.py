@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import orjson
 import typer
 
+from api.home import reach_loopback_directly
 from components.contracts import LoadReport, Problem
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
 from components.settings import Settings, load_settings
@@ -36,6 +37,7 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most 
 
 def main() -> None:
     """Entry of the console script."""
+    reach_loopback_directly()
     app()
 
 
@@ -463,12 +465,14 @@ def _serving(settings: Settings, dataset: str) -> str | None:
     import httpx
 
     from api.home import running, url_of
+    from components.http_client import open_client
 
     if told := running(settings.home):
         return str(told["api"])
     url = url_of(settings.api.host, settings.api.port)
     try:
-        known = httpx.get(f"{url}/health", timeout=2).json()["datasets"]
+        with open_client(url, timeout_s=2) as client:
+            known = client.get(f"{url}/health").json()["datasets"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
     return url if dataset in known else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from components.errors import RunAtlasError
+from components.http_client import answers
 from components.settings import Settings, load_settings
 
 free_bytes = 1 << 30
@@ -107,11 +108,7 @@ def _atlas(_: Settings) -> str:
 
 
 def _prefect(settings: Settings) -> str:
-    import httpx
-
     url = settings.prefect.api_url or f"http://{settings.prefect.host}:{settings.prefect.port}/api"
-    try:
-        httpx.get(f"{url}/health", timeout=3).raise_for_status()
-    except httpx.HTTPError:
+    if not answers(f"{url}/health", timeout_s=3):
         return f"not running at {url}; `runatlas up` starts it (load and index from the shell work without it)"
     return f"answers at {url}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.errors import BadSetting, RunAtlasError
+from components.http_client import without_proxy
 from components.settings import Settings
 
 log_limit_bytes = 10 << 20
@@ -58,6 +59,14 @@ def hand_down(settings: Settings) -> None:
     os.environ["RUNATLAS_CONFIG"] = ""  # a runatlas.toml in the folder where runs start is not theirs
     # deployments say `python`: it shall be this one
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+def reach_loopback_directly(*hosts: str) -> None:
+    """Exempts this machine, and `hosts`, from the proxy of the environment.
+
+    For what reads the environment itself, here and in children: Prefect's client, its event streams, downloads.
+    """
+    os.environ.update(without_proxy(os.environ, hosts))
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from api.child import Child
 from api.home import shorten
 from api.problems import without_places
 from components.errors import BadSetting, ServiceUnavailable
+from components.http_client import answers
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -61,9 +60,8 @@ class PrefectServer(Child):
         """Returns once the server answers. Raises `ServiceUnavailable` with the end of its log where it does not."""
         end = time.monotonic() + start_within_s
         while time.monotonic() < end and not self.has_ended:
-            with suppress(OSError), urllib.request.urlopen(f"{url}/api/health", timeout=2) as answer:  # noqa: S310
-                if answer.status == 200:
-                    return
+            if answers(f"{url}/api/health", timeout_s=2):
+                return
             time.sleep(0.1)
         tail = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
         raise ServiceUnavailable(f"The Prefect server did not start; {self._log} ends with:\n" + "\n".join(tail))

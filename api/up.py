@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from api.browser import open_page
 from api.child import Child
-from api.home import hand_down, held, listening, output_in, settled, shorten_all, url_of
+from api.home import hand_down, held, listening, output_in, reach_loopback_directly, settled, shorten_all, url_of
 from api.prefect_server import PrefectServer, adopt_environment, expect_usable
 from api.problems import without_places
 from components.errors import RunAtlasError
+from components.http_client import answers
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def _prepare(
         with _listen(settings.prefect.host, settings.prefect.port, "The Prefect server", terminal) as probe:
             prefect = url_of(settings.prefect.host, probe.getsockname()[1])
         adopt_environment(settings.home / "prefect")
+        reach_loopback_directly(settings.prefect.host)  # bound here, so it is this machine whatever its name
     api_port = api.getsockname()[1]
+    reach_loopback_directly(settings.api.host)
     os.environ["PREFECT_API_URL"] = f"{prefect}/api"
     told = settings.model_copy(
         update={
@@ -253,7 +255,7 @@ async def _serve(product: Product, client: PrefectClient, tasks: list[asyncio.Ta
 
 
 async def _ready(product: Product, client: PrefectClient) -> None:
-    while not await asyncio.to_thread(_answers, f"{product.api}/health"):  # noqa: ASYNC110 - a process, not a task
+    while not await asyncio.to_thread(answers, f"{product.api}/health", timeout_s=5):  # noqa: ASYNC110 - a process, not a task
         await asyncio.sleep(0.05)
     product.lock.truncate(0)
     product.lock.write(json.dumps({"pid": os.getpid(), "api": product.api, "prefect": product.prefect}))
@@ -270,12 +272,6 @@ async def _ready(product: Product, client: PrefectClient) -> None:
         await _demo(product, client)
     if product.open_browser:
         open_page(f"{product.api}/map/{dataset}")
-
-
-def _answers(url: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
-        return bool(answer.status == 200)
-    return False
 
 
 async def _end(client: PrefectClient, server: PrefectServer | None, tasks: list[asyncio.Task[None]]) -> None:

@@ -14,7 +14,15 @@ root = Path(__file__).parents[1]
 rooms = ("components", "flows", "api")
 adapters = ("sources", "store", "embedders", "projector")
 # what an adapter may know besides itself and third parties
-ground = {"contracts", "errors", "settings", "text", "durable", "cached_folder"}
+ground = {"contracts", "errors", "settings", "text", "durable", "cached_folder", "http_client"}
+# what makes an HTTP client or a request, by module; only components/http_client.py may name it
+client_makers = {
+    "httpx": {"Client", "AsyncClient", "HTTPTransport", "AsyncHTTPTransport", "request", "stream"}
+    | {"get", "post", "put", "patch", "delete", "head", "options"},
+    "urllib.request": {"urlopen", "build_opener", "urlretrieve", "OpenerDirector"},
+    "http.client": {"HTTPConnection", "HTTPSConnection"},
+}
+client_libraries = {"requests", "aiohttp", "urllib3", "websockets", "websocket", "pycurl", "httplib2"}
 
 
 def modules() -> list[Path]:
@@ -56,6 +64,29 @@ def test_effects_stay_at_the_doors(path: Path) -> None:
             assert node.func.id != "print", f"{relative} prints"
         if isinstance(node, ast.Attribute) and relative.startswith("components"):
             assert node.attr != "environ" or relative == "components/settings.py", f"{relative} reads the environment"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(root)))
+def test_http_clients_are_made_in_one_module(path: Path) -> None:
+    """A client made elsewhere would send what is meant for this machine to the proxy of the environment."""
+    if path == root / "components" / "http_client.py":
+        return
+    tree = ast.parse(path.read_text())
+    names = {  # as this module calls what it imports
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert not {name.split(".")[0] for name in imports(path)} & client_libraries
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert not client_makers.get(node.module or "", set()) & {alias.name for alias in node.names}
+            if f"{node.module}" in {"urllib", "http"}:
+                assert not {"request", "client"} & {alias.name for alias in node.names}, "import the whole module"
+        if isinstance(node, ast.Attribute):
+            owner = names.get(ast.unparse(node.value), "")
+            assert node.attr not in client_makers.get(owner, set()), f"{path.name}: {ast.unparse(node)}"
 
 
 def test_formats_are_pure() -> None:

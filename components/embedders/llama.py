@@ -19,6 +19,7 @@ from components.contracts import Embedded
 from components.embedders.service import Endpoint, ServiceEmbedder
 from components.embedders.weights import remembered_sha256
 from components.errors import BadSetting, ServiceUnavailable
+from components.http_client import answers
 from components.settings import EmbedSettings
 
 START_TIMEOUT_S = 120.0
@@ -87,15 +88,10 @@ def start(server: Path, model: Path, settings: EmbedSettings) -> tuple[subproces
 
 
 def _wait(child: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
-    import httpx
-
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and child.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass  # not listening yet
+        if answers(f"http://127.0.0.1:{port}/health", timeout_s=2):
+            return
         time.sleep(_POLL_S)
     end(child)
     said.seek(0)

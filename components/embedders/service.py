@@ -23,6 +23,7 @@ import numpy as np
 from components.contracts import Embedded, Json, Vectors
 from components.embedders.texts import distinct, unit, well_formed
 from components.errors import BadSetting, EmbeddingFailed, ServiceUnavailable
+from components.http_client import open_client
 from components.settings import EmbedSettings
 
 OPENAI = "https://api.openai.com/v1"
@@ -181,14 +182,13 @@ class ServiceEmbedder:
 
     def _open(self) -> tuple[Any, str]:
         """The client, opened once, and whose turn it is among the keys."""
-        import httpx
-
         with self._opening:
             if self._client is None:
                 self._keys = itertools.cycle([key for key in self.settings.api_keys if key] or [""])
-                self._client = httpx.Client(
-                    timeout=self.settings.timeout_s,
-                    limits=httpx.Limits(max_connections=self.settings.connections),
+                self._client = open_client(
+                    self.endpoint.base_url,
+                    timeout_s=self.settings.timeout_s,
+                    max_connections=self.settings.connections,
                 )
             return self._client, next(self._keys)
 
