@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Sequence
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -45,6 +46,32 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def host_name(authority: str) -> str | None:
+    """The name in a Host header or an origin's authority, lower case; None where it is malformed.
+
+    >>> host_name("Logs.Example:8443"), host_name("[::1]:8000"), host_name("[::1")
+    ('logs.example', '::1', None)
+    """
+    try:
+        parts = urlsplit(f"//{authority}")
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return None
+    return (parts.hostname or "").rstrip(".")
+
+
+def is_allowed(name: str | None, allowed: Sequence[str]) -> bool:
+    """Is the name one of `api.allowed_hosts`?
+
+    >>> is_allowed("a.tunnel.example", ["*.tunnel.example"]), is_allowed("tunnel.example", ["*.tunnel.example"])
+    (True, False)
+    """
+    if not name:
+        return False
+    patterns = [pattern.lower().rstrip(".") for pattern in allowed]
+    return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in patterns)
+
+
 def host_may_be_ours(header: str, bound_to: str) -> bool:
     """Can this Host header name a server on loopback?
 
@@ -54,7 +81,9 @@ def host_may_be_ours(header: str, bound_to: str) -> bool:
     >>> host_may_be_ours("127.0.0.1:8000", "127.0.0.1"), host_may_be_ours("evil.example:8000", "127.0.0.1")
     (True, False)
     """
-    name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
+    name = host_name(header)
+    if name is None:
+        return False
     if name == bound_to.lower() or "." not in name or name.endswith(".localhost"):
         return True
     try:
@@ -64,12 +93,15 @@ def host_may_be_ours(header: str, bound_to: str) -> bool:
     return True
 
 
-def sent_by_another_site(headers: Headers) -> bool:
-    """Did a page of another origin make the browser send this?"""
+def sent_by_another_site(headers: Headers, allowed: Sequence[str] = ()) -> bool:
+    """Did a page of another origin make the browser send this? Pages that `allowed` hosts serve are ours."""
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return True
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if origin is None:
+        return False
+    authority = origin.partition("://")[2]
+    return authority != headers.get("host") and not is_allowed(host_name(authority), allowed)
 
 
 def cookie_of(token: str) -> str:
@@ -91,6 +123,7 @@ class Guard:
         self._app = app
         self._token = settings.api_token
         self._bound_to = settings.api.host
+        self._allowed = settings.api.allowed_hosts
         self._checks_host = settings.api_token is None and is_loopback(settings.api.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,14 +138,25 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
-        if self._checks_host and not host_may_be_ours(headers.get("host", ""), self._bound_to):
-            detail = "This server is bound to loopback and does not answer to that host name. Use 127.0.0.1."
-            return problem_response(Problem(421, "misdirected-request", detail), path)
-        if method not in safe_methods and sent_by_another_site(headers):
-            return problem_response(Problem(403, "cross-site", "Pages of other sites can't start anything here."), path)
+        name = host_name(headers.get("host", ""))
+        if name is None:
+            return problem_response(Problem(400, "bad-request", "The Host header is malformed."), path)
+        if not scope["query_string"].isascii():
+            return problem_response(Problem(400, "bad-request", "The query is not percent-encoded."), path)
+        if self._checks_host and not self._answers_to(headers.get("host", ""), name):
+            return problem_response(Problem(421, "misdirected-request", _unknown_host(name)), path)
+        if method not in safe_methods and sent_by_another_site(headers, self._allowed):
+            detail = (
+                "Pages of other sites can't start anything here. If a proxy or tunnel of yours serves this page, name "
+                "its host in api.allowed_hosts (RUNATLAS_API__ALLOWED_HOSTS)."
+            )
+            return problem_response(Problem(403, "cross-site", detail), path)
         if self._token is None or path in open_paths:
             return None
         return self._token_refusal(scope, headers, self._token)
+
+    def _answers_to(self, header: str, name: str) -> bool:
+        return host_may_be_ours(header, self._bound_to) or is_allowed(name, self._allowed)
 
     def _token_refusal(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -128,6 +172,15 @@ class Guard:
         return problem_response(
             Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="runatlas"'}), scope["path"]
         )
+
+
+def _unknown_host(name: str) -> str:
+    shown = name[:100]
+    return (
+        f"This server is bound to loopback and does not answer to the host name {shown!r}. Use 127.0.0.1, or, if a proxy or "
+        f"tunnel of yours forwards that name, allow it: api.allowed_hosts = [{shown!r}] in runatlas.toml, or "
+        f"RUNATLAS_API__ALLOWED_HOSTS='[\"{shown}\"]'."
+    )
 
 
 def _page_or_style(path: str) -> Response | None:

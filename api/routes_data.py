@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from api.doors import Here
 from api.health import dataset_json
+from api.inputs import DatasetName, RecordId
 from api.map_data import to_json
 from api.metrics import content_type, metrics_text
 
@@ -47,9 +48,8 @@ def links(name: str) -> dict[str, str]:
 
 
 @router.get("/datasets/{dataset}/records/{record_id}", response_class=Json)
-def record(doors: Here, dataset: str, record_id: str) -> Json:
+def record(doors: Here, dataset: DatasetName, record_id: RecordId) -> Json:
     """One whole record."""
-    doors.settings.dataset(dataset)
     return Json(doors.state.record(dataset, record_id), headers={"Cache-Control": "no-cache"})
 
 

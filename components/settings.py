@@ -106,6 +106,8 @@ class LeaseSettings(Section):
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8_000, ge=0, le=65_535)
+    allowed_hosts: tuple[str, ...] = ()  # host names of a proxy or tunnel in front; `*.NAME` for all names below one
+    max_body_bytes: int = Field(1 << 20, ge=1_024)  # of a request
 
 
 class PrefectSettings(Section):
