@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
-from http.cookies import SimpleCookie
+from html import escape
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,6 +18,8 @@ from api.problems import Problem, problem_response
 from components.settings import Settings
 
 cookie_name = "runatlas"
+login_path = "/login"
+most_form_bytes = 8_192
 open_paths = frozenset({"/health"})
 safe_methods = frozenset({"GET", "HEAD", "OPTIONS"})
 security_headers = {
@@ -33,7 +36,8 @@ page_policy = (
 _locked_page = """<!doctype html><html lang="en"><meta charset="utf-8"><title>runatlas</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/static/page.css">
 <main class="sheet narrow"><h1>runatlas</h1><p>This server asks for its token (RUNATLAS_API_TOKEN).</p>
-<form><input type="password" name="token" aria-label="token" autocomplete="current-password" autofocus>
+{told}<form method="post" action="/login"><input type="hidden" name="next" value="{next}">
+<input type="password" name="token" aria-label="token" autocomplete="current-password" autofocus>
 <button>Open</button></form></main></html>"""
 
 
@@ -130,13 +134,19 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send)
+        answer = self._misdirected(scope)
+        if answer is None and self._token is not None:
+            if scope["path"] == login_path and scope["method"] == "POST":
+                answer = await _login(receive, self._token)
+            elif scope["path"] not in open_paths:
+                answer = self._token_refusal(scope, Headers(scope=scope), self._token)
+        if answer is not None:
+            await answer(scope, receive, send)
             return
         await self._app(scope, receive, _with_security_headers(send))
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _misdirected(self, scope: Scope) -> Response | None:
+        """The refusal of a request that is malformed, or meant for another host, or sent by another site's page."""
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         name = host_name(headers.get("host", ""))
         if name is None:
@@ -151,23 +161,17 @@ class Guard:
                 "its host in api.allowed_hosts (RUNATLAS_API__ALLOWED_HOSTS)."
             )
             return problem_response(Problem(403, "cross-site", detail), path)
-        if self._token is None or path in open_paths:
-            return None
-        return self._token_refusal(scope, headers, self._token)
+        return None
 
     def _answers_to(self, header: str, name: str) -> bool:
         return host_may_be_ours(header, self._bound_to) or is_allowed(name, self._allowed)
 
     def _token_refusal(self, scope: Scope, headers: Headers, token: str) -> Response | None:
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        offered = dict(query).get("token")
         is_safe = scope["method"] in safe_methods
-        if is_safe and offered is not None and same(offered, token):
-            return _remembering(scope["path"], [(k, v) for k, v in query if k != "token"], token)
         if _bearer_is(headers, token) or (is_safe and _cookie_is(headers, token)):
             return None
         if (is_safe and "text/html" in headers.get("accept", "")) or scope["path"] == "/static/page.css":
-            return _page_or_style(scope["path"])
+            return _page_or_style(scope)
         detail = "This call needs the token: send `Authorization: Bearer <RUNATLAS_API_TOKEN>`."
         return problem_response(
             Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="runatlas"'}), scope["path"]
@@ -183,12 +187,19 @@ def _unknown_host(name: str) -> str:
     )
 
 
-def _page_or_style(path: str) -> Response | None:
+def _page_or_style(scope: Scope) -> Response | None:
     """The style sheet holds no secret and the page that asks for the token wants it."""
-    if path == "/static/page.css":
+    if scope["path"] == "/static/page.css":
         return None
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return _token_page(_address(scope["path"], [(name, value) for name, value in query if name != "token"]))
+
+
+def _token_page(next: str, told: str = "") -> Response:
+    """The page that asks for the token, by POST: addresses are written to logs and kept by browsers."""
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": page_policy, **security_headers}
-    return HTMLResponse(_locked_page, 401, headers={"WWW-Authenticate": 'Bearer realm="runatlas"', **headers})
+    headers["WWW-Authenticate"] = 'Bearer realm="runatlas"'
+    return HTMLResponse(_locked_page.format(next=escape(next), told=told), 401, headers=headers)
 
 
 def _bearer_is(headers: Headers, token: str) -> bool:
@@ -197,18 +208,46 @@ def _bearer_is(headers: Headers, token: str) -> bool:
 
 
 def _cookie_is(headers: Headers, token: str) -> bool:
-    morsel = SimpleCookie(headers.get("cookie", "")).get(cookie_name)
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(cookie_name)
+    except CookieError:  # of another server on this host
+        return False
     return morsel is not None and same(morsel.value, cookie_of(token))
 
 
-def _remembering(path: str, query: list[tuple[str, str]], token: str) -> Response:
-    """Back to the same address without the token in it, and a cookie that stands for it."""
-    target = quote(path if not path.startswith("//") else "/")
-    if query:
-        target += "?" + urlencode(query)
+def _address(path: str, query: Sequence[tuple[str, str]]) -> str:
+    return quote(path) + ("?" + urlencode(query) if query else "")
+
+
+def is_our_page(address: str) -> bool:
+    r"""Is it an address of this server, as browsers take it?
+
+    >>> is_our_page("/map/default?a=1"), is_our_page("//evil.example"), is_our_page("/\\evil.example")
+    (True, False, False)
+    """
+    return address.startswith("/") and address[1:2] not in {"/", "\\"} and address.isprintable()
+
+
+async def _login(receive: Receive, token: str) -> Response:
+    """Back to the page that was asked for, with a cookie that stands for the token; or the question again."""
+    form = dict(parse_qsl((await _body(receive, most_form_bytes)).decode("utf-8", "replace"), keep_blank_values=True))
+    wanted = form.get("next", "/")
+    target = wanted if is_our_page(wanted) else "/"
+    if not same(form.get("token", ""), token):
+        return _token_page(target, "<p>That is not the token.</p>")
     response = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
     response.set_cookie(cookie_name, cookie_of(token), httponly=True, samesite="lax", path="/")
     return response
+
+
+async def _body(receive: Receive, most_bytes: int) -> bytes:
+    """The body of a request, cut where it is longer than any that is meant."""
+    body, more = b"", True
+    while more and len(body) <= most_bytes:
+        message = await receive()
+        body += message.get("body", b"")
+        more = bool(message.get("more_body", False))
+    return body[:most_bytes]
 
 
 def _with_security_headers(send: Send) -> Send:

@@ -17,7 +17,7 @@ from api.inputs import DatasetName, RowNumber, RowNumbers, SnapshotNumber, Wante
 from api.map_data import MapData
 from api.pages import static, with_policy
 from api.problems import Problem
-from api.routes_data import Json
+from api.routes_data import Json, sends
 from components.durable import replaced
 from components.errors import NotFound
 from components.labels import Label
@@ -32,7 +32,7 @@ def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
     return doors.maps.newest(output) if number is None else doors.maps.at(output, number)
 
 
-@router.get("/{dataset}.png", response_class=FileResponse)
+@router.get("/{dataset}.png", response_class=Response, responses=sends("image/png"))
 def picture(doors: Here, dataset: DatasetName) -> Response:
     """The newest snapshot as a picture."""
     snapshot = open_snapshot(doors.state.output(dataset))
@@ -42,7 +42,7 @@ def picture(doors: Here, dataset: DatasetName) -> Response:
     return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/{dataset}", response_class=Response)
+@router.get("/{dataset}", response_class=Response, responses=sends("text/html"))
 def page(doors: Here, dataset: DatasetName) -> Response:
     """The map as a page that works in any browser and follows new snapshots."""
     doors.state.output(dataset)
@@ -78,7 +78,7 @@ def snapshot(doors: Here, dataset: DatasetName, snapshot: SnapshotNumber = None)
     return Json(map_data.summary(data), headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{dataset}/points.bin", response_class=Response)
+@router.get("/{dataset}/points.bin", response_class=Response, responses=sends("application/octet-stream"))
 def points(doors: Here, request: Request, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Response:
     """The points, column by column as `snapshot.json` says; gzip where the client takes it."""
     data = map_of(doors, dataset, snapshot)

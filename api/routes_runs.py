@@ -19,6 +19,7 @@ from api.health import percent
 from api.inputs import MAX_NAME_CHARS, MAX_SOURCE_CHARS, MAX_SOURCES, NAME_OR_ALL_PATTERN, IdempotencyKey
 from api.prefect_client import Run
 from api.problems import Problem, without_places
+from components.urls import without_password
 
 if TYPE_CHECKING:
     from components.store import Store
@@ -42,7 +43,7 @@ SourceSpec = Annotated[str, Field(min_length=1, max_length=MAX_SOURCE_CHARS)]
 class LoadRequest(BaseModel):
     """What to load. Without `sources`: everything that the dataset is configured with or remembers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     dataset: str = DatasetOrAll
     sources: list[SourceSpec] | None = Field(
         None,
@@ -55,7 +56,7 @@ class LoadRequest(BaseModel):
 class IndexRequest(BaseModel):
     """What to index."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     dataset: str = DatasetOrAll
     recompute: bool = Field(False, description="Draw the map anew from all records, laid over the old one.")
     retry_failed: bool = Field(False, description="Try the records again that could not be embedded.")
@@ -276,8 +277,9 @@ def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> st
     if "\0" in source or not source.strip():
         raise _refused(at, "is no path")
     if "://" in source:
-        if source in own:
-            return source
+        bare = without_password(source)  # Prefect keeps a run's parameters
+        if bare in own:
+            return bare
         raise _refused(at, f"is not among the sources of dataset {dataset!r}")
     if ".." in Path(source).parts:
         raise _refused(at, "may not contain '..'")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.problems import Problem, without_places
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
 from components.settings import Settings
+from components.urls import without_password
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
@@ -74,10 +75,10 @@ class State:
         }
 
     def sources(self, dataset: str) -> tuple[str, ...]:
-        """The dataset's sources: configured ones and those given to loads by hand."""
+        """The dataset's sources, without passwords: configured ones and those given to loads by hand."""
         number = self.dataset_id(dataset)
         remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
-        return tuple(dict.fromkeys([*self.settings.dataset(dataset).sources, *remembered]))
+        return tuple(dict.fromkeys(map(without_password, [*self.settings.dataset(dataset).sources, *remembered])))
 
     def output(self, dataset: str) -> Path:
         """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""

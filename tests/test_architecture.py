@@ -14,7 +14,7 @@ root = Path(__file__).parents[1]
 rooms = ("components", "flows", "api")
 adapters = ("sources", "store", "embedders", "projector")
 # what an adapter may know besides itself and third parties
-ground = {"contracts", "errors", "settings", "text"}
+ground = {"contracts", "errors", "settings", "text", "urls"}
 
 
 def modules() -> list[Path]:

@@ -39,7 +39,8 @@ def discover(specs: Sequence[str]) -> Discovered:
 
 def _named_by(spec: str) -> Iterator[tuple[str, Locator]]:
     if tables.is_url(spec):
-        yield spec, tables.locator(spec)
+        found = tables.locator(spec)
+        yield found.location, found
         return
     path = os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111 - a Path costs more than the look-up
     if os.path.lexists(path):
