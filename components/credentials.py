@@ -63,6 +63,6 @@ class Credentials:
 
 
 def _by_bare_url(specs: Iterable[str]) -> dict[str, str]:
-    """URL without password -> URL, of those that hold one."""
-    bare = {spec: without_password(spec) for spec in specs if "://" in spec}
-    return {without: spec for spec, without in bare.items() if without != spec and not without.endswith("…")}
+    """URL without password -> URL, of those that hold one; of several for one place the last."""
+    pairs = [(without_password(spec), spec) for spec in specs if "://" in spec]
+    return {bare: spec for bare, spec in pairs if bare != spec and not bare.endswith("…")}
