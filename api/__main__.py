@@ -8,10 +8,9 @@ import socket
 import uvicorn
 
 from api.home import reach_loopback_directly
-from api.http import create_app
+from api.serving import server_config
+from components.private import private_umask
 from components.settings import load_settings
-
-end_within_s = 3  # what is being answered when it is stopped
 
 
 def main() -> None:
@@ -22,14 +21,9 @@ def main() -> None:
     reach_loopback_directly()
     settings = load_settings()
     sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.api.host,
-        port=settings.api.port,
-        log_level="info" if sockets is None else "warning",
-        timeout_graceful_shutdown=end_within_s,
-    )
-    uvicorn.Server(config).run(sockets=sockets)
+    with private_umask(settings):
+        config = server_config(settings, log_level="info" if sockets is None else "warning")
+        uvicorn.Server(config).run(sockets=sockets)
 
 
 if __name__ == "__main__":

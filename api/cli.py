@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 from api.home import reach_loopback_directly
 from components.contracts import LoadReport, Problem
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
+from components.private import private_umask, users_umask
 from components.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -48,7 +49,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         _log_to_stderr()
         try:
-            command(*args, **kwargs)
+            with private_umask(_settings_if_usable()):
+                command(*args, **kwargs)
         except BadSetting as error:
             _leave(str(error), 2)
         except (Cancelled, KeyboardInterrupt) as error:
@@ -60,6 +62,13 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from None
 
     return run
+
+
+def _settings_if_usable() -> Settings | None:
+    """The settings; the command itself says what is wrong with them."""
+    with suppress(BadSetting):
+        return load_settings()
+    return None
 
 
 def _log_to_stderr() -> None:
@@ -276,7 +285,7 @@ def status(json: JsonOption = False) -> None:
                 **{key: value for key, value in asdict(state).items() if key not in {"indexing", "rows"}},
                 "output": str(pipeline.output(name) / "current"),
                 "indexing": state.indexing.is_held,
-                "sources": [_without_password(source) for source in pipeline.sources(name)],
+                "sources": list(pipeline.sources(name)),
             }
             for name, state in pipeline.status().items()
         }
@@ -290,15 +299,6 @@ def status(json: JsonOption = False) -> None:
         for key, value in state.items():
             shown = "\n             ".join(value) if isinstance(value, list) else value
             typer.echo(f"  {key:<10} {'-' if shown is None or shown == '' else shown}")
-
-
-def _without_password(source: str) -> str:
-    """The source as it may be shown."""
-    if "://" not in source:
-        return source
-    from sqlalchemy import make_url
-
-    return make_url(source).render_as_string(hide_password=True)
 
 
 @app.command()
@@ -385,7 +385,7 @@ def export(
     """Write the newest snapshot as two plain files."""
     from components.pipeline import Pipeline
 
-    with Pipeline() as pipeline:
+    with Pipeline() as pipeline, users_umask():
         files = [str(path) for path in pipeline.export(to, dataset)]
     if json:
         _print_json({"dataset": dataset, "files": files})
@@ -450,14 +450,14 @@ def view(
         return
     import uvicorn
 
-    from api.http import create_app
+    from api.serving import server_config
 
     with listening(settings.api.host, settings.api.port) as taken:
         url = f"{url_of(settings.api.host, taken.getsockname()[1])}/{page}"
         typer.echo(url)
         typer.echo("Serving it here; Ctrl-C stops.", err=True)
         open_page(url)
-        uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning")).run(sockets=[taken])
+        uvicorn.Server(server_config(settings, log_level="warning")).run(sockets=[taken])
 
 
 def _serving(settings: Settings, dataset: str) -> str | None:

@@ -14,6 +14,8 @@ from starlette.types import Scope
 from api import pages, routes_data, routes_map, routes_runs
 from api.doors import Doors, open_doors
 from api.guard import Guard
+from api.limits import BodyLimit
+from api.openapi import describe
 from api.problems import install_problems
 from components.settings import Settings
 
@@ -45,9 +47,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.doors = doors
     install_problems(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(Guard, settings=settings)
     for router in (routes_data.router, routes_runs.router, routes_map.router, pages.router):
         app.include_router(router)
+    describe(app, is_locked=settings.api_token is not None)
     app.mount("/static", OwnFiles(directory=pages.static))
     return app
 

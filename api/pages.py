@@ -88,7 +88,8 @@ def icon() -> Response:
 
 @router.get("/atlas/{dataset}")
 def atlas_without_slash(dataset: str, request: Request) -> Response:
-    query = f"?{request.url.query}" if request.url.query else ""
+    asked = request.scope["query_string"].decode("latin-1")  # `request.url` fails on one that is not UTF-8
+    query = f"?{quote(asked, safe='=&%+;,:@/?')}" if asked else ""
     return RedirectResponse(f"/atlas/{quote(dataset)}/{query}", 307)
 
 
@@ -137,9 +138,10 @@ def inside(folder: Path, path: str) -> Path:
     root = folder.resolve()
     try:
         file = (root / path).resolve()
-    except (OSError, ValueError) as error:
+        is_inside = file.is_relative_to(root) and file.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
         raise HTTPException(404) from error
-    if not file.is_relative_to(root) or not file.is_file():
+    if not is_inside:
         raise HTTPException(404)
     return file
 

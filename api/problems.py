@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew, TransientError
 
@@ -62,11 +64,19 @@ def document(problem: Problem, path: str) -> dict[str, Any]:
     return members
 
 
+class _Document(JSONResponse):
+    """JSON that can always be sent: half of a surrogate pair, which a body may spell, is replaced."""
+
+    media_type = media_type
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def problem_response(problem: Problem, path: str) -> Response:
-    return JSONResponse(
+    return _Document(
         document(problem, path),
         status_code=problem.status,
-        media_type=media_type,
         headers={"Cache-Control": "no-store", **problem.headers},
     )
 
@@ -121,30 +131,76 @@ def _message(item: Mapping[str, Any]) -> str:
     return str(item["msg"])
 
 
+def path_of(request: Request) -> str:
+    """The path that was asked for. `request.url` fails on a query that is not UTF-8."""
+    return str(request.scope["path"])
+
+
+_kinds = {413: "body-too-large", 416: "range-not-satisfiable"}
+
+
 def _http_problem(error: StarletteHTTPException, request: Request) -> Problem:
-    phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    phrase = _kinds.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     allowed = Headers(headers=dict(error.headers or {})).get("allow", "see GET /docs")
     details = {
-        404: f"There is nothing at {request.url.path}. GET / lists the datasets, GET /docs every call.",
+        404: f"There is nothing at {path_of(request)}. GET / lists the datasets, GET /docs every call.",
         405: f"{request.method} is not possible here; allowed: {allowed}.",
     }
     detail = details.get(error.status_code, str(error.detail))
     return Problem(error.status_code, phrase, detail, headers=error.headers or {})
 
 
+class PlainErrors:
+    """ASGI middleware: an error that a library answers in plain text, such as a malformed range, becomes a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        held: list[Message] = []
+
+        async def send_problems(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                held.append(message)
+                return
+            if not held:
+                await send(message)
+            elif not message.get("more_body", False):
+                await _problem_of(held[0], message, scope)(scope, receive, send)
+
+        await self._app(scope, receive, send_problems)
+
+
+def _is_plain_error(message: Message) -> bool:
+    is_plain = Headers(scope=message).get("content-type", "").startswith("text/plain")
+    return message["status"] >= HTTPStatus.BAD_REQUEST and is_plain
+
+
+def _problem_of(start: Message, body: Message, scope: Scope) -> Response:
+    status = int(start["status"])
+    told = body.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
+    kept = {name: value for name, value in Headers(scope=start).items() if name in {"content-range", "allow"}}
+    kind = _kinds.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
+    return problem_response(Problem(status, kind, f"{told.rstrip('.')}.", headers=kept), scope["path"])
+
+
 def install_problems(app: FastAPI) -> None:
     """Make every error of `app` leave as a problem document."""
+    app.add_middleware(PlainErrors)
 
     def answer_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, StarletteHTTPException)
-        return problem_response(_http_problem(error, request), request.url.path)
+        return problem_response(_http_problem(error, request), path_of(request))
 
     def answer_input(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(refused_input(error), request.url.path)
+        return problem_response(refused_input(error), path_of(request))
 
     def answer(request: Request, error: Exception) -> Response:
-        return problem_response(as_problem(error), request.url.path)
+        return problem_response(as_problem(error), path_of(request))
 
     app.add_exception_handler(StarletteHTTPException, answer_http)
     app.add_exception_handler(RequestValidationError, answer_input)

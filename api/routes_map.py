@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import map_data
 from api.doors import Doors, Here
 from api.health import dataset_json
+from api.inputs import DatasetName, RowNumber, RowNumbers, SnapshotNumber, WantedId, Words
 from api.map_data import MapData
 from api.pages import static, with_policy
 from api.problems import Problem
-from api.routes_data import Json
+from api.routes_data import Json, sends
 from components.errors import NotFound
 from components.labels import Label
 from components.snapshots import open_snapshot, records_at
 
 router = APIRouter(prefix="/map", tags=["map"])
-
-most_rows = 500  # in one question
-Number = Annotated[int | None, Query(ge=1, description="Snapshot; the newest without it.")]
 
 
 def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
@@ -33,23 +31,23 @@ def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
     return doors.maps.newest(output) if number is None else doors.maps.at(output, number)
 
 
-@router.get("/{dataset}.png", response_class=FileResponse)
-def picture(doors: Here, dataset: str) -> Response:
+@router.get("/{dataset}.png", response_class=Response, responses=sends("image/png"))
+def picture(doors: Here, dataset: DatasetName) -> Response:
     """The newest snapshot as a picture."""
     snapshot = open_snapshot(doors.state.output(dataset))
     file = doors.maps.picture_file(snapshot, lambda: _drawn(doors, dataset, snapshot.number))
     return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/{dataset}", response_class=Response)
-def page(doors: Here, dataset: str) -> Response:
+@router.get("/{dataset}", response_class=Response, responses=sends("text/html"))
+def page(doors: Here, dataset: DatasetName) -> Response:
     """The map as a page that works in any browser and follows new snapshots."""
     doors.state.output(dataset)
     return with_policy(FileResponse(static / "map.html", headers={"Cache-Control": "no-cache"}))
 
 
 @router.get("/{dataset}/current.json", response_class=Json)
-async def current(doors: Here, dataset: str) -> Json:
+async def current(doors: Here, dataset: DatasetName) -> Json:
     """The newest snapshot's number and what is going on: small and quick, for asking again and again."""
     await doors.monitor.look()
     output = await run_in_threadpool(doors.state.output, dataset)
@@ -71,14 +69,14 @@ async def current(doors: Here, dataset: str) -> Json:
 
 
 @router.get("/{dataset}/snapshot.json", response_class=Json)
-def snapshot(doors: Here, dataset: str, snapshot: Number = None) -> Json:
+def snapshot(doors: Here, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Json:
     """All that the page needs before it draws: legends, bounds, names of regions, where the points are."""
     data = map_of(doors, dataset, snapshot)
     return Json(map_data.summary(data), headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{dataset}/points.bin", response_class=Response)
-def points(doors: Here, request: Request, dataset: str, snapshot: Number = None) -> Response:
+@router.get("/{dataset}/points.bin", response_class=Response, responses=sends("application/octet-stream"))
+def points(doors: Here, request: Request, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Response:
     """The points, column by column as `snapshot.json` says; gzip where the client takes it."""
     data = map_of(doors, dataset, snapshot)
     file = doors.maps.points_file(data)
@@ -91,47 +89,42 @@ def points(doors: Here, request: Request, dataset: str, snapshot: Number = None)
 
 
 @router.get("/{dataset}/records", response_class=Json)
-def records(doors: Here, dataset: str, rows: str, snapshot: Number = None) -> Json:
+def records(doors: Here, dataset: DatasetName, rows: RowNumbers, snapshot: SnapshotNumber = None) -> Json:
     """The records at these rows (`rows=1,2,3`), in that order."""
     data = map_of(doors, dataset, snapshot)
-    return Json(_records(doors, dataset, data, _row_numbers(rows, data.rows)), headers={"Cache-Control": "no-cache"})
+    wanted = expect_rows([int(row) for row in rows.split(",")], data.rows)
+    return Json(_records(doors, dataset, data, wanted), headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/{dataset}/run", response_class=Json)
-def run(doors: Here, dataset: str, row: int, snapshot: Number = None) -> Json:
+def run(doors: Here, dataset: DatasetName, row: RowNumber, snapshot: SnapshotNumber = None) -> Json:
     """The rows of the run that this row belongs to, in the order in which they happened."""
     data = map_of(doors, dataset, snapshot)
-    _row_numbers(str(row), data.rows)
+    expect_rows([row], data.rows)
     filename = data.filenames[data.filename[row]]
     return Json({"filename": filename, "rows": map_data.rows_of_run(data, row)})
 
 
 @router.get("/{dataset}/row", response_class=Json)
-def row(doors: Here, dataset: str, id: str, snapshot: Number = None) -> Json:
+def row(doors: Here, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber = None) -> Json:
     """The row of the record with this id."""
     data = map_of(doors, dataset, snapshot)
     return Json({"row": map_data.row_of(data, id)})
 
 
 @router.get("/{dataset}/search", response_class=Json)
-def search(
-    doors: Here, dataset: str, q: Annotated[str, Query(min_length=1, max_length=400)], snapshot: Number = None
-) -> Json:
+def search(doors: Here, dataset: DatasetName, q: Words, snapshot: SnapshotNumber = None) -> Json:
     """The rows whose text or filename holds every word of `q`."""
     data = map_of(doors, dataset, snapshot)
     rows, is_cut = map_data.rows_with_words(data.snapshot, q)
     return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
 
 
-def _row_numbers(rows: str, n: int) -> list[int]:
-    parts = [part for part in rows.split(",") if part]
-    if not parts or len(parts) > most_rows or not all(part.isascii() and part.isdigit() for part in parts):
-        why = f"row numbers joined by commas, at most {most_rows}"
-        raise Problem(422, "invalid-request", f"rows: {why}.", errors=[{"field": "rows", "message": why}])
-    numbers = [int(part) for part in parts]
-    if max(numbers) >= n:
-        raise Problem(404, "unknown-row", f"This snapshot has {n} rows; row {max(numbers)} was asked for.")
-    return numbers
+def expect_rows(rows: list[int], n: int) -> list[int]:
+    """The same rows. Raises `Problem` 404 for one that a snapshot of `n` rows does not have."""
+    if max(rows) >= n:
+        raise Problem(404, "unknown-row", f"This snapshot has {n} rows; row {max(rows)} was asked for.")
+    return rows
 
 
 def _records(doors: Doors, dataset: str, data: MapData, rows: list[int]) -> list[dict[str, Any]]:

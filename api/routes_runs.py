@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.doors import Doors, Here
 from api.health import percent
+from api.inputs import MAX_NAME_CHARS, MAX_SOURCE_CHARS, MAX_SOURCES, NAME_OR_ALL_PATTERN, IdempotencyKey
 from api.prefect_client import Run
 from api.problems import Problem, without_places
+from components.urls import without_password
 
 if TYPE_CHECKING:
     from components.store import Store
@@ -28,30 +30,40 @@ router = APIRouter(tags=["runs"])
 every_dataset = "*"
 
 
+DatasetOrAll = Field(
+    "default",
+    description='Name of the dataset; "*" for all.',
+    min_length=1,
+    max_length=MAX_NAME_CHARS,
+    pattern=NAME_OR_ALL_PATTERN,
+)
+SourceSpec = Annotated[str, Field(min_length=1, max_length=MAX_SOURCE_CHARS)]
+
+
 class LoadRequest(BaseModel):
     """What to load. Without `sources`: everything that the dataset is configured with or remembers."""
 
-    model_config = ConfigDict(extra="forbid")
-    dataset: str = Field("default", description="Name of the dataset.", min_length=1, max_length=100)
-    sources: list[str] | None = Field(
-        None, description="Files, folders or globs below the dataset's own sources.", min_length=1, max_length=1_000
+    model_config = ConfigDict(extra="forbid", strict=True)
+    dataset: str = DatasetOrAll
+    sources: list[SourceSpec] | None = Field(
+        None,
+        description="Files, folders or globs below the dataset's own sources.",
+        min_length=1,
+        max_length=MAX_SOURCES,
     )
 
 
 class IndexRequest(BaseModel):
     """What to index."""
 
-    model_config = ConfigDict(extra="forbid")
-    dataset: str = Field("default", description="Name of the dataset.", min_length=1, max_length=100)
+    model_config = ConfigDict(extra="forbid", strict=True)
+    dataset: str = DatasetOrAll
     recompute: bool = Field(False, description="Draw the map anew from all records, laid over the old one.")
     retry_failed: bool = Field(False, description="Try the records again that could not be embedded.")
 
 
-Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same run.")]
-
-
 @router.post("/load", status_code=202)
-async def load(doors: Here, body: LoadRequest | None = None, idempotency_key: Key = None) -> dict[str, Any]:
+async def load(doors: Here, body: LoadRequest | None = None, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
     """Bring every new record of the dataset into the store. Joins a load of the same sources that has not begun."""
     wanted = body or LoadRequest()
     sources = await run_in_threadpool(allowed_sources, doors, wanted.dataset, wanted.sources)
@@ -62,7 +74,9 @@ async def load(doors: Here, body: LoadRequest | None = None, idempotency_key: Ke
 
 
 @router.post("/index", status_code=202)
-async def index(doors: Here, body: IndexRequest | None = None, idempotency_key: Key = None) -> dict[str, Any]:
+async def index(
+    doors: Here, body: IndexRequest | None = None, idempotency_key: IdempotencyKey = None
+) -> dict[str, Any]:
     """Embed what waits, place it, publish it. Joins the index of this dataset that is at work."""
     wanted = body or IndexRequest()
     await run_in_threadpool(known_dataset, doors, wanted.dataset)
@@ -242,9 +256,8 @@ def links(id: str, dataset: str) -> dict[str, str]:
 
 
 def known_dataset(doors: Doors, dataset: str) -> None:
-    """Raises `BadSetting` or `Problem` where the name can't be one of ours; `*` means all."""
+    """Raises `Problem` where there is no such dataset; `*` means all."""
     if dataset != every_dataset:
-        doors.settings.dataset(dataset)
         doors.state.dataset_id(dataset)
 
 
@@ -264,8 +277,9 @@ def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> st
     if "\0" in source or not source.strip():
         raise _refused(at, "is no path")
     if "://" in source:
-        if source in own:
-            return source
+        bare = without_password(source)  # Prefect keeps a run's parameters
+        if bare in own:
+            return bare
         raise _refused(at, f"is not among the sources of dataset {dataset!r}")
     if ".." in Path(source).parts:
         raise _refused(at, "may not contain '..'")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.problems import Problem, without_places
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
 from components.settings import Settings
+from components.urls import without_password
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
@@ -42,6 +44,8 @@ class State:
 
     def dataset_id(self, name: str) -> int | None:
         """The store's number of a dataset; None for one that is only configured. Raises `Problem` 404 on an unknown one."""
+        with _unusable_is_unknown(name):
+            self.settings.dataset(name)
         known = self.ask(lambda store: store.ledger.datasets())
         if name in known:
             return known[name]
@@ -71,14 +75,15 @@ class State:
         }
 
     def sources(self, dataset: str) -> tuple[str, ...]:
-        """The dataset's sources: configured ones and those given to loads by hand."""
+        """The dataset's sources, without passwords: configured ones and those given to loads by hand."""
         number = self.dataset_id(dataset)
         remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
-        return tuple(dict.fromkeys([*self.settings.dataset(dataset).sources, *remembered]))
+        return tuple(dict.fromkeys(map(without_password, [*self.settings.dataset(dataset).sources, *remembered])))
 
     def output(self, dataset: str) -> Path:
         """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""
-        self.settings.dataset(dataset)
+        with _unusable_is_unknown(dataset):
+            self.settings.dataset(dataset)
         output = self.settings.output / dataset
         if not output.is_dir():
             self.dataset_id(dataset)
@@ -96,6 +101,15 @@ class State:
 
                 self._store = open_store(self.settings)
             return self._store
+
+
+@contextmanager
+def _unusable_is_unknown(name: str) -> Iterator[None]:
+    """A name that no dataset can have is one that no dataset has."""
+    try:
+        yield
+    except BadSetting as error:
+        raise Problem(404, "unknown-dataset", f"There is no dataset {name!r}. {error}") from error
 
 
 def _unreachable(error: Exception) -> Problem:

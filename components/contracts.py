@@ -117,6 +117,8 @@ def with_occurrence(record: Record, occurrence: int) -> Record:
 class Locator:
     """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
 
+    `url` is a table's URL with its password where `location` is without: it opens the table and is never stored.
+
     For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
     """
 
@@ -127,6 +129,7 @@ class Locator:
     size_bytes: int = 0
     mtime_ns: int = 0
     inode: int = 0
+    url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,13 +24,16 @@ from components.contracts import (
     RecordCounts,
     SourceCounts,
 )
+from components.credentials import Credentials
 from components.errors import NotReady, SourceError
 from components.settings import DatasetSettings
+from components.sources.tables import without_secrets
 from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
 from components.store.engine import patiently
 from components.store.ledger import SourceMoved
 from components.store.tables import RecordState
+from components.urls import without_password
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +72,10 @@ class Loading:
         sources: Sequence[str] = (),
         format: str | None = None,
         verify: bool = False,
+        credentials: Credentials,
     ) -> None:
         self.store = store
+        self.credentials = credentials
         self.source = source
         self.dataset = dataset
         self.settings = settings
@@ -117,7 +122,9 @@ class Loading:
         self._register(changed)
         if self.given:
             given = _absolute(self.given, self._problems)
-            patiently(lambda: self.store.ledger.remember(self.dataset_id, given))
+            self.credentials.keep(given)
+            bare = [without_password(spec) for spec in given]
+            patiently(lambda: self.store.ledger.remember(self.dataset_id, bare))
         return changed
 
     def _register(self, changed: Sequence[Locator]) -> None:
@@ -135,9 +142,8 @@ class Loading:
         self._known |= self._registered
 
     def _specs(self) -> tuple[str, ...]:
-        if self.given:
-            return self.given
-        return tuple(dict.fromkeys((*self.settings.sources, *self.store.ledger.remembered(self.dataset_id))))
+        specs = self.given or (*self.settings.sources, *self.store.ledger.remembered(self.dataset_id))
+        return tuple(dict.fromkeys(map(self.credentials.completed, specs)))
 
     def _is_unchanged(self, locator: Locator) -> bool:
         """Is another look at this source pointless? Its directory entry says so; no content is read."""
@@ -374,4 +380,5 @@ def _has_vanished(entry: LedgerEntry) -> bool:
 def _absolute(specs: Iterable[str], problems: Iterable[Problem]) -> list[str]:
     """The specs as later loads will find them from any folder; those that name nothing are not worth remembering."""
     missing = {problem.source for problem in problems}
-    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs if spec not in missing]
+    named = [spec for spec in specs if spec not in missing and without_secrets(spec) not in missing]
+    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in named]

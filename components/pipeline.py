@@ -29,6 +29,7 @@ from components.snapshots import export as export_snapshot
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
+from components.urls import without_password
 from components.verifying import verify_dataset
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
@@ -136,9 +137,12 @@ class Pipeline:
         return self.store.status()
 
     def sources(self, dataset: str = "default") -> tuple[str, ...]:
-        """What a load of the dataset looks at: the configured sources, then those that were given to loads."""
+        """What a load of the dataset looks at: the configured sources, then those that were given to loads.
+
+        URLs are without their passwords.
+        """
         remembered = self.store.ledger.remembered(self.dataset_id(dataset))
-        return tuple(dict.fromkeys((*self.settings.dataset(dataset).sources, *remembered)))
+        return tuple(dict.fromkeys(map(without_password, (*self.settings.dataset(dataset).sources, *remembered))))
 
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Lines and items that could not become a record, with their places."""

@@ -106,6 +106,8 @@ class LeaseSettings(Section):
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8_000, ge=0, le=65_535)
+    allowed_hosts: tuple[str, ...] = ()  # host names of a proxy or tunnel in front; `*.NAME` for all names below one
+    max_body_bytes: int = Field(1 << 20, ge=1_024)  # of a request
 
 
 class PrefectSettings(Section):
@@ -170,6 +172,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, repr=False)  # None: SQLite in `home`
     model: str = "all-MiniLM-L6-v2"
     api_token: str | None = Field(None, repr=False)
+    private_files: bool = True  # home, database, output and logs are for this user alone; false: as the umask says
     load: LoadSettings = LoadSettings()
     embed: EmbedSettings = EmbedSettings()
     project: ProjectSettings = ProjectSettings()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, Progress, Projector
+from components.credentials import Credentials
 from components.indexing import Indexing
 from components.loading import Loading
+from components.private import secure_home
 from components.publishing import Publishing
 from components.settings import Settings
 from components.store import Store
@@ -21,7 +23,19 @@ if TYPE_CHECKING:
 
 def open_store(settings: Settings) -> Store:
     """The state, its schema up to date."""
-    return Store(settings.database, lease_ttl_s=settings.lease.ttl_s)
+    secure_home(settings)
+    return Store(
+        settings.database,
+        lease_ttl_s=settings.lease.ttl_s,
+        private=settings.private_files,
+        keep_credentials=open_credentials(settings).keep,
+    )
+
+
+def open_credentials(settings: Settings) -> Credentials:
+    """The passwords of source URLs."""
+    configured = (spec for dataset in settings.datasets.values() for spec in dataset.sources)
+    return Credentials(settings.home.absolute() / "credentials.json", configured)
 
 
 def open_source(settings: Settings, dataset: str, *, format: str | None = None) -> FileSource:
@@ -70,6 +84,7 @@ def open_loading(
         sources=sources,
         format=format,
         verify=verify,
+        credentials=open_credentials(settings),
     )
 
 

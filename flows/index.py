@@ -12,6 +12,7 @@ from prefect.states import Completed
 
 from components.contracts import IndexReport
 from components.errors import LeaseHeld
+from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store import Store
 from components.wiring import open_store
@@ -34,7 +35,7 @@ def index(
         retry_failed: Try again the records that could not be embedded before.
     """
     settings = load_settings()
-    with closing(open_store(settings)) as store:
+    with private_umask(settings), closing(open_store(settings)) as store:
         try:
             with Told(store, dataset, "index") as told:
                 named = index_all if dataset == steps.every else partial(index_one, dataset=dataset)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from prefect import flow
 
 from components.contracts import LoadReport
+from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store import Store
 from components.wiring import open_store
@@ -29,7 +30,7 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
         verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
     """
     settings = load_settings()
-    with closing(open_store(settings)) as store:
+    with private_umask(settings), closing(open_store(settings)) as store:
         if dataset != steps.every:
             with Told(store, dataset, "load") as told:
                 return load_one(settings, store, told, dataset, sources or (), verify=verify)

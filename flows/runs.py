@@ -13,6 +13,7 @@ from uuid import UUID
 
 from components.settings import Settings
 from components.store import Store
+from components.wiring import open_credentials
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -56,10 +57,15 @@ async def load_when_changed(client: PrefectClient, dataset: str) -> UUID:
 
 
 def watched_sources(settings: Settings, store: Store) -> dict[str, tuple[str, ...]]:
-    """Dataset -> its sources: those that the settings name, and those that were given to a load by hand."""
+    """Dataset -> its sources: those that the settings name, and those that were given to a load by hand.
+
+    URLs are with their passwords, where these are known.
+    """
     remembered = {name: store.ledger.remembered(number) for name, number in store.ledger.datasets().items()}
     names = {*settings.datasets, *remembered}
-    return {name: (*settings.dataset(name).sources, *remembered.get(name, ())) for name in sorted(names)}
+    credentials = open_credentials(settings)
+    specs = {name: (*settings.dataset(name).sources, *remembered.get(name, ())) for name in sorted(names)}
+    return {name: tuple(dict.fromkeys(map(credentials.completed, given))) for name, given in specs.items()}
 
 
 async def at_work(client: PrefectClient, flow: str | None = None) -> list[FlowRun]:

@@ -323,7 +323,8 @@ def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_only_reads(locke
     asked = locked.get("/map/default", headers={"accept": "text/html"})
     assert asked.status_code == 401
     assert 'name="token"' in asked.text
-    given = locked.get("/map/default", params={"token": "open sesame", "plain": "1"})
+    assert '<form method="post" action="/login">' in asked.text
+    given = locked.post("/login", data={"token": "open sesame", "next": "/map/default?plain=1"})
     assert (given.status_code, given.headers["location"]) == (303, "/map/default?plain=1")
     cookie = given.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -332,8 +333,29 @@ def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_only_reads(locke
     assert locked.get("/map/default").status_code == 200
     assert locked.post("/index").status_code == 401
     locked.cookies.clear()
-    assert locked.get("/map/default", params={"token": "wrong"}).status_code == 401
+    wrong = locked.post("/login", data={"token": "wrong", "next": '/"><b>'})
+    assert (wrong.status_code, "set-cookie" in wrong.headers, "<b>" in wrong.text) == (401, False, False)
     assert locked.get("/map/default", headers={"cookie": "runatlas=x"}).status_code == 401
+
+
+def test_a_token_in_an_address_opens_nothing(locked: Client) -> None:
+    """Addresses are written to logs, histories and proxies."""
+    assert locked.get("/map/default", params={"token": "open sesame"}).status_code == 401
+    asked = locked.get("/map/default", params={"token": "open sesame", "a": "1"}, headers={"accept": "text/html"})
+    assert "sesame" not in asked.text
+    assert 'value="/map/default?a=1"' in asked.text
+
+
+@pytest.mark.parametrize("address", ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", ""])
+def test_the_login_leads_to_no_other_site(locked: Client, address: str) -> None:
+    given = locked.post("/login", data={"token": "open sesame", "next": address})
+    assert (given.status_code, given.headers["location"]) == (303, "/")
+    locked.cookies.clear()
+
+
+def test_pages_of_other_sites_can_not_log_in(locked: Client) -> None:
+    form = {"token": "open sesame", "next": "/"}
+    assert_problem(locked.post("/login", data=form, headers={"origin": "https://evil.example"}), 403)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "runatlas", "me.localhost", "10.1.2.3"])

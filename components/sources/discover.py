@@ -73,7 +73,8 @@ def discover(specs: Sequence[str]) -> Discovered:
 
 def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator]]:
     if tables.is_url(spec):
-        yield spec, tables.locator(spec)
+        table = tables.locator(spec)
+        yield table.location, table
         return
     path = os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111 - a Path costs more than the look-up
     if os.path.lexists(path):

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from components.contracts import Batch, Cursor, Json, Locator
 from components.errors import SourceError, Unreadable
+from components.urls import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Engine, Select, Table
@@ -64,7 +65,7 @@ def locator(spec: str) -> Locator:
     """The locator of a table's URL. Raises `SourceError` where it names no table."""
     if "table" not in _url(spec).query:
         raise SourceError("The URL names no table; write it as postgresql://host/db?table=NAME&cursor=COLUMN.")
-    return Locator(location=spec, key=without_secrets(spec), kind="table")
+    return Locator(location=without_password(spec), key=without_secrets(spec), kind="table", url=spec)
 
 
 def _url(spec: str) -> URL:
@@ -196,7 +197,7 @@ def read(locator: Locator, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
     """Batches of the rows after the cursor. Raises `Unreadable` with the reason, never with the URL's secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    url = _url(locator.location)
+    url = _url(locator.url or locator.location)
     try:
         engine = _engine(url)
     except (SQLAlchemyError, ImportError, TypeError) as error:
@@ -211,7 +212,16 @@ def read(locator: Locator, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
 
 def _plain(error: Exception, url: URL) -> str:
     told = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+    if any(words in told.lower() for words in _NOT_SIGNED_IN):
+        told = f"{told.rstrip('.')}. {_WAYS_TO_SIGN_IN}"
     return told.replace(str(url.password), "…") if url.password else told
+
+
+_NOT_SIGNED_IN = ("no password supplied", "password authentication failed", "access denied", "authentication failed")
+_WAYS_TO_SIGN_IN = (
+    "Give the password once more in the URL to `runatlas load`, name the URL with it in datasets.NAME.sources of "
+    "runatlas.toml, or, for PostgreSQL, put it in ~/.pgpass."
+)
 
 
 def _read(keys: _Keys, engine: Engine, cursor: Cursor | None, job: Job) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.store.engine import Database
@@ -39,10 +40,17 @@ class DatasetStatus:
 class Store:
     """The rooms of one database, its schema brought up to date."""
 
-    def __init__(self, url: str, *, lease_ttl_s: float = 60.0) -> None:
-        self.db = Database(url, stall_limit_s=max(lease_ttl_s, shortest_stall_s))
+    def __init__(
+        self,
+        url: str,
+        *,
+        lease_ttl_s: float = 60.0,
+        private: bool = True,
+        keep_credentials: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        self.db = Database(url, private=private, stall_limit_s=max(lease_ttl_s, shortest_stall_s))
         try:
-            upgrade(self.db)
+            upgrade(self.db, keep_credentials)
         except BaseException:
             self.db.close()
             raise

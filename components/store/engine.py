@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,16 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
     return engine
 
 
+def _close_to_others(database: Path) -> None:
+    """Make the file, if it is new, for this user alone, and take others' rights away; SQLite's further files follow it."""
+    with suppress(OSError):  # whoever opens it says what is wrong
+        os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+        for suffix in ("", "-wal", "-shm"):
+            file = database.with_name(database.name + suffix)
+            if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():
+                file.chmod(file.stat().st_mode & 0o700)
+
+
 def _log_ahead(connection: Any) -> None:
     """Turn the write-ahead log on. Of all statements this one does not wait by itself where another has a lock."""
     until = time.monotonic() + busy_timeout_ms / 1_000
@@ -63,7 +74,7 @@ def _log_ahead(connection: Any) -> None:
             return
 
 
-def _engines(url: str) -> tuple[Engine, Engine]:
+def _engines(url: str, *, private: bool) -> tuple[Engine, Engine]:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -73,6 +84,8 @@ def _engines(url: str) -> tuple[Engine, Engine]:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            if private:
+                _close_to_others(Path(parsed.database))
         # a read that later writes fails with "database is locked" whatever the timeout, so writers begin as writers
         return _sqlite_engine(url, "BEGIN IMMEDIATE"), _sqlite_engine(url, "BEGIN")
     if parsed.get_backend_name() == "postgresql":
@@ -112,10 +125,10 @@ def _is_of_the_disk(error: DBAPIError) -> bool:
 class Database:
     """The engines of one database URL, opened at the first use."""
 
-    def __init__(self, url: str, *, stall_limit_s: float = stall_limit_s) -> None:
+    def __init__(self, url: str, *, private: bool = True, stall_limit_s: float = stall_limit_s) -> None:
         self._stall_limit_ms = int(stall_limit_s * 1_000)
         try:
-            self.writer, self.reader = _engines(url)
+            self.writer, self.reader = _engines(url, private=private)
         except OSError as error:
             raise BadSetting(
                 f"The database folder {error.filename!r} can't be made: {error.strerror}. "

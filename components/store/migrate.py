@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -13,8 +14,11 @@ migrations = Path(__file__).parent / "migrations"
 _advisory_lock = 7_262_783
 
 
-def upgrade(db: Database) -> None:
-    """Run the migrations that are missing. Raises `SchemaTooNew` for a database of a newer runatlas."""
+def upgrade(db: Database, keep_credentials: Callable[[list[str]], None] | None = None) -> None:
+    """Run the migrations that are missing. Raises `SchemaTooNew` for a database of a newer runatlas.
+
+    `keep_credentials` takes URLs of sources whose passwords a migration removes.
+    """
     head = _newest_revision()
     with db.read() as connection:
         if _revision(connection) == head:
@@ -22,7 +26,11 @@ def upgrade(db: Database) -> None:
     with db.write() as connection:  # SQLite: BEGIN IMMEDIATE keeps other starters out
         if db.dialect == "postgresql":
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({_advisory_lock})")
-        _upgrade_within(connection, head)
+        _upgrade_within(connection, head, keep_credentials)
+    if db.dialect == "sqlite":
+        with db.read() as connection:  # what a migration removed does not stay in the write-ahead log
+            connection.rollback()
+            connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
 
 
 def _newest_revision() -> str:
@@ -36,7 +44,7 @@ def _revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("select version_num from alembic_version").scalar()
 
 
-def _upgrade_within(connection: Connection, head: str) -> None:
+def _upgrade_within(connection: Connection, head: str, keep_credentials: Callable[[list[str]], None] | None) -> None:
     current = _revision(connection)
     if current == head:
         return
@@ -48,6 +56,7 @@ def _upgrade_within(connection: Connection, head: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations))
     config.attributes["connection"] = connection
+    config.attributes["keep_credentials"] = keep_credentials
     try:
         if current is not None:
             ScriptDirectory.from_config(config).get_revision(current)

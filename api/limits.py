@@ -1,0 +1,44 @@
+"""How much a request may send: what is larger is refused before it is read."""
+
+from __future__ import annotations
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Problem, problem_response
+
+
+class BodyLimit:
+    """ASGI middleware that refuses bodies beyond `max_bytes`, whether or not they say their length."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told = Headers(scope=scope).get("content-length", "")
+        if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > self._max_bytes):
+            problem = Problem(413, "body-too-large", self._detail())
+            await problem_response(problem, scope["path"])(scope, receive, send)
+            return
+        await self._app(scope, self._counting(receive), send)
+
+    def _counting(self, receive: Receive) -> Receive:
+        size_bytes = 0
+
+        async def receive_and_count() -> Message:
+            nonlocal size_bytes
+            message = await receive()
+            size_bytes += len(message.get("body", b""))
+            if size_bytes > self._max_bytes:
+                raise HTTPException(413, self._detail())
+            return message
+
+        return receive_and_count
+
+    def _detail(self) -> str:
+        return f"The body is larger than {self._max_bytes:,} bytes, which is the limit that api.max_body_bytes sets."

@@ -1,0 +1,104 @@
+"""What /openapi.json says besides the routes themselves: who may call, and how every refusal looks."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import media_type
+
+scheme = "bearerToken"
+open_calls = frozenset({"/health"})
+methods = frozenset({"get", "post", "put", "patch", "delete"})
+
+refusals = {
+    400: "The request is malformed.",
+    401: "The token is missing or wrong.",
+    403: "A page of another site sent this.",
+    404: "There is no such dataset, record, row, snapshot or run.",
+    405: "This method is not possible here.",
+    413: "The body is larger than api.max_body_bytes.",
+    421: "The server does not answer to that host name; api.allowed_hosts names those that it does.",
+    422: "A value can't be used; `errors` name the fields.",
+    500: "Something failed here; the server's log has the details.",
+    502: "The Prefect server answered with an error.",
+    503: "The database or the Prefect server does not answer; `Retry-After` says when to try again.",
+}
+of_posts = frozenset({403, 413, 502})
+
+problem_schema: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457: what happened, where, and the way out.",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "description": "urn:runatlas:problem: and the kind."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The path that was asked for."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def describe(app: FastAPI, *, is_locked: bool) -> None:
+    """Have `app` declare its security scheme and the problem documents of every call; without a token it needs none."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            app.openapi_schema = described(made, is_locked=is_locked)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def described(schema: dict[str, Any], *, is_locked: bool) -> dict[str, Any]:
+    """The same description with what every call has in common."""
+    parts = schema.setdefault("components", {})
+    known = parts.setdefault("schemas", {})
+    for replaced in ("HTTPValidationError", "ValidationError"):
+        known.pop(replaced, None)
+    known["Problem"] = problem_schema
+    parts["securitySchemes"] = {
+        scheme: {"type": "http", "scheme": "bearer", "description": "RUNATLAS_API_TOKEN, where the server has one."}
+    }
+    parts["responses"] = {_name(status): _problem_response(told) for status, told in refusals.items()}
+    for path, calls in schema["paths"].items():
+        for method, call in calls.items():
+            if method in methods:
+                _describe(call, path, method, is_locked=is_locked)
+    return schema
+
+
+def _describe(call: dict[str, Any], path: str, method: str, *, is_locked: bool) -> None:
+    needed: list[dict[str, list[str]]] = [{scheme: []}] if is_locked else [{scheme: []}, {}]
+    call["security"] = [] if path in open_calls else needed
+    for status in refusals:
+        if status not in of_posts or method == "post":
+            call["responses"][str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
+
+
+def _name(status: int) -> str:
+    return HTTPStatus(status).name.title().replace("_", "")
+
+
+def _problem_response(told: str) -> dict[str, Any]:
+    return {"description": told, "content": {media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

@@ -1,0 +1,68 @@
+"""Where passwords of source URLs are kept: the settings, or a file in the home for this user alone.
+
+The database, records, reports and logs hold URLs without them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+
+from components.durable import replaced
+from components.errors import BadSetting
+from components.urls import without_password
+
+
+class Credentials:
+    """Source URLs by what they are without their password; those that the settings name come first."""
+
+    def __init__(self, file: Path, configured: Iterable[str] = ()) -> None:
+        self._file = file
+        self._configured = _by_bare_url(configured)
+
+    def completed(self, spec: str) -> str:
+        """The URL with its password, where one is known; anything else as it is.
+
+        A password in `spec` itself goes first. Without any the driver looks in its own places, such as `~/.pgpass`.
+        """
+        if "://" not in spec or without_password(spec) != spec:
+            return spec
+        return self._configured.get(spec) or self._kept().get(spec) or spec
+
+    def keep(self, specs: Iterable[str]) -> None:
+        """Have later loads know the passwords in these URLs. Raises `BadSetting` where the file can't be written."""
+        fresh = _by_bare_url(specs)
+        known = self._kept()
+        if all(known.get(bare) == spec or self._configured.get(bare) == spec for bare, spec in fresh.items()):
+            return
+        try:
+            with replaced(self._file) as aside:
+                descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(orjson.dumps(known | fresh, option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            raise BadSetting(
+                f"The password of a source can't be kept in {self._file} ({error.strerror}): make it writable, or give the "
+                "URL without password and name it with its password in datasets.NAME.sources."
+            ) from error
+
+    def _kept(self) -> dict[str, str]:
+        try:
+            found = orjson.loads(self._file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise BadSetting(
+                f"{self._file}, which holds passwords of sources, can't be read ({error}): restore it, or remove it and load "
+                "those sources once more with their passwords."
+            ) from error
+        return found if isinstance(found, dict) else {}
+
+
+def _by_bare_url(specs: Iterable[str]) -> dict[str, str]:
+    """URL without password -> URL, of those that hold one; of several for one place the last."""
+    pairs = [(without_password(spec), spec) for spec in specs if "://" in spec]
+    return {bare: spec for bare, spec in pairs if bare != spec and not bare.endswith("…")}
