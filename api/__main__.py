@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from api.http import create_app
+from components.errors import BadSetting
 from components.settings import load_settings
 
 end_within_s = 3  # what is being answered when it is stopped
@@ -18,10 +19,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m api", description="The HTTP API alone.")
     parser.add_argument("--fd", type=int, help="a listening socket that is handed down, instead of host and port")
     asked = parser.parse_args()
-    settings = load_settings()
+    try:
+        settings = load_settings()
+        app = create_app(settings)
+    except BadSetting as error:
+        parser.exit(2, f"runatlas: {error}\n")
     sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.api.host,
         port=settings.api.port,
         log_level="info" if sockets is None else "warning",

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
 try:  # looked up here: a forked child that imports or loads could wait for a lock for ever
     _prctl = ctypes.CDLL(None).prctl
 except (OSError, AttributeError):  # not Linux

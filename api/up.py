@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -386,15 +386,26 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
 
 async def _demo(product: Product, client: PrefectClient) -> None:
     """Loads and indexes the sample logs through the deployments, as any trigger would."""
-    from components.samples import sample_folder
-
     product.say("Loading and indexing the sample logs …")
-    loaded = await _ran(client, "load/load", {"dataset": "demo", "sources": [str(sample_folder())]})
+    await asyncio.to_thread(_remember_samples, product.settings)
+    loaded = await _ran(client, "load/load", {"dataset": "demo"})
     indexed = await _ran(client, "index/index", {"dataset": "demo"}) if loaded.is_completed() else loaded
     if indexed.is_completed():
         product.say(f"The demo is on the map: {product.maps_of('demo')}")
     else:
         product.say(f"The demo is not on the map: {indexed.name}, {indexed.message or 'see its run.'}")
+
+
+def _remember_samples(settings: Settings) -> None:
+    """Makes the sample logs a source of the dataset: runs read nothing that is none."""
+    from components.samples import sample_folder
+    from components.store.engine import patiently
+    from components.wiring import open_store
+
+    with closing(patiently(lambda: open_store(settings))) as store:
+        number = patiently(lambda: store.ledger.dataset_id("demo", create=True))
+        assert number is not None
+        patiently(lambda: store.ledger.remember(number, [str(sample_folder())]))
 
 
 async def _ran(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> State[Any]:

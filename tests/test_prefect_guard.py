@@ -181,11 +181,13 @@ def test_the_attack_works_on_a_server_that_lets_everybody_in(tmp_path):
         return PlainTextResponse("prefect")
 
     route = Route("/{path:path}", answer, methods=["GET", "POST"])
-    open_to_all = CORSMiddleware(Starlette(routes=[route]), allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
-    with served(open_to_all) as client, another_site(tmp_path / "site") as site:
-        with a_browser(tmp_path / "chromium") as browser:
-            browser.open(site)
-            said = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
+    open_to_all = CORSMiddleware(
+        Starlette(routes=[route]), allow_origins=["*"], allow_methods=["*"], allow_headers=["*"]
+    )
+    chromium = a_browser(tmp_path / "chromium")
+    with served(open_to_all) as client, another_site(tmp_path / "site") as site, chromium as browser:
+        browser.open(site)
+        said = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
     assert {"read": "prefect", "get": "prefect", "create": "prefect", "blind": ""}.items() <= said.items()
 
 
@@ -202,7 +204,9 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
         with a_browser(tmp_path / "chromium", more_flags=[f"--host-resolver-rules={rebound}"]) as browser:
             signs_in_and_sees_the_deployments(browser, sign_in_of(product.said.read_text()), server)
             links_of_the_api_work(browser, product.post("/load")["url"])
-            assert browser.run("return localStorage.getItem('prefect-password')"), "still signed in, as the attack begins"
+            assert browser.run("return localStorage.getItem('prefect-password')"), (
+                "still signed in, as the attack begins"
+            )
             before = runs_of(product)
 
             browser.open(site)
@@ -299,6 +303,29 @@ def test_a_run_can_not_choose_its_command_environment_or_folder(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_reads_only_what_its_dataset_owns(tmp_path):
+    product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
+    write_log(product.logs / "a.jsonl", 3)
+    (tmp_path / "private").mkdir()
+    write_log(tmp_path / "private" / "b.jsonl", 4)
+    with product.running() as process:
+        load = product.prefect("/deployments/name/load/load")["id"]
+
+        def loaded(**parameters):
+            asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+            run = product.prefect(f"/deployments/{load}/create_flow_run", **asked)["id"]
+            return product.ended(run, process)
+
+        for dataset in ("default", "other"):
+            refused = loaded(dataset=dataset, sources=[str(tmp_path / "private")])
+            assert refused["state"] == "Failed"
+            assert "lies outside of the sources of dataset" in refused["error"]
+        assert loaded(sources=["a.jsonl"])["report"]["records"]["new"] == 3
+        assert loaded()["report"]["records"]["new"] == 0
+        assert list(product.get("/health")["datasets"]) == ["default"], "nothing was made for what was refused"
+
+
+@pytest.mark.slow
 def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(tmp_path):
     import psutil
 
@@ -307,14 +334,14 @@ def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(t
     try:
         until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
         write_log(product.logs / "a.jsonl", 20)
-        until(lambda: product.get("/health")["datasets"].get("default", {}).get("rows"), 120, process)
+        until(lambda: product.get("/health")["datasets"].get("default", {}).get("rows"), 300, process)
         for n in (1, 2):
             server_of(psutil.Process(process.pid)).kill()
             assert httpx.get(f"http://127.0.0.1:{product.ports[1]}/map/default.png", timeout=30).status_code == 200
             until(lambda n=n: product.said.read_text().count("answers again") == n, start_within_s, process)
             write_log(product.logs / f"b{n}.jsonl", 20, start=1_000 * n)
             want = 20 * (n + 1)
-            until(lambda want=want: product.get("/health")["datasets"]["default"]["rows"] == want, 120, process)
+            until(lambda want=want: product.get("/health")["datasets"]["default"]["rows"] == want, 300, process)
         assert "Prefect server ended and is started again" in product.said.read_text()
         until(lambda: product.get("/health")["prefect"]["reachable"], 30, process)
     finally:
