@@ -7,11 +7,11 @@ import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 try:  # looked up here: a forked child that imports or loads could wait for a lock for ever
-    _prctl = ctypes.CDLL(None).prctl
+    _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl
 except (OSError, AttributeError):  # not Linux
     _prctl = None
 
