@@ -25,7 +25,8 @@ USER 10001
 VOLUME /data
 EXPOSE 8000 4200
 
-# the whole product in one container; compose.yaml runs its parts one by one
+# The whole product in one container; compose.yaml runs its parts one by one. It serves other machines, so it starts only
+# with RUNATLAS_API_TOKEN set; the Prefect server makes a key of its own and prints the link that signs a browser in.
 ENV RUNATLAS_API__HOST=0.0.0.0 RUNATLAS_PREFECT__HOST=0.0.0.0
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
     CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]

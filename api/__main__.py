@@ -9,6 +9,7 @@ import uvicorn
 
 from api.home import reach_loopback_directly
 from api.serving import server_config
+from components.errors import BadSetting
 from components.private import private_umask
 from components.settings import load_settings
 
@@ -19,11 +20,14 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that is handed down, instead of host and port")
     asked = parser.parse_args()
     reach_loopback_directly()
-    settings = load_settings()
-    sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]
-    with private_umask(settings):
-        config = server_config(settings, log_level="info" if sockets is None else "warning")
-        uvicorn.Server(config).run(sockets=sockets)
+    try:
+        settings = load_settings()
+        sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]
+        with private_umask(settings):
+            config = server_config(settings, log_level="info" if sockets is None else "warning")
+            uvicorn.Server(config).run(sockets=sockets)
+    except BadSetting as error:
+        parser.exit(2, f"runatlas: {error}\n")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+try:  # looked up here: a forked child that imports or loads could wait for a lock for ever
+    _prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl
+except (OSError, AttributeError):  # not Linux
+    _prctl = None
 
 
 class Child:
@@ -23,7 +28,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherits,
                 start_new_session=True,  # Ctrl-C in the terminal is for us, who stop our children last
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs yet
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, safe beside threads
             )
 
     @property
@@ -47,7 +52,5 @@ class Child:
 
 def _die_with_parent() -> None:
     """Asks Linux for SIGTERM when the parent is gone, however it went."""
-    with suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if _prctl is not None:
+        _prctl(1, signal.SIGTERM)

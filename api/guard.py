@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, problem_response
+from components.errors import BadSetting
 from components.settings import Settings
 
 cookie_name = "runatlas"
@@ -76,6 +77,17 @@ def is_allowed(name: str | None, allowed: Sequence[str]) -> bool:
     return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in patterns)
 
 
+def require_token_beyond_loopback(settings: Settings) -> None:
+    """Raises `BadSetting` where other machines could reach the API and no token keeps them out."""
+    host = settings.api.host
+    if settings.api_token or is_loopback(host):
+        return
+    raise BadSetting(
+        f"The API would listen on {host!r}, where other machines reach it, and no token protects it: set "
+        "RUNATLAS_API_TOKEN, for example RUNATLAS_API_TOKEN=$(openssl rand -hex 24), or RUNATLAS_API__HOST=127.0.0.1."
+    )
+
+
 def host_may_be_ours(header: str, bound_to: str) -> bool:
     """Can this Host header name a server on loopback?
 
@@ -125,10 +137,10 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._token = settings.api_token
+        self._token = settings.api_token or None  # an empty one protects nothing
         self._bound_to = settings.api.host
         self._allowed = settings.api.allowed_hosts
-        self._checks_host = settings.api_token is None and is_loopback(settings.api.host)
+        self._checks_host = self._token is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,7 +155,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        await self._app(scope, receive, _with_security_headers(send))
+        await self._app(scope, receive, with_security_headers(send))
 
     def _misdirected(self, scope: Scope) -> Response | None:
         """The refusal of a request that is malformed, or meant for another host, or sent by another site's page."""
@@ -250,7 +262,9 @@ async def _body(receive: Receive, most_bytes: int) -> bytes:
     return body[:most_bytes]
 
 
-def _with_security_headers(send: Send) -> Send:
+def with_security_headers(send: Send) -> Send:
+    """`send`, with the headers added that keep an answer from being framed, sniffed or embedded elsewhere."""
+
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from api import pages, routes_data, routes_map, routes_runs
 from api.doors import Doors, open_doors
-from api.guard import Guard
+from api.guard import Guard, require_token_beyond_loopback
 from api.limits import BodyLimit
 from api.openapi import describe
 from api.problems import install_problems
@@ -35,7 +35,11 @@ class OwnFiles(StaticFiles):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; opens database and Prefect client at the first need, so it starts without either."""
+    """The application; opens database and Prefect client at the first need, so it starts without either.
+
+    Raises `BadSetting` where it would serve other machines without a token.
+    """
+    require_token_beyond_loopback(settings)
     doors = open_doors(settings)
     app = FastAPI(
         title="runatlas",

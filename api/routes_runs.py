@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import glob
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -19,6 +17,8 @@ from api.health import percent
 from api.inputs import MAX_NAME_CHARS, MAX_SOURCE_CHARS, MAX_SOURCES, NAME_OR_ALL_PATTERN, IdempotencyKey
 from api.prefect_client import Run
 from api.problems import Problem, without_places
+from components.errors import BadSetting
+from components.sources.roots import within
 from components.urls import without_password
 
 if TYPE_CHECKING:
@@ -274,44 +274,11 @@ def allowed_sources(doors: Doors, dataset: str, sources: Sequence[str] | None) -
 
 def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> str:
     """`source` as an absolute path or URL, if it is one of the dataset's own or lies below one."""
-    if "\0" in source or not source.strip():
-        raise _refused(at, "is no path")
-    if "://" in source:
-        bare = without_password(source)  # Prefect keeps a run's parameters
-        if bare in own:
-            return bare
-        raise _refused(at, f"is not among the sources of dataset {dataset!r}")
-    if ".." in Path(source).parts:
-        raise _refused(at, "may not contain '..'")
-    for root in (root_of(spec) for spec in own if "://" not in spec):
-        there = _below(root, source)
-        if there is not None:
-            return there
-    way_out = f"run `runatlas load SOURCE -d {dataset}` once, or add it to datasets.{dataset}.sources in runatlas.toml"
-    raise _refused(at, f"lies outside of the sources of dataset {dataset!r}; {way_out}")
-
-
-def root_of(spec: str) -> Path:
-    """The folder or file that a source spec stands for; of a glob the part before the first wildcard.
-
-    >>> root_of("/logs/*/run.jsonl").as_posix(), root_of("/logs/a.jsonl").as_posix()
-    ('/logs', '/logs/a.jsonl')
-    """
-    parts = Path(spec).expanduser().absolute().parts
-    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:fixed])
-
-
-def _below(root: Path, source: str) -> str | None:
-    """`source`, taken as absolute or relative to `root`, if its fixed part is `root` or really lies in it."""
-    base = root if root.is_dir() else root.parent
-    candidate = base / source
+    bare = without_password(source)  # Prefect keeps a run's parameters
     try:
-        fixed = root_of(str(candidate)).resolve()
-        is_below = fixed == root.resolve() or (root.is_dir() and fixed.is_relative_to(root.resolve()))
-    except (OSError, RuntimeError, ValueError):
-        return None
-    return str(candidate) if is_below else None
+        return within(bare, own, dataset)
+    except BadSetting as error:
+        raise _refused(at, str(error)) from error
 
 
 def _refused(at: int, why: str) -> Problem:

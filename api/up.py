@@ -18,14 +18,16 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from api.browser import open_page
 from api.child import Child
+from api.guard import require_token_beyond_loopback
 from api.home import hand_down, held, listening, output_in, reach_loopback_directly, settled, shorten_all, url_of
+from api.prefect_app import sign_in_url
 from api.prefect_server import PrefectServer, adopt_environment, expect_usable
 from api.problems import without_places
 from components.errors import RunAtlasError
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 drain_within_s = 40.0  # Prefect kills a run that does not give up after 30
 housekeeping_every_s = 60.0
 worker_runs = 4  # at once
+worker_rests_s = 5.0  # before another one follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +51,8 @@ class Product:
     """One start of the product: its settings, where its faces are, and who is told."""
 
     settings: Settings
-    has_own_server: bool
     prefect: str  # address of the UI; the server's API lies below /api
+    prefect_socket: socket.socket | None  # bound; None: somebody else runs the server
     api: str
     socket: socket.socket  # the API's, bound
     lock: TextIO
@@ -66,6 +69,13 @@ class Product:
         """Tells the person at the terminal, who may have gone."""
         with suppress(OSError, ValueError):
             self.terminal.write(f"{text}\n")
+
+    @property
+    def prefect_sign_in(self) -> str:
+        """The address to open: it signs the browser in where the server is ours. For the terminal alone, not for logs."""
+        if self.prefect_socket is None:
+            return self.prefect
+        return sign_in_url(self.prefect, os.environ["PREFECT_API_AUTH_STRING"])
 
     def maps_of(self, dataset: str) -> str:
         return f"{self.api}/atlas/{dataset}/  (without WebGPU: {self.api}/map/{dataset})"
@@ -124,13 +134,15 @@ def _prepare(
     settings: Settings, lock: TextIO, terminal: TextIO, began: float, *, demo: bool, open_browser: bool
 ) -> Product:
     """Takes the ports, and tells this process and its children where everything is. Comes before Prefect's import."""
+    require_token_beyond_loopback(settings)
     api = _listen(settings.api.host, settings.api.port, "The API", terminal)
+    prefect_socket = None
     if settings.prefect.api_url:
         prefect = settings.prefect.api_url.rstrip("/").removesuffix("/api")
     else:
-        with _listen(settings.prefect.host, settings.prefect.port, "The Prefect server", terminal) as probe:
-            prefect = url_of(settings.prefect.host, probe.getsockname()[1])
-        adopt_environment(settings.home / "prefect")
+        prefect_socket = _listen(settings.prefect.host, settings.prefect.port, "The Prefect server", terminal)
+        prefect = url_of(settings.prefect.host, prefect_socket.getsockname()[1])
+        adopt_environment(settings.home / "prefect", prefect)
         reach_loopback_directly(settings.prefect.host)  # bound here, so it is this machine whatever its name
     api_port = api.getsockname()[1]
     reach_loopback_directly(settings.api.host)
@@ -144,8 +156,8 @@ def _prepare(
     hand_down(told)
     return Product(
         settings=told,
-        has_own_server=not settings.prefect.api_url,
         prefect=prefect,
+        prefect_socket=prefect_socket,
         api=url_of(settings.api.host, api_port),
         socket=api,
         lock=lock,
@@ -174,11 +186,12 @@ def _with_server(product: Product) -> int:
 
 
 def _with_api(product: Product, web: Child) -> int:
-    if not product.has_own_server:
+    if product.prefect_socket is None:
         return asyncio.run(_conduct(product, web, None))
     product.say(f"Starting the Prefect server on {product.prefect} …")
-    host, _, port = product.prefect.removeprefix("http://").rpartition(":")
-    server = PrefectServer(product.settings.prefect.host or host, int(port), product.logs / "prefect-server.log")
+    asked = product.settings.prefect
+    log = product.logs / "prefect-server.log"
+    server = PrefectServer(product.prefect_socket, asked.host, log, allowed_hosts=asked.allowed_hosts)
     try:
         importlib.import_module("prefect.workers.process")  # slow, and the server boots on the other core meanwhile
         server.wait_until_healthy(product.prefect)
@@ -205,13 +218,13 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
             await expect_usable(client)
         await deploy(client, product.settings)
         parts: dict[str, Coroutine[Any, Any, None]] = {
-            "worker": _worker(closing),
+            "worker": _worker(closing, outlives_errors=server is not None),
             "API": web.end(),
             "watcher": _watcher(product.settings, client),
             "housekeeping": _housekeeping(product.logs),
         }
         if server is not None:
-            parts["Prefect server"] = server.end()
+            parts["Prefect server"] = server.keep_running(product.prefect, product.say)
         tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         try:
             return await _serve(product, client, tasks, stop)
@@ -263,7 +276,7 @@ async def _ready(product: Product, client: PrefectClient) -> None:
     dataset = "demo" if product.demo else next(iter(product.settings.datasets), "default")
     product.say(
         f"runatlas is ready ({time.monotonic() - product.began:.1f} s).\n"
-        f"  Prefect UI  {product.prefect}\n"
+        f"  Prefect UI  {product.prefect_sign_in}\n"
         f"  API         {product.api}/docs\n"
         f"  Map         {product.maps_of(dataset)}\n"
         f"Logs are in {product.logs}. Ctrl-C stops everything."
@@ -293,8 +306,22 @@ async def _end(client: PrefectClient, server: PrefectServer | None, tasks: list[
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-async def _worker(closing: asyncio.Event) -> None:
-    """Runs what is scheduled; once `closing` is set it takes up nothing more, and what waits is for the next start."""
+async def _worker(closing: asyncio.Event, *, outlives_errors: bool) -> None:
+    """Runs what is scheduled; once `closing` is set it takes up nothing more, and what waits is for the next start.
+
+    A worker gives up when the server is away for long. Where the server is ours and comes back, another one follows.
+    """
+    while True:
+        try:
+            return await _one_worker(closing)
+        except Exception:
+            if not outlives_errors:
+                raise
+            logger.exception("The worker ended; another one is started.")
+            await asyncio.sleep(worker_rests_s)
+
+
+async def _one_worker(closing: asyncio.Event) -> None:
     from prefect.workers.process import ProcessWorker
 
     from flows.deploy import work_pool
@@ -355,15 +382,26 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
 
 async def _demo(product: Product, client: PrefectClient) -> None:
     """Loads and indexes the sample logs through the deployments, as any trigger would."""
-    from components.samples import sample_folder
-
     product.say("Loading and indexing the sample logs …")
-    loaded = await _ran(client, "load/load", {"dataset": "demo", "sources": [str(sample_folder())]})
+    await asyncio.to_thread(_remember_samples, product.settings)
+    loaded = await _ran(client, "load/load", {"dataset": "demo"})
     indexed = await _ran(client, "index/index", {"dataset": "demo"}) if loaded.is_completed() else loaded
     if indexed.is_completed():
         product.say(f"The demo is on the map: {product.maps_of('demo')}")
     else:
         product.say(f"The demo is not on the map: {indexed.name}, {indexed.message or 'see its run.'}")
+
+
+def _remember_samples(settings: Settings) -> None:
+    """Makes the sample logs a source of the dataset: runs read nothing that is none."""
+    from components.samples import sample_folder
+    from components.store.engine import patiently
+    from components.wiring import open_store
+
+    with closing(patiently(lambda: open_store(settings))) as store:
+        number = patiently(lambda: store.ledger.dataset_id("demo", create=True))
+        assert number is not None
+        patiently(lambda: store.ledger.remember(number, [str(sample_folder())]))
 
 
 async def _ran(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> State[Any]:

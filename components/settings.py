@@ -114,6 +114,7 @@ class PrefectSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(4_200, ge=0, le=65_535)
     api_url: str | None = None  # an existing server; None: the one that `runatlas up` starts
+    allowed_hosts: tuple[str, ...] = ()  # names under which a proxy or tunnel reaches a server on loopback
 
 
 class WatchSettings(Section):

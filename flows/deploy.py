@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import ServiceUnavailable
 from components.settings import Settings
@@ -26,7 +27,7 @@ async def deploy(client: PrefectClient, settings: Settings) -> bool:
 
     Registering anew would switch on again what somebody switched off in the UI, so it is not done without need.
     """
-    await _ensure_pool(client, work_pool)
+    await ensure_pool(client, work_pool, is_ours=_is_own(settings))
     seen = settings.home / "prefect-deployed"
     mark = _mark(settings)
     if seen.exists() and seen.read_text(encoding="utf-8") == mark and await _all_known(client):
@@ -51,16 +52,31 @@ def _is_own(settings: Settings) -> bool:
     return Path(os.environ.get("PREFECT_HOME", "")) == settings.home / "prefect"
 
 
-async def _ensure_pool(client: PrefectClient, name: str) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate
+def job_template() -> dict[str, Any]:
+    """What a worker of our pool starts: one fixed command, in which a run can set nothing.
+
+    Prefect's default lets every run choose command, environment and folder, so whoever may start a run runs any program.
+    A template with `env` would have a run's own variables merged into it, so ours has none.
+    """
+    template: dict[str, Any] = json.loads((root / "work-pool.json").read_bytes())
+    return template
+
+
+async def ensure_pool(client: PrefectClient, name: str, *, is_ours: bool) -> None:
+    """The work pool with our template. One on a server of somebody else's keeps a template that was made by hand."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
 
+    wanted = job_template()
     try:
-        await client.read_work_pool(name)
+        pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+        await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=wanted))
+        return
+    is_default = pool.base_job_template in ({}, ProcessWorker.get_default_base_job_template())
+    if pool.type == "process" and pool.base_job_template != wanted and (is_ours or is_default):
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=wanted))
 
 
 async def _all_known(client: PrefectClient) -> bool:

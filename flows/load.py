@@ -25,8 +25,8 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
 
     Args:
         dataset: Name of the dataset; "*" takes every known dataset, one after the other.
-        sources: Files, folders, globs or table URLs to load from now on, as the worker's machine sees them. Empty: the
-            sources that are configured or were given before.
+        sources: Files, folders or globs below the dataset's own sources, as the worker's machine sees them. Empty: all
+            of its own, configured or given to `runatlas load` before.
         verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
     """
     settings = load_settings()
@@ -54,6 +54,7 @@ def load_one(
     settings: Settings, store: Store, told: Told, dataset: str, sources: Sequence[str], *, verify: bool
 ) -> LoadReport:
     """Discover, read and persist, report; and tell who waits for it that enough records wait."""
+    sources = steps.permitted(settings, store, dataset, sources)
     run = steps.open_load(settings, store, told, dataset, sources, verify=verify)
     for group in steps.discover(run):
         steps.read_and_persist(run, group, label=steps.label_of(group))

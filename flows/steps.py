@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
 from components import wiring
 from components.batching import EmbedPlan, EmbedTask
 from components.contracts import IndexReport, LoadReport, Locator
 from components.errors import (
+    BadSetting,
     LeaseHeld,
     RunAtlasError,
     ServiceUnavailable,
@@ -33,10 +34,11 @@ from components.errors import (
 from components.indexing import Indexing
 from components.loading import Loading, SourceOutcome
 from components.settings import EmbedSettings, Settings
+from components.sources.roots import within
 from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import show
-from flows.runs import TurnedAway
+from flows.runs import TurnedAway, watched_sources
 from flows.telling import Told
 
 logger = logging.getLogger(__name__)
@@ -139,6 +141,27 @@ class Load:
         self.told = told
         self.n_sources = 0
         self.outcomes: dict[str, SourceOutcome] = {}
+
+
+def permitted(settings: Settings, store: Store, dataset: str, sources: Sequence[str]) -> list[str]:
+    """The sources that a run asks for. Raises `BadSetting` for one that its dataset does not own.
+
+    Whoever can start a run of a deployment sets its parameters, and could have any file of the worker's machine read.
+    Code that calls the flow by itself reads what it likes anyway.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    if run is None or run.deployment_id is None:
+        return list(sources)
+    own = watched_sources(settings, store).get(dataset, ()) if sources else ()
+    return [_permitted(at, source, own, dataset) for at, source in enumerate(sources)]
+
+
+def _permitted(at: int, source: str, own: Sequence[str], dataset: str) -> str:
+    try:
+        return within(source, own, dataset)
+    except BadSetting as error:
+        raise BadSetting(f"sources.{at} {error}.") from error
 
 
 def open_load(

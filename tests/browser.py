@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,14 @@ def free_port() -> int:
 class Browser:
     """One window. Everything it asked for and everything it complained about is kept."""
 
-    def __init__(self, driver: str, folder: Path, *, width: int, height: int, dark: bool) -> None:
+    def __init__(
+        self, driver: str, folder: Path, *, width: int, height: int, dark: bool, more_flags: Sequence[str] = ()
+    ) -> None:
         self._http = httpx.Client(base_url=driver, timeout=120)
         scheme = ["--force-dark-mode"] if dark else []
         options = {
             "binary": chromium,
-            "args": [*flags, *scheme, f"--user-data-dir={folder}", f"--window-size={width},{height}"],
+            "args": [*flags, *scheme, *more_flags, f"--user-data-dir={folder}", f"--window-size={width},{height}"],
         }
         wanted = {
             "goog:chromeOptions": options,
@@ -71,6 +73,10 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         """What a function body returns in the page."""
         return self._post("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """What a function body in the page gives to the callback that is its last argument."""
+        return self._post("/execute/async", {"script": script, "args": list(arguments)})
 
     def wait_for(self, script: str, *, within_s: float = 30.0) -> Any:
         """The first truthy value of an expression."""
@@ -132,7 +138,9 @@ class Browser:
 
 
 @contextmanager
-def a_browser(folder: Path, *, width: int = 1440, height: int = 900, dark: bool = False) -> Iterator[Browser]:
+def a_browser(
+    folder: Path, *, width: int = 1440, height: int = 900, dark: bool = False, more_flags: Sequence[str] = ()
+) -> Iterator[Browser]:
     """A browser of its own; gone at the end."""
     port = free_port()
     assert chromedriver is not None
@@ -140,7 +148,7 @@ def a_browser(folder: Path, *, width: int = 1440, height: int = 900, dark: bool 
     try:
         driver = f"http://127.0.0.1:{port}"
         waited(lambda: _answers(f"{driver}/status"), what="chromedriver", within_s=30)
-        browser = Browser(driver, folder, width=width, height=height, dark=dark)
+        browser = Browser(driver, folder, width=width, height=height, dark=dark, more_flags=more_flags)
         try:
             yield browser
         finally:

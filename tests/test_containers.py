@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -56,11 +58,13 @@ def test_every_command_of_a_container_is_there(name):
     for program, *arguments in programs(ours[name]["command"]):
         assert program in scripts | {"python"}
         if program == "python":
-            assert importlib.util.find_spec(f"{arguments[1]}.__main__"), arguments
+            module = arguments[1] if "." in arguments[1] else f"{arguments[1]}.__main__"
+            assert importlib.util.find_spec(module), arguments
         if "--pool" in arguments:
             assert arguments[arguments.index("--pool") + 1] == work_pool
         if arguments[:2] == ["work-pool", "create"]:
             assert arguments[2] == work_pool
+            assert (root / arguments[arguments.index("--base-job-template") + 1]).exists()
 
 
 def test_who_depends_on_another_service_names_one_that_can_become_so():
@@ -80,3 +84,59 @@ def test_the_image_copies_files_that_there_are():
     rooms = re.search(r"mkdir (.+?) && touch", dockerfile)
     assert rooms
     assert set(rooms[1].split()) == {"components", "flows", "api"}
+
+
+def test_no_container_answers_to_somebody_without_a_secret():
+    server, clients = services["prefect"], [name for name in ours if name != "prefect"]
+    assert server["command"][:3] == ["python", "-m", "api.prefect_app"], "the guarded server"
+    required = re.compile(r"\$\{\w+:\?.+\}")
+    assert required.fullmatch(server["environment"]["PREFECT_SERVER_API_AUTH_STRING"])
+    for name in clients:
+        assert required.fullmatch(ours[name]["environment"]["PREFECT_API_AUTH_STRING"]), name
+        assert required.fullmatch(ours[name]["environment"]["RUNATLAS_API_TOKEN"]), name
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "runatlas.toml",
+        ".env",
+        ".env.production",
+        "deploy/.env",
+        "logs/run.jsonl",
+        "data/runatlas.db",
+        "old/runatlas.db",
+    ],
+)
+def test_settings_secrets_and_logs_of_a_checkout_stay_out_of_the_image(name, tmp_path):
+    from docker.utils.build import exclude_paths  # the rules as Docker's own client applies them
+
+    for path in (name, "api/up.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    copied = exclude_paths(str(tmp_path), (root / ".dockerignore").read_text().splitlines())
+    assert name not in copied
+    assert {"api/up.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"} <= copied
+
+
+@pytest.mark.slow
+def test_the_image_does_not_start_without_a_token(tmp_path):
+    """Its own environment and command, in a folder of its own."""
+    given = dict(re.findall(r"(RUNATLAS_\w+)=(\S+)", dockerfile)) | {"RUNATLAS_HOME": str(tmp_path / "home")}
+    assert given["RUNATLAS_API__HOST"] == "0.0.0.0"
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("RUNATLAS_", "PREFECT_"))}
+    for command in (["api.cli", "up"], ["api"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env={**own, **given, "RUNATLAS_API__PORT": "0", "RUNATLAS_PREFECT__PORT": "0"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode != 0
+        assert "RUNATLAS_API_TOKEN" in ended.stderr
+        assert "Traceback" not in ended.stderr

@@ -179,25 +179,6 @@ def left_of(database, *runs):
 
 
 @pytest.mark.slow
-def test_when_the_server_dies_everything_stops_and_the_next_start_makes_good(tmp_path):
-    import psutil
-
-    product = Product(tmp_path)
-    process = product.start()
-    until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
-    children = psutil.Process(process.pid).children()
-    server = next(child for child in children if "server" in child.cmdline())
-    server.kill()
-    assert process.wait(60) == 1
-    assert "The Prefect server ended" in product.said.read_text()
-
-    again = product.start()
-    until(lambda: "is ready" in product.said.read_text(), start_within_s, again)
-    again.send_signal(signal.SIGINT)
-    assert again.wait(60) == 0
-
-
-@pytest.mark.slow
 def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next_one_goes_on(tmp_path):
     service = Service(answer=lambda _: (503, {}, {"error": "model is loading"}))
     with serve(service) as door:
