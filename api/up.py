@@ -207,7 +207,7 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
     from prefect import get_client
 
     from flows.deploy import deploy
-    from flows.runs import reconcile
+    from flows.runs import reconcile, skip_overdue
 
     stop, closing = asyncio.Event(), asyncio.Event()
     _stop_on_signals(stop)
@@ -217,6 +217,8 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
         if server is None:
             await expect_usable(client)
         await deploy(client, product.settings)
+        if n := await asyncio.to_thread(skip_overdue):
+            logger.info("%d runs that schedules had planned for the time of the stop are skipped.", n)
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "worker": _worker(closing, outlives_errors=server is not None),
             "API": web.end(),

@@ -5,45 +5,86 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import sys
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from components.errors import ServiceUnavailable
 from components.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.responses import DeploymentResponse
+
+logger = logging.getLogger(__name__)
 
 root = Path(__file__).resolve().parents[1]  # where prefect.yaml lies, and where runs start
 deployments = ("load/load", "index/index")
 work_pool = "runatlas"  # as prefect.yaml names it
 
 
-async def deploy(client: PrefectClient, settings: Settings) -> bool:
-    """True where `prefect.yaml` had to be registered: it is new to this server, or has changed.
+poll = "poll"  # the schedule whose interval is a setting
 
-    Registering anew would switch on again what somebody switched off in the UI, so it is not done without need.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One deployment as `prefect.yaml` declares it, with the polling interval of the settings."""
+
+    name: str  # flow/deployment
+    entrypoint: str
+    parameters: dict[str, Any]
+    schedules: Sequence[dict[str, Any]]
+    triggers: Sequence[str]  # names
+
+
+async def deploy(client: PrefectClient, settings: Settings) -> bool:
+    """True where `prefect.yaml` had to be registered: it is new to this server, has changed, or a part is missing there.
+
+    Registering anew switches on again what somebody switched off in the UI, so it is not done without need. Schedules
+    and default parameters are compared at every start, and corrected; a paused schedule stays paused.
     """
     await ensure_pool(client, work_pool, is_ours=_is_own(settings))
     seen = settings.home / "prefect-deployed"
     mark = _mark(settings)
-    if seen.exists() and seen.read_text(encoding="utf-8") == mark and await _all_known(client):
-        return False
-    await _prefect_deploy()
-    await _poll_every(client, settings.load.poll_s)
-    seen.write_text(mark, encoding="utf-8")
-    return True
+    wanted = declared(settings)
+    is_known = seen.exists() and seen.read_text(encoding="utf-8") == mark and await _are_registered(client, wanted)
+    if not is_known:
+        await _prefect_deploy()
+    for one in wanted:
+        await _correct_schedules(client, one)
+    if not is_known:
+        seen.write_text(mark, encoding="utf-8")
+    return not is_known
+
+
+def declared(settings: Settings) -> list[Declared]:
+    """What the server should know."""
+    content = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))
+    return [_declared(one, settings.load.poll_s) for one in content["deployments"]]
+
+
+def _declared(one: dict[str, Any], poll_s: int) -> Declared:
+    schedules = [{**each, "interval": poll_s} if each["slug"] == poll else each for each in one.get("schedules", ())]
+    return Declared(
+        name=f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}",
+        entrypoint=one["entrypoint"],
+        parameters=one.get("parameters", {}),
+        schedules=schedules,
+        triggers=[trigger["name"] for trigger in one.get("triggers", ())],
+    )
 
 
 def _mark(settings: Settings) -> str:
     """Equal for equal declarations of the same checkout on the same server."""
     digest = hashlib.sha256((root / "prefect.yaml").read_bytes())
-    digest.update(
-        f"{root}\n{settings.load.poll_s}\n{settings.prefect.api_url if not _is_own(settings) else 'own'}".encode()
-    )
+    digest.update(f"{root}\n{settings.prefect.api_url if not _is_own(settings) else 'own'}".encode())
     return digest.hexdigest()
 
 
@@ -79,27 +120,66 @@ async def ensure_pool(client: PrefectClient, name: str, *, is_ours: bool) -> Non
         await client.update_work_pool(name, WorkPoolUpdate(base_job_template=wanted))
 
 
-async def _all_known(client: PrefectClient) -> bool:
+async def _are_registered(client: PrefectClient, wanted: Sequence[Declared]) -> bool:
+    """Does the server know every deployment with its parameters, schedules and triggers?
+
+    The timing and the parameters of a schedule are not compared here: they are corrected without registering anew.
+    """
     from prefect.exceptions import ObjectNotFound
 
     try:
-        for name in deployments:
-            await client.read_deployment_by_name(name)
+        for one in wanted:
+            found = await client.read_deployment_by_name(one.name)
+            if not _has_declared(found, one):
+                return False
+            for trigger in one.triggers:
+                if not await client.read_automations_by_name(trigger):
+                    return False
     except ObjectNotFound:
         return False
     return True
 
 
-async def _poll_every(client: PrefectClient, poll_s: int) -> None:
-    """Gives the polling schedule the interval of the settings; a pause that somebody set in the UI stays."""
-    from prefect.client.schemas.schedules import IntervalSchedule
+def _has_declared(found: DeploymentResponse, wanted: Declared) -> bool:
+    slugs = {schedule.slug for schedule in found.schedules}
+    return (
+        found.entrypoint == wanted.entrypoint
+        and found.work_pool_name == work_pool
+        and wanted.parameters.items() <= (found.parameters or {}).items()
+        and {schedule["slug"] for schedule in wanted.schedules} <= slugs
+    )
 
-    load = await client.read_deployment_by_name(deployments[0])
-    for one in load.schedules:
-        schedule = one.schedule
-        if isinstance(schedule, IntervalSchedule) and schedule.interval != timedelta(seconds=poll_s):
-            changed = schedule.model_copy(update={"interval": timedelta(seconds=poll_s)})
-            await client.update_deployment_schedule(load.id, one.id, schedule=changed)
+
+async def _correct_schedules(client: PrefectClient, wanted: Declared) -> None:
+    """Gives the server's schedules the declared timing and parameters. A pause that somebody set in the UI stays.
+
+    Schedules are always sent whole: the server takes a field that is left out of an update as empty.
+    """
+    found = await client.read_deployment_by_name(wanted.name)
+    by_slug = {schedule.slug: schedule for schedule in found.schedules}
+    for one in wanted.schedules:
+        schedule = by_slug.get(one["slug"])
+        if schedule is not None and (changed := _corrected(schedule, one)) != schedule:
+            logger.info("The schedule %s of %s is set to what is declared.", changed.slug, wanted.name)
+            await client.update_deployment_schedule(
+                found.id,
+                changed.id,
+                active=changed.active,
+                schedule=changed.schedule,
+                max_scheduled_runs=changed.max_scheduled_runs,
+                parameters=changed.parameters,
+                slug=changed.slug,
+            )
+
+
+def _corrected(found: DeploymentSchedule, wanted: dict[str, Any]) -> DeploymentSchedule:
+    """The server's schedule with the declared timing and parameters."""
+    from prefect.client.schemas.schedules import SCHEDULE_TYPES
+    from pydantic import TypeAdapter
+
+    timing = {name: value for name, value in wanted.items() if name not in {"slug", "active", "parameters"}}
+    schedule = TypeAdapter(SCHEDULE_TYPES).validate_python(timing)
+    return found.model_copy(update={"schedule": schedule, "parameters": wanted.get("parameters", {})})
 
 
 async def _prefect_deploy() -> None:

@@ -22,7 +22,7 @@ from flows.runs import turned_away
 from flows.telling import Told
 
 
-@flow(name="index", flow_run_name="index {dataset}")
+@flow(name="index", flow_run_name=steps.run_name)
 def index(
     dataset: str = "default", recompute: bool = False, retry_failed: bool = False
 ) -> IndexReport | State[IndexReport]:
@@ -35,6 +35,7 @@ def index(
         retry_failed: Try again the records that could not be embedded before.
     """
     settings = load_settings()
+    dataset = steps.dataset_of(dataset)
     with private_umask(settings), closing(open_store(settings)) as store:
         try:
             with Told(store, dataset, "index") as told:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from prefect import flow
 
 from components.contracts import LoadReport
+from components.errors import BadSetting
 from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store import Store
@@ -18,7 +19,7 @@ from flows.events import announce_threshold
 from flows.telling import Told
 
 
-@flow(name="load", flow_run_name="load {dataset}")
+@flow(name="load", flow_run_name=steps.run_name)
 def load(dataset: str = "default", sources: list[str] | None = None, verify: bool = False) -> LoadReport:
     """
     Bring every new record of a dataset into the store, once. Cheap when nothing is new; safe at any time.
@@ -30,6 +31,12 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
         verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
     """
     settings = load_settings()
+    dataset = steps.dataset_of(dataset)
+    if dataset == steps.every and sources:
+        raise BadSetting(
+            f"Sources belong to one dataset, and dataset is {steps.every!r}: name the dataset they are for."
+        )
+    steps.skip_overdue_polls()
     with private_umask(settings), closing(open_store(settings)) as store:
         if dataset != steps.every:
             with Told(store, dataset, "load") as told:

@@ -16,13 +16,16 @@ from components.store import Store
 from components.wiring import open_credentials
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
+    from prefect.client.orchestration import PrefectClient, SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
 logger = logging.getLogger(__name__)
 
 asked_within = timedelta(hours=6)
 tag = "runatlas"  # of all our deployments, see prefect.yaml
+page_runs = 200  # the server gives no more at once
+epoch = datetime.fromtimestamp(0, UTC)
+skipped_because = "It was due while nothing could run it; a later run of the same schedule does its work."
 
 
 async def start_run(
@@ -76,17 +79,21 @@ async def at_work(client: PrefectClient, flow: str | None = None) -> list[FlowRu
 
 
 async def _runs(client: PrefectClient, flow: str | None, states: Sequence[Any]) -> list[FlowRun]:
-    """Runs of our deployments in these states; those that a schedule plans for later are not among them."""
+    return await client.read_flow_runs(**_which(flow, states))
+
+
+def _which(flow: str | None, states: Sequence[Any]) -> dict[str, Any]:
+    """The filters of runs of our deployments in these states; those that are planned for later are not among them."""
     from prefect.client.schemas import filters
 
-    return await client.read_flow_runs(
-        flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=[flow])) if flow else None,
-        deployment_filter=filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[tag])),
-        flow_run_filter=filters.FlowRunFilter(
+    return {
+        "flow_filter": filters.FlowFilter(name=filters.FlowFilterName(any_=[flow])) if flow else None,
+        "deployment_filter": filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[tag])),
+        "flow_run_filter": filters.FlowRunFilter(
             state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states))),
             expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
         ),
-    )
+    }
 
 
 async def reconcile(client: PrefectClient) -> int:
@@ -100,6 +107,56 @@ async def reconcile(client: PrefectClient) -> int:
         )
         await client.set_flow_run_state(run.id, state, force=True)
     return len(left)
+
+
+def skip_overdue(schedule: UUID | None = None) -> int:
+    """How many runs were cancelled that a schedule had planned for moments when nothing could run them.
+
+    One run does the work of all that are overdue. Without `schedule` the newest one of each schedule stays and does it;
+    with one, none of its runs stays, since the caller is a run of this schedule.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import State, StateType
+
+    with get_client(sync_client=True) as client:
+        skipped = superseded(_due(client), schedule)
+        for run in skipped:
+            state: State[Any] = State(type=StateType.CANCELLED, name="Skipped", message=skipped_because)
+            client.set_flow_run_state(run.id, state)
+    return len(skipped)
+
+
+def superseded(due: Sequence[FlowRun], schedule: UUID | None = None) -> list[FlowRun]:
+    """Of waiting runs that are due: those whose work another run of the same schedule does."""
+    planned = [run for run in due if run.auto_scheduled and run.created_by and run.created_by.id]
+    if schedule is not None:
+        return [run for run in planned if run.created_by and run.created_by.id == schedule]
+    newest_first = sorted(planned, key=lambda run: run.expected_start_time or run.created or epoch, reverse=True)
+    stays: set[UUID] = set()
+    skipped = []
+    for run in newest_first:
+        assert run.created_by is not None
+        assert run.created_by.id is not None
+        if run.created_by.id in stays:
+            skipped.append(run)
+        stays.add(run.created_by.id)
+    return skipped
+
+
+def _due(client: SyncPrefectClient) -> list[FlowRun]:
+    """Runs of our deployments that should have begun and that no worker has taken up."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    which = _which(None, [StateType.SCHEDULED])
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(
+            **which, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=page_runs, offset=len(found)
+        )
+        found += page
+        if len(page) < page_runs:
+            return found
 
 
 async def drain(client: PrefectClient, *, within_s: float, below: set[int] | None = None) -> None:

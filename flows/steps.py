@@ -38,7 +38,7 @@ from components.sources.roots import within
 from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import show
-from flows.runs import TurnedAway, watched_sources
+from flows.runs import TurnedAway, skip_overdue, watched_sources
 from flows.telling import Told
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,37 @@ longest_wait_s = 60.0  # that a service may ask for before another try
 
 
 # --- which datasets --------------------------------------------------------------------------------------------
+
+
+def dataset_of(given: str) -> str:
+    """The dataset that the current run is for: every one where a schedule started it without naming any."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is not None and run.auto_scheduled and "dataset" not in run.parameters:
+        return every
+    return given
+
+
+def run_name() -> str:
+    """What the current flow run is called in the UI."""
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow is not None
+    assert context.parameters is not None
+    return f"{context.flow.name} {dataset_of(str(context.parameters['dataset']))}"
+
+
+def skip_overdue_polls() -> None:
+    """A run of a schedule does the work of all its earlier ones that still wait: the machine slept, or was busy."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None or not run.auto_scheduled or run.created_by is None or run.created_by.id is None:
+        return
+    try:
+        if n := skip_overdue(run.created_by.id):
+            logger.info("%d overdue runs of the same schedule are skipped: this one does their work.", n)
+    except Exception:
+        logger.warning("Overdue runs of the schedule could not be skipped; they run as well.", exc_info=True)
 
 
 def known_datasets(settings: Settings, store: Store) -> list[str]:
@@ -217,9 +248,9 @@ def by_size(locators: Sequence[Locator]) -> list[list[Locator]]:
     most_bytes = max(group_bytes, total // most_groups)
     most_sources = max(group_sources, -(-len(locators) // most_groups))
     groups: list[list[Locator]] = []
-    filled = most_bytes
+    filled = 0
     for locator in locators:
-        if filled + locator.size_bytes > most_bytes or len(groups[-1]) == most_sources:
+        if not groups or filled + locator.size_bytes > most_bytes or len(groups[-1]) == most_sources:
             groups.append([])
             filled = 0
         groups[-1].append(locator)

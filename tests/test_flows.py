@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sqlite3
+import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -253,6 +259,227 @@ def test_a_run_shows_its_reports_its_progress_and_a_picture_of_the_map(home, tmp
     assert "http://127.0.0.1:8000/map/shown" in artifacts["map-shown"].data
 
 
+# --- schedules
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server, tmp_path_factory):
+    """`deploy` with a polling interval, against the module's server."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    from components.settings import LoadSettings, Settings
+    from flows.deploy import deploy
+
+    home = tmp_path_factory.mktemp("deployed")
+
+    def run(poll_s):
+        async def registered():
+            async with get_client() as client:
+                return await deploy(client, Settings(home=home, load=LoadSettings(poll_s=poll_s)))
+
+        return asyncio.run(registered())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+        assert run(300), "the server knew nothing"
+        yield run
+
+
+@pytest.fixture
+def prefect_api(deployed):
+    from prefect.settings import PREFECT_API_URL
+
+    with httpx.Client(base_url=PREFECT_API_URL.value(), timeout=60) as http:
+        yield http
+
+
+@pytest.fixture
+def poll(prefect_api):
+    return Deployment(prefect_api, "load/load")
+
+
+class Deployment:
+    """A deployment as the Prefect API tells it, and the calls that the Prefect UI makes."""
+
+    def __init__(self, http, name):
+        self.http = http
+        self.path = f"/deployments/{self.ask('GET', f'/deployments/name/{name}')['id']}"
+
+    def ask(self, method, path, **body):
+        """The answer; a server whose database is locked for a moment is asked again."""
+        for _ in range(100):
+            answer = self.http.request(method, path, **({"json": body} if method != "GET" else {}))
+            if answer.status_code != 503:
+                break
+            time.sleep(0.3)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    @property
+    def schedule(self):
+        (schedule,) = self.ask("GET", self.path)["schedules"]
+        return schedule
+
+    def switch(self, *, active):
+        """What the switch beside a schedule sends."""
+        self.ask("PATCH", f"{self.path}/schedules/{self.schedule['id']}", active=active)
+
+    def set_parameters(self, **parameters):
+        self.ask("PATCH", self.path, parameters=parameters)
+
+    def planned(self, n, since):
+        """So many runs, as the schedule plans them from some time on."""
+        known = {run["id"] for run in self.runs()}
+        self.ask("POST", f"{self.path}/schedule", start_time=since.isoformat(), min_runs=n, max_runs=n)
+        planned = sorted(self.runs(), key=lambda run: run["expected_start_time"])
+        return [run for run in planned if run["id"] not in known][:n]
+
+    def runs(self):
+        return self.ask("POST", "/flow_runs/filter", deployments={"id": {"any_": [self.path.rpartition("/")[2]]}})
+
+    def states(self, runs):
+        return [self.ask("GET", f"/flow_runs/{run['id']}")["state"]["name"] for run in runs]
+
+
+def days_ago(n):
+    """No two tests plan runs for the same time: the server would take them for the same ones."""
+    return datetime.now(UTC) - timedelta(days=n)
+
+
+def run_as_scheduled(flow, planned):
+    """A planned run, executed as a worker's process does it."""
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(planned["id"]))
+    return run_flow(flow, flow_run=run, parameters=run.parameters, return_type="state")
+
+
+def test_another_polling_interval_changes_nothing_else_of_the_schedule(deployed, poll):
+    deployed(300)
+    before = poll.schedule
+    assert not deployed(20), "nothing had to be registered anew"
+    after = poll.schedule
+
+    assert (before["schedule"]["interval"], after["schedule"]["interval"]) == (300, 20)
+    assert before["parameters"] == after["parameters"] == {"dataset": "*"}
+    kept = ("id", "active", "slug", "max_scheduled_runs")
+    assert [before[name] for name in kept] == [after[name] for name in kept]
+
+
+@pytest.mark.parametrize("name", ["load/load", "index/index"])
+def test_a_schedule_that_was_paused_and_resumed_in_the_ui_still_takes_every_dataset(deployed, prefect_api, name):
+    deployment = Deployment(prefect_api, name)
+    deployment.switch(active=False)
+    deployment.switch(active=True)
+    planned = deployment.planned(3, days_ago(10))
+
+    assert len(planned) == 3
+    assert all(run["parameters"] == {"dataset": "*"} for run in planned)
+    deployed(300)
+    assert deployment.schedule["parameters"] == {"dataset": "*"}
+
+
+def test_a_start_corrects_a_schedule_and_leaves_it_paused(deployed, poll):
+    poll.switch(active=False)
+    deployed(60)
+    schedule = poll.schedule
+    poll.switch(active=True)
+
+    assert (schedule["active"], schedule["schedule"]["interval"]) == (False, 60)
+    assert schedule["parameters"] == {"dataset": "*"}
+
+
+def test_a_start_registers_what_the_server_has_lost(deployed, poll):
+    poll.set_parameters()
+    assert deployed(300)
+    assert poll.ask("GET", poll.path)["parameters"] == {"dataset": "*"}
+    assert not deployed(300)
+
+
+def test_a_scheduled_run_without_parameters_loads_every_dataset(deployed, poll, home, tmp_path):
+    from flows.load import load
+
+    for name in ("default", "app"):
+        write_log(tmp_path / name / "a.jsonl", 3)
+        load(dataset=name, sources=[str(tmp_path / name)])
+        write_log(tmp_path / name / "a.jsonl", 2, start=3)
+    poll.set_parameters()
+    poll.switch(active=True)  # empties the schedule's parameters as well
+    try:
+        (planned,) = poll.planned(1, days_ago(20))
+        state = run_as_scheduled(load, planned)
+    finally:
+        poll.set_parameters(dataset="*")
+
+    assert planned["parameters"] == {}
+    assert state.is_completed()
+    with closing(open_store(load_settings())) as store:
+        assert {name: status.records for name, status in store.status().items()} == {"app": 5, "default": 5}
+
+
+def test_sources_without_a_dataset_are_refused_where_every_dataset_is_meant(prefect_server, home, tmp_path):
+    from flows.load import load
+
+    state = load(dataset="*", sources=[str(tmp_path)], return_state=True)
+    assert state.is_failed()
+    assert "name the dataset" in state.message
+
+
+def test_of_polls_that_came_due_while_nothing_ran_one_is_left(deployed, poll):
+    from flows.runs import skip_overdue
+
+    deployed(300)
+    planned = poll.planned(12, days_ago(0.3))
+    poll.switch(active=False)  # plans no further ones
+    try:
+        skip_overdue()
+        states = poll.states(planned)
+    finally:
+        poll.switch(active=True)
+
+    assert states[:-1] == ["Skipped"] * 11
+    assert states[-1] in {"Scheduled", "Late"}
+
+
+def test_a_poll_that_runs_does_the_work_of_those_that_wait(deployed, poll, home):
+    from flows.load import load
+
+    deployed(300)
+    planned = poll.planned(4, days_ago(40))
+    poll.switch(active=False)
+    try:
+        state = run_as_scheduled(load, planned[1])
+        states = poll.states(planned)
+    finally:
+        poll.switch(active=True)
+
+    assert state.is_completed()
+    assert states == ["Skipped", "Completed", "Skipped", "Skipped"]
+
+
+def test_the_newest_run_of_each_schedule_stays():
+    from flows.runs import superseded
+
+    first, second = uuid4(), uuid4()
+    due = [planned_run(first, 1), planned_run(second, 1), planned_run(first, 3), planned_run(first, 2)]
+    by_hand = planned_run(first, 0).model_copy(update={"auto_scheduled": False})
+
+    assert superseded([*due, by_hand]) == [due[3], due[0]]
+    assert superseded([*due, by_hand], second) == [due[1]]
+    assert superseded([]) == []
+
+
+def planned_run(schedule, hour):
+    from prefect.client.schemas.objects import CreatedBy, FlowRun
+
+    at = datetime(2026, 1, 1, hour, tzinfo=UTC)
+    author = CreatedBy(id=schedule, type="SCHEDULE", display_value="poll")
+    return FlowRun(flow_id=uuid4(), auto_scheduled=True, expected_start_time=at, created_by=author)
+
+
 # --- without
 
 
@@ -266,6 +493,32 @@ def test_small_sources_share_a_task_and_a_big_one_has_its_own():
     groups = by_size(locators(10, 20, 40 << 20, 30))
     assert [[locator.key for locator in group] for group in groups] == [["0", "1"], ["2"], ["3"]]
     assert by_size([]) == []
+
+
+@pytest.mark.parametrize("sizes", [[0], [0, 10], [0, 0, 40 << 20], [10, 0]])
+def test_sources_without_a_size_are_grouped_like_any_other(sizes):
+    """A table has no size, and a file may be empty."""
+    from flows.steps import by_size
+
+    groups = by_size(locators(*sizes))
+    assert sum(map(len, groups)) == len(sizes)
+    assert all(groups)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_table_and_a_folder_whose_first_file_is_empty_are_loaded(home, tmp_path):
+    from flows.load import load
+
+    database = tmp_path / "runs.db"
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("create table steps (id integer primary key, role text, content text)")
+        opened.executemany("insert into steps (role, content) values ('user', ?)", [(f"row {n}",) for n in range(3)])
+        opened.commit()
+    write_log(tmp_path / "logs" / "b.jsonl", 2)
+    (tmp_path / "logs" / "a.jsonl").touch()
+
+    assert load(dataset="table", sources=[f"sqlite:///{database}?table=steps"]).records.new == 3
+    assert load(dataset="folder", sources=[str(tmp_path / "logs")]).records.new == 2
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20, 1 << 30])
