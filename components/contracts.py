@@ -282,6 +282,10 @@ class Placed:
 class Projector(Protocol):
     """Fits maps. All vectors given are distinct and of unit length."""
 
+    def prepare_fit(self) -> None:
+        """A fit comes later: get ready for it in the background, and return at once."""
+        ...
+
     def fit(self, vectors: Vectors) -> Layout:
         """A new map; any n >= 0 gives a valid, finite one."""
         ...

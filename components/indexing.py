@@ -232,6 +232,8 @@ class Indexing:
             self._tell("fetch", records, 0)
         distinct = Waiting.joined(missing).distinct()
         tasks = cut_tasks(distinct.seqs, distinct.tokens)
+        if records and (self.layout is None or self.recompute):
+            self.projector.prepare_fit()
         self._total, self._done = len(distinct.seqs), 0
         self._tokens = Foreseen(of=int(distinct.tokens.sum()))
         self._counts["records"] += records
