@@ -23,6 +23,7 @@ from components.batching import (
     commit_groups,
     cut_tasks,
     estimated_tokens,
+    longest_wait_s,
 )
 from components.contracts import (
     Embedder,
@@ -63,7 +64,6 @@ from components.text import digest, prepared_text, settings_hash
 logger = logging.getLogger(__name__)
 
 place_rows = 4_096  # vectors placed at once, on each core
-longest_wait_s = 60.0  # that a service may ask for before another try
 canary = "Is the embedding service there?"
 
 Ids = NDArray[np.int64]

@@ -16,20 +16,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
-from components.batching import EmbedTask
+from components.batching import EmbedTask, longest_wait_s
 from components.contracts import IndexReport, LoadReport, Progress
 from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
-from components.indexing import Indexing, longest_wait_s
 from components.settings import EmbedSettings, Settings, load_settings
-from components.snapshots import Check, Snapshot, open_snapshot
-from components.snapshots import export as export_snapshot
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
-from components.verifying import verify_dataset
+
+if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
+    from components.indexing import Indexing
+    from components.snapshots import Check, Snapshot
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
 
@@ -173,6 +173,8 @@ class Pipeline:
 
     def snapshot(self, dataset: str = "default") -> Snapshot:
         """The newest published snapshot. Raises `NotFound` before the first one."""
+        from components.snapshots import open_snapshot
+
         return open_snapshot(self.output(dataset))
 
     def publish(self, dataset: str = "default") -> int | None:
@@ -190,10 +192,14 @@ class Pipeline:
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        return export_snapshot(self.snapshot(dataset), Path(to))
+        from components.snapshots import export
+
+        return export(self.snapshot(dataset), Path(to))
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""
+        from components.verifying import verify_dataset
+
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
 
 
