@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
@@ -14,8 +13,10 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import orjson
 import typer
 
-from components.contracts import LoadReport, Problem
+from api.cli_progress import progress
+from components.contracts import LoadReport
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
+from components.load_report import problem_lines, read_nothing
 from components.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -37,6 +38,23 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most 
 def main() -> None:
     """Entry of the console script."""
     app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"runatlas {version('runatlas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -96,47 +114,35 @@ def load(
     if explain:
         _explain(sources or [], dataset, format, json=json)
         return
-    with Pipeline() as pipeline, _progress(quiet=json) as progress:
-        report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=progress)
+    with Pipeline() as pipeline, progress(quiet=json) as on_progress:
+        report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=on_progress)
     if json:
         _print_json(asdict(report))
     else:
         _tell_load(report)
-    done = report.sources.loaded + report.sources.resumed + report.sources.skipped + report.sources.not_ready
-    if not done and (report.sources.failed or report.problems):
+    if read_nothing(report):
         raise typer.Exit(1)
 
 
 def _tell_load(report: LoadReport) -> None:
     s, r = report.sources, report.records
     typer.echo(
-        f'Dataset "{report.dataset}": {r.new} new records, {r.existing} already there, {report.defects} defects '
+        f'Dataset "{report.dataset}": {r.new:,} new records, {r.existing:,} already there, {report.defects:,} defects '
         f"({report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s)."
     )
-    typer.echo(
-        f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
-        f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
-    )
-    for line in _problem_lines(report.problems):
-        typer.echo(line)
+    counts = {field.name.replace("_", " "): getattr(s, field.name) for field in fields(s)}
+    found = counts.pop("discovered")
+    counts["unchanged"] = counts.pop("skipped")
+    told = "".join(f", {n:,} {name}" for name, n in counts.items() if n)
+    typer.echo(f"Sources: {found:,} found{told}.")
+    for line in problem_lines(report.problems):
+        typer.echo(f"  {line}")
+    if any(not problem.known for problem in report.problems):
+        typer.echo("  `runatlas load --explain SOURCE` says what was looked for in a source.")
     if not s.discovered and not report.problems:
         typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
     if r.unindexed:
-        typer.echo(f"{r.unindexed} records wait for `runatlas index`.")
-
-
-def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """A line a source; sources with one reason in common below it, so that a folder of strangers stays readable."""
-    alike: dict[str, list[str]] = {}
-    for problem in problems:
-        reason, _, _ = problem.reason.partition("\n")  # what each format missed stands on the lines below
-        alike.setdefault(reason, []).append(problem.source)
-    for reason, sources in alike.items():
-        if len(sources) == 1:
-            yield f"  {sources[0]}: {reason}"
-        else:
-            yield f"  {len(sources)} sources: {reason}"
-            yield from (f"    {source}" for source in sources)
+        typer.echo(f"{r.unindexed:,} records pending. Next: `runatlas index`")
 
 
 def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool) -> None:
@@ -150,7 +156,7 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
         try:
             seen = source.explain(locator.location)
         except SourceError as error:
-            told.append({"source": locator.key, "format": None, "reason": str(error).replace("\n", "\n    ")})
+            told.append({"source": locator.key, "format": None, "reason": str(error)})
         else:
             told.append(
                 {
@@ -164,9 +170,15 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
         _print_json(told)
         return
     for item in told:
-        typer.echo(f"{item['source']}: {item['format'] or 'not taken'}: {item['reason']}")
-        for name, reason in item.get("declined", {}).items():
-            typer.echo(f"    not {name}: {reason}")
+        reason, _, _ = item["reason"].partition("\n")
+        typer.echo(f"{item['source']}: {item['format'] or 'skipped'}: {reason}")
+    for item in told:
+        _, _, details = item["reason"].partition("\n")
+        declined = [f"not {name}: {reason}" for name, reason in item.get("declined", {}).items()]
+        if details or declined:
+            typer.echo(f"\n{item['source']}")
+            for line in (*details.splitlines(), *declined):
+                typer.echo(f"    {line.strip()}")
 
 
 @app.command()
@@ -183,9 +195,9 @@ def index(
     from components.pipeline import Pipeline
     from components.store import lease_name
 
-    with Pipeline() as pipeline, _progress(quiet=json) as progress:
+    with Pipeline() as pipeline, progress(quiet=json) as on_progress:
         pipeline.store.leases.wait_for_the_dead(lease_name(dataset))
-        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=progress)
+        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=on_progress)
         output = pipeline.output(dataset)
     if json:
         _print_json(asdict(report))
@@ -203,53 +215,21 @@ def index(
     )
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    class Bars(Progress):
-        """A bar a step; where texts are embedded, with the tokens of each second."""
-
-        def __init__(self) -> None:
-            super().__init__(*columns, console=Console(stderr=True), transient=True)
-            self._ids: dict[str, Any] = {}
-
-        def __call__(self, step: str, done: int, total: int) -> None:
-            if step not in self._ids:
-                self._ids[step] = self.add_task(step, total=total or None, told="")
-            self.update(self._ids[step], completed=done, total=total or None)
-
-        def tokens(self, done: int, total: int) -> None:  # noqa: ARG002
-            began = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
-            if began and done:
-                self.update(self._ids["embed"], told=f"{done / began:,.0f} tokens/s")
-
-    columns = (
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
-    )
-    with Bars() as bars:
-        yield bars
-
-
 # --- where things stand ----------------------------------------------------------------------------------------------
 
 
 @app.command()
 @guarded
-def status(json: JsonOption = False) -> None:
-    """Say where every dataset stands."""
+def status(
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only this dataset.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the status of every dataset, or of one."""
     from components.pipeline import Pipeline
 
     with Pipeline() as pipeline:
+        if dataset is not None:
+            pipeline.dataset_id(dataset)  # raises for an unknown one
         found = {
             name: {
                 **{key: value for key, value in asdict(state).items() if key not in {"indexing", "rows"}},
@@ -258,6 +238,7 @@ def status(json: JsonOption = False) -> None:
                 "sources": [_without_password(source) for source in pipeline.sources(name)],
             }
             for name, state in pipeline.status().items()
+            if dataset in {None, name}
         }
     if json:
         _print_json({"datasets": found})
@@ -278,6 +259,60 @@ def _without_password(source: str) -> str:
     from sqlalchemy import make_url
 
     return make_url(source).render_as_string(hide_password=True)
+
+
+sources_app = typer.Typer(
+    no_args_is_help=False, rich_markup_mode=None, help="List the sources of a dataset, or remove one."
+)
+app.add_typer(sources_app, name="sources")
+
+
+@sources_app.callback(invoke_without_command=True)
+@guarded
+def sources(context: typer.Context, dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+    """List what a load of the dataset looks at, and what could not be read there."""
+    if context.invoked_subcommand:
+        return
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        listed = pipeline.source_list(dataset)
+        problems = pipeline.store.ledger.problems(pipeline.dataset_id(dataset))
+    if json:
+        _print_json({"sources": [asdict(one) for one in listed], "problems": [asdict(one) for one in problems]})
+        return
+    for one in listed:
+        typer.echo(f"{one.source}  ({one.origin})")
+    if not listed:
+        typer.echo("No sources. `runatlas load PATH` loads one and remembers it.")
+    if problems:
+        typer.echo(f"\n{len(problems):,} not read:")
+        for line in problem_lines(problems):
+            typer.echo(f"  {line}")
+
+
+@sources_app.command("remove")
+@guarded
+def remove_sources(
+    sources: Annotated[list[str], typer.Argument(help="Sources as `runatlas sources` lists them.")],
+    dataset: DatasetOption = "default",
+    with_records: Annotated[
+        bool, typer.Option("--with-records", help="Take their records off the map too, with the next index.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Forget sources: later loads do not look at them. Their records stay, unless --with-records is given."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        removed = pipeline.remove_sources(sources, dataset, with_records=with_records)
+    if json:
+        _print_json(asdict(removed))
+        return
+    kept = (
+        f"{removed.records:,} records leave the map with the next `runatlas index`" if with_records else "records stay"
+    )
+    typer.echo(f"Removed {', '.join(removed.sources)}: {removed.files:,} files or tables forgotten, {kept}.")
 
 
 @app.command()

@@ -112,7 +112,7 @@ def with_occurrence(record: Record, occurrence: int) -> Record:
 class Locator:
     """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
 
-    For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
+    `spec` is what named it: the file, folder, glob or URL that was given or configured. For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
     """
 
     location: str
@@ -122,6 +122,7 @@ class Locator:
     size_bytes: int = 0
     mtime_ns: int = 0
     inode: int = 0
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ class LedgerEntry:
     source_id: int
     key: str
     location: str
-    status: Literal["reading", "loaded", "not_ready", "failed", "gone"]
+    status: Literal["reading", "loaded", "not_ready", "failed", "gone", "removed"]
     generation: int
     version: int
     size_bytes: int
@@ -219,10 +220,14 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something a person should know about one source: unreadable, unknown, waiting."""
+    """Something a person should know about one source: unreadable, unknown, waiting.
+
+    `known`: an earlier load reported the same, and nothing has changed since.
+    """
 
     source: str
     reason: str
+    known: bool = False
 
 
 # --- vectors and places ----------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class Loading:
         self.dataset = dataset
         self.settings = settings
         self.given = tuple(sources)
+        self._to_remember = set(self.given)  # once something of it could be read
         self.verify = verify
         self.options = _options(settings, format)
         self.started = time.monotonic()
@@ -110,10 +111,17 @@ class Loading:
         ]
         self._n_unchanged = len(named) - len(changed) - len(self._unchanged)
         self._register(changed)
-        if self.given:
-            given = _absolute(self.given, self._problems)
-            patiently(lambda: self.store.ledger.remember(self.dataset_id, given))
+        left = {locator.location for locator in changed} | {e.location for e in entries if e.status == "failed"}
+        self._remember({locator.spec for locator in named if locator.location not in left})
+        named_by_others = set(self.given) - {one.spec for one in named} - {one.source for one in self._problems}
+        self._remember(named_by_others)
         return changed
+
+    def _remember(self, specs: set[str]) -> None:
+        """Later loads look at these sources again: something of each could be read."""
+        if fresh := sorted(specs & self._to_remember):
+            self._to_remember.difference_update(fresh)
+            patiently(lambda: self.store.ledger.remember(self.dataset_id, _absolute(fresh)))
 
     def _register(self, changed: Sequence[Locator]) -> None:
         """Enter in the ledger, all at once, what is new and not a known source under another name."""
@@ -145,6 +153,12 @@ class Loading:
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
+        outcome = self._load_in_turn(locator)
+        if outcome.outcome != "failed":
+            self._remember({locator.spec})
+        return outcome
+
+    def _load_in_turn(self, locator: Locator) -> SourceOutcome:
         taken: Counter[str] = Counter()
         for attempt in range(max_turns):
             try:
@@ -264,12 +278,14 @@ class Loading:
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""
-        done = [*outcomes, *self._unchanged]
-        gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
+        tried = list(outcomes)
+        done = [*tried, *self._unchanged]
+        gone = [entry.source_id for entry in self._vanished if entry.status not in {"gone", "removed"}]
         patiently(lambda: self.store.ledger.mark_gone(gone))
         unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
-        told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
+        unread = [Problem(source=o.source, reason=o.reason) for o in tried if o.outcome in {"not_ready", "failed"}]
+        unchanged = [Problem(source=o.source, reason=o.reason, known=True) for o in self._unchanged]
         return LoadReport(
             dataset=self.dataset,
             sources=SourceCounts(
@@ -290,8 +306,15 @@ class Loading:
             defects=sum(o.defects for o in done),
             bytes=sum(o.size_bytes for o in done),
             seconds=round(time.monotonic() - self.started, 3),
-            problems=[*self._problems, *told],
+            problems=[*self._marked(self._problems), *unread, *unchanged],
         )
+
+    def _marked(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems of what was named, such as a folder that is missing: `known` where the last load reported them."""
+        last = patiently(lambda: self.store.runs.last(self.dataset, "load", state="done")) if problems else None
+        reported = (last.report or {}).get("problems", []) if last else []
+        known = {(one["source"], one["reason"]) for one in reported}
+        return [replace(one, known=(one.source, one.reason) in known) for one in problems]
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
@@ -329,7 +352,6 @@ def _has_vanished(entry: LedgerEntry) -> bool:
     return "://" not in entry.location and not os.path.lexists(entry.location)
 
 
-def _absolute(specs: Iterable[str], problems: Iterable[Problem]) -> list[str]:
-    """The specs as later loads will find them from any folder; those that name nothing are not worth remembering."""
-    missing = {problem.source for problem in problems}
-    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs if spec not in missing]
+def _absolute(specs: Iterable[str]) -> list[str]:
+    """The specs as later loads will find them from any folder."""
+    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs]

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +32,23 @@ if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
     from components.snapshots import Check, Snapshot
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSource:
+    """A source of a dataset, and where it is set."""
+
+    source: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSources:
+    """What was forgotten: the sources as given, the files or tables below them, the records that leave the map."""
+
+    sources: list[str]
+    files: int
+    records: int
 
 
 class Pipeline:
@@ -139,6 +156,45 @@ class Pipeline:
         """What a load of the dataset looks at: the configured sources, then those that were given to loads."""
         remembered = self.store.ledger.remembered(self.dataset_id(dataset))
         return tuple(dict.fromkeys((*self.settings.dataset(dataset).sources, *remembered)))
+
+    def source_list(self, dataset: str = "default") -> list[ListedSource]:
+        """What a load of the dataset looks at, and where each is set; URLs without credentials."""
+        from components.sources.tables import without_secrets
+
+        configured = self.settings.dataset(dataset).sources
+        return [
+            ListedSource(
+                source=without_secrets(spec),
+                origin="set in the settings" if spec in configured else "remembered from a load",
+            )
+            for spec in self.sources(dataset)
+        ]
+
+    def remove_sources(
+        self, sources: Sequence[str], dataset: str = "default", *, with_records: bool = False
+    ) -> RemovedSources:
+        """Forget remembered sources; with their records or without.
+
+        Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
+        """
+        from components.sources.removal import covers, remembered_spec
+
+        dataset_id = self.dataset_id(dataset)
+        configured = self.settings.dataset(dataset).sources
+        remembered = self.store.ledger.remembered(dataset_id)
+        specs = [remembered_spec(source, remembered, configured, dataset) for source in sources]
+        rest = [spec for spec in (*configured, *remembered) if spec not in specs]
+
+        def is_left(location: str) -> bool:
+            return any(covers(spec, location) for spec in specs) and not any(covers(spec, location) for spec in rest)
+
+        entries = [entry for entry in self.store.ledger.entries(dataset_id) if is_left(entry.location)]
+        records = patiently(
+            lambda: self.store.ledger.remove(
+                dataset_id, specs, [entry.source_id for entry in entries], with_records=with_records
+            )
+        )
+        return RemovedSources(sources=list(sources), files=len(entries), records=records)
 
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Lines and items that could not become a record, with their places."""

@@ -18,6 +18,7 @@ from prefect.artifacts import (
 )
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
+from components.load_report import problem_lines
 
 Row = dict[str, str]
 told_problems = 50  # nobody reads a longer table
@@ -48,9 +49,10 @@ def load_rows(report: LoadReport) -> list[Row]:
         _row("bytes", report.bytes),
         {"what": "seconds", "is": f"{report.seconds:.1f}"},
     ]
-    rows += [{"what": problem.source, "is": problem.reason} for problem in report.problems[:told_problems]]
-    if len(report.problems) > told_problems:
-        rows.append(_row("further problems", len(report.problems) - told_problems))
+    lines = list(problem_lines(report.problems))
+    rows += [{"what": "problem", "is": line} for line in lines[:told_problems]]
+    if len(lines) > told_problems:
+        rows.append(_row("further problems", len(lines) - told_problems))
     return rows
 
 

@@ -6,7 +6,7 @@ import glob
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
@@ -29,7 +29,7 @@ def discover(specs: Sequence[str]) -> Discovered:
     for spec in specs:
         try:
             for real, locator in _named_by(spec):
-                locators.setdefault(real, locator)
+                locators.setdefault(real, replace(locator, spec=spec))
         except (SourceError, OSError) as error:
             reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(source=tables.without_secrets(spec), reason=reason))
