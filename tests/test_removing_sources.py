@@ -75,7 +75,7 @@ def test_a_file_that_another_source_names_too_stays(pipeline, tmp_path):
 
 def test_what_is_no_source_can_not_be_removed(pipeline, tmp_path):
     pipeline.load([write(tmp_path / "logs" / "a.jsonl", lines(5)).parent])
-    with pytest.raises(NotFound, match="a.jsonl is no source"):
+    with pytest.raises(NotFound, match=r"a\.jsonl is no source"):
         pipeline.remove_sources([str(tmp_path / "logs" / "a.jsonl")])
 
 
@@ -84,5 +84,5 @@ def test_a_configured_source_is_removed_in_the_settings(tmp_path):
     datasets = {"default": DatasetSettings(sources=(folder,))}
     with Pipeline(Settings(home=tmp_path / "home", model="hash://32", datasets=datasets)) as pipeline:
         pipeline.load()
-        with pytest.raises(BadSetting, match="runatlas.toml"):
+        with pytest.raises(BadSetting, match=r"runatlas\.toml"):
             pipeline.remove_sources([folder])
