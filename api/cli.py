@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
@@ -14,9 +14,11 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import orjson
 import typer
 
+from api.cli_progress import progress
 from api.home import reach_loopback_directly
-from components.contracts import LoadReport, Problem
+from components.contracts import LoadReport
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
+from components.load_report import problem_lines, read_nothing
 from components.private import private_umask, users_umask
 from components.settings import Settings, load_settings
 
@@ -40,6 +42,23 @@ def main() -> None:
     """Entry of the console script."""
     reach_loopback_directly()
     app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"runatlas {version('runatlas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -107,37 +126,39 @@ def load(
     if explain:
         _explain(sources or [], dataset, format, json=json)
         return
-    with Pipeline() as pipeline, _progress(quiet=json) as progress:
-        report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=progress)
+    with Pipeline() as pipeline, progress(quiet=json) as on_progress:
+        report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=on_progress)
     if json:
         _print_json(asdict(report))
     else:
         _tell_load(report)
-    done = report.sources.loaded + report.sources.resumed + report.sources.skipped + report.sources.not_ready
-    if not done and (report.sources.failed or report.problems):
+    if read_nothing(report):
         raise typer.Exit(1)
 
 
 def _tell_load(report: LoadReport) -> None:
     s, r = report.sources, report.records
     typer.echo(
-        f'Dataset "{report.dataset}": {r.new} new records, {r.existing} already there, {report.defects} defects '
+        f'Dataset "{report.dataset}": {r.new:,} new records, {r.existing:,} already there, {report.defects:,} defects '
         f"({report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s)."
     )
-    typer.echo(
-        f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
-        f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
-    )
+    counts = {field.name.replace("_", " "): getattr(s, field.name) for field in fields(s)}
+    found = counts.pop("discovered")
+    counts["unchanged"] = counts.pop("skipped")
+    told = "".join(f", {n:,} {name}" for name, n in counts.items() if n)
+    typer.echo(f"Sources: {found:,} found{told}.")
     if r.superseded:
-        typer.echo(f"{r.superseded} older records are superseded and leave the next snapshot.")
+        typer.echo(f"{r.superseded:,} older records are superseded and leave the next snapshot.")
     if report.skipped_by_rule:
         typer.echo(_left_out_line(report.skipped_by_rule))
-    for line in _problem_lines(report.problems):
-        typer.echo(line)
+    for line in problem_lines(report.problems):
+        typer.echo(f"  {line}")
+    if any(not problem.known for problem in report.problems):
+        typer.echo("  `runatlas load --explain SOURCE` says what was looked for in a source.")
     if not s.discovered and not report.problems:
         typer.echo("No sources: name files or folders, `runatlas load ~/.claude/projects`.")
     if r.unindexed:
-        typer.echo(f"{r.unindexed} records wait for `runatlas index`.")
+        typer.echo(f"{r.unindexed:,} records pending. Next: `runatlas index`")
 
 
 def _left_out_line(skipped: Mapping[str, int]) -> str:
@@ -145,20 +166,6 @@ def _left_out_line(skipped: Mapping[str, int]) -> str:
     from components.sources.yields import spelled
 
     return f"Left out by rule: {spelled(skipped)}."
-
-
-def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """A line a source; sources with one reason in common below it, so that a folder of strangers stays readable."""
-    alike: dict[str, list[str]] = {}
-    for problem in problems:
-        reason, _, _ = problem.reason.partition("\n")  # what each format missed stands on the lines below
-        alike.setdefault(reason, []).append(problem.source)
-    for reason, sources in alike.items():
-        if len(sources) == 1:
-            yield f"  {sources[0]}: {reason}"
-        else:
-            yield f"  {len(sources)} sources: {reason}"
-            yield from (f"    {source}" for source in sources)
 
 
 def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool) -> None:
@@ -173,7 +180,7 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
             seen = source.explain(locator.location)
             gives = source.yields(locator)
         except SourceError as error:
-            told.append({"source": locator.key, "format": None, "reason": str(error).replace("\n", "\n    ")})
+            told.append({"source": locator.key, "format": None, "reason": str(error)})
         else:
             told.append(
                 {
@@ -190,13 +197,17 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
         _print_json(told)
         return
     for item in told:
-        typer.echo(f"{item['source']}: {item['format'] or 'not taken'}: {item['reason']}")
-        if "records" in item:
-            typer.echo(f"    gives {item['records']:,} records and {item['defects']:,} defects")
-        if item.get("skipped_by_rule"):
-            typer.echo(f"    {_left_out_line(item['skipped_by_rule'])}")
-        for name, reason in item.get("declined", {}).items():
-            typer.echo(f"    not {name}: {reason}")
+        reason, _, _ = item["reason"].partition("\n")
+        given = f"; gives {item['records']:,} records and {item['defects']:,} defects" if "records" in item else ""
+        typer.echo(f"{item['source']}: {item['format'] or 'skipped'}: {reason}{given}")
+    for item in told:
+        _, _, details = item["reason"].partition("\n")
+        left_out = [_left_out_line(item["skipped_by_rule"])] if item.get("skipped_by_rule") else []
+        declined = [f"not {name}: {reason}" for name, reason in item.get("declined", {}).items()]
+        if details or left_out or declined:
+            typer.echo(f"\n{item['source']}")
+            for line in (*details.splitlines(), *left_out, *declined):
+                typer.echo(f"    {line.strip()}")
 
 
 @app.command()
@@ -213,9 +224,9 @@ def index(
     from components.pipeline import Pipeline
     from components.store import lease_name
 
-    with Pipeline() as pipeline, _progress(quiet=json) as progress:
+    with Pipeline() as pipeline, progress(quiet=json) as on_progress:
         pipeline.store.leases.wait_for_the_dead(lease_name(dataset))
-        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=progress)
+        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=on_progress)
         output = pipeline.output(dataset)
     if json:
         _print_json(asdict(report))
@@ -233,53 +244,21 @@ def index(
     )
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    class Bars(Progress):
-        """A bar a step; where texts are embedded, with the tokens of each second."""
-
-        def __init__(self) -> None:
-            super().__init__(*columns, console=Console(stderr=True), transient=True)
-            self._ids: dict[str, Any] = {}
-
-        def __call__(self, step: str, done: int, total: int) -> None:
-            if step not in self._ids:
-                self._ids[step] = self.add_task(step, total=total or None, told="")
-            self.update(self._ids[step], completed=done, total=total or None)
-
-        def tokens(self, done: int, total: int) -> None:  # noqa: ARG002
-            began = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
-            if began and done:
-                self.update(self._ids["embed"], told=f"{done / began:,.0f} tokens/s")
-
-    columns = (
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
-    )
-    with Bars() as bars:
-        yield bars
-
-
 # --- where things stand ----------------------------------------------------------------------------------------------
 
 
 @app.command()
 @guarded
-def status(json: JsonOption = False) -> None:
-    """Say where every dataset stands."""
+def status(
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only this dataset.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the status of every dataset, or of one."""
     from components.pipeline import Pipeline
 
     with Pipeline() as pipeline:
+        if dataset is not None:
+            pipeline.dataset_id(dataset)  # raises for an unknown one
         found = {
             name: {
                 **{key: value for key, value in asdict(state).items() if key not in {"indexing", "rows"}},
@@ -288,6 +267,7 @@ def status(json: JsonOption = False) -> None:
                 "sources": list(pipeline.sources(name)),
             }
             for name, state in pipeline.status().items()
+            if dataset in {None, name}
         }
     if json:
         _print_json({"datasets": found})
@@ -299,6 +279,60 @@ def status(json: JsonOption = False) -> None:
         for key, value in state.items():
             shown = "\n             ".join(value) if isinstance(value, list) else value
             typer.echo(f"  {key:<10} {'-' if shown is None or shown == '' else shown}")
+
+
+sources_app = typer.Typer(
+    no_args_is_help=False, rich_markup_mode=None, help="List the sources of a dataset, or remove one."
+)
+app.add_typer(sources_app, name="sources")
+
+
+@sources_app.callback(invoke_without_command=True)
+@guarded
+def sources(context: typer.Context, dataset: DatasetOption = "default", json: JsonOption = False) -> None:
+    """List what a load of the dataset looks at, and what could not be read there."""
+    if context.invoked_subcommand:
+        return
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        listed = pipeline.source_list(dataset)
+        problems = pipeline.store.ledger.problems(pipeline.dataset_id(dataset))
+    if json:
+        _print_json({"sources": [asdict(one) for one in listed], "problems": [asdict(one) for one in problems]})
+        return
+    for one in listed:
+        typer.echo(f"{one.source}  ({one.origin})")
+    if not listed:
+        typer.echo("No sources. `runatlas load PATH` loads one and remembers it.")
+    if problems:
+        typer.echo(f"\n{len(problems):,} not read:")
+        for line in problem_lines(problems):
+            typer.echo(f"  {line}")
+
+
+@sources_app.command("remove")
+@guarded
+def remove_sources(
+    sources: Annotated[list[str], typer.Argument(help="Sources as `runatlas sources` lists them.")],
+    dataset: DatasetOption = "default",
+    with_records: Annotated[
+        bool, typer.Option("--with-records", help="Take their records off the map too, with the next index.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Forget sources: later loads do not look at them. Their records stay, unless --with-records is given."""
+    from components.pipeline import Pipeline
+
+    with Pipeline() as pipeline:
+        removed = pipeline.remove_sources(sources, dataset, with_records=with_records)
+    if json:
+        _print_json(asdict(removed))
+        return
+    kept = (
+        f"{removed.records:,} records leave the map with the next `runatlas index`" if with_records else "records stay"
+    )
+    typer.echo(f"Removed {', '.join(removed.sources)}: {removed.files:,} files or tables forgotten, {kept}.")
 
 
 @app.command()

@@ -6,10 +6,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 
-from components.errors import RunAtlasError
+from components.errors import BadSetting, RunAtlasError
 from components.http_client import answers
 from components.settings import Settings, load_settings
 
@@ -38,6 +39,7 @@ def examine() -> list[Finding]:
         ("disk", _disk),
         ("database", _database),
         ("model", _model),
+        ("models of datasets", _dataset_models),
         ("map pages", _atlas),
         ("Prefect server", _prefect),
     ]
@@ -99,6 +101,25 @@ def _model(settings: Settings) -> str:
     embedder = open_embedder(settings, "default")
     vectors = embedder.embed(["Is the model there?"]).vectors
     return f"{embedder.identity.split()[0]} gives {vectors.shape[1]} dimensions"
+
+
+def _dataset_models(settings: Settings) -> str:
+    """A dataset whose settings name another model than its map was made with can't be indexed."""
+    from components.wiring import open_embedder, open_store
+
+    with closing(open_store(settings)) as store:
+        made_with = {name: state.model for name, state in store.status().items() if state.model}
+    identities = {name: open_embedder(settings, name).identity for name in made_with}
+    changed = [
+        f'the map of dataset "{name}" was made with model {model}, its settings name {identities[name]}'
+        for name, model in made_with.items()
+        if identities[name] != model
+    ]
+    if changed:
+        raise BadSetting(
+            f"{'; '.join(changed)}. Set the model back, or rebuild the map: runatlas index -d DATASET --recompute."
+        )
+    return f"{len(made_with)} datasets, each with the model of its map"
 
 
 def _atlas(_: Settings) -> str:

@@ -117,7 +117,8 @@ def with_occurrence(record: Record, occurrence: int) -> Record:
 class Locator:
     """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
 
-    `url` is a table's URL with its password where `location` is without: it opens the table and is never stored.
+    `spec` is what named it: the file, folder, glob or URL that was given or configured. `url` is a table's URL with its
+    password where `location` is without: it opens the table and is never stored.
 
     For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
     """
@@ -129,6 +130,7 @@ class Locator:
     size_bytes: int = 0
     mtime_ns: int = 0
     inode: int = 0
+    spec: str = field(default="", repr=False)
     url: str = field(default="", repr=False)
 
 
@@ -164,7 +166,7 @@ class LedgerEntry:
     source_id: int
     key: str
     location: str
-    status: Literal["reading", "loaded", "not_ready", "failed", "gone"]
+    status: Literal["reading", "loaded", "not_ready", "failed", "gone", "removed"]
     generation: int
     version: int
     size_bytes: int
@@ -230,10 +232,14 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something a person should know about one source: unreadable, unknown, waiting."""
+    """Something a person should know about one source: unreadable, unknown, waiting.
+
+    `known`: an earlier load reported the same, and nothing has changed since.
+    """
 
     source: str
     reason: str
+    known: bool = False
 
 
 # --- vectors and places ----------------------------------------------------------------------------------------
@@ -292,6 +298,10 @@ class Placed:
 
 class Projector(Protocol):
     """Fits maps. All vectors given are distinct and of unit length."""
+
+    def prepare_fit(self) -> None:
+        """A fit comes later: get ready for it in the background, and return at once."""
+        ...
 
     def fit(self, vectors: Vectors) -> Layout:
         """A new map; any n >= 0 gives a valid, finite one."""

@@ -23,6 +23,7 @@ from components.batching import (
     commit_groups,
     cut_tasks,
     estimated_tokens,
+    longest_wait_s,
 )
 from components.contracts import (
     Embedder,
@@ -63,7 +64,6 @@ from components.text import digest, prepared_text, settings_hash
 logger = logging.getLogger(__name__)
 
 place_rows = 4_096  # vectors placed at once, on each core
-longest_wait_s = 60.0  # that a service may ask for before another try
 canary = "Is the embedding service there?"
 
 Ids = NDArray[np.int64]
@@ -234,6 +234,8 @@ class Indexing:
             self._tell("fetch", records, 0)
         distinct = Waiting.joined(missing).distinct()
         tasks = cut_tasks(distinct.seqs, distinct.tokens)
+        if records and (self.layout is None or self.recompute):
+            self.projector.prepare_fit()
         self._total, self._done = len(distinct.seqs), 0
         self._tokens = Foreseen(of=int(distinct.tokens.sum()))
         self._counts["records"] += records

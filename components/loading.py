@@ -80,6 +80,7 @@ class Loading:
         self.dataset = dataset
         self.settings = settings
         self.given = tuple(sources)
+        self._to_remember = set(map(credentials.completed, self.given))  # once something of it could be read
         self.verify = verify
         self.options = _options(settings, format)
         self.started = time.monotonic()
@@ -120,12 +121,21 @@ class Loading:
         ]
         self._n_unchanged = len(named) - len(changed) - len(self._unchanged)
         self._register(changed)
-        if self.given:
-            given = _absolute(self.given, self._problems)
-            self.credentials.keep(given)
-            bare = [without_password(spec) for spec in given]
-            patiently(lambda: self.store.ledger.remember(self.dataset_id, bare))
+        left = {locator.location for locator in changed} | {e.location for e in entries if e.status == "failed"}
+        self._remember({locator.spec for locator in named if locator.location not in left})
+        broken = {problem.source for problem in self._problems}
+        unnamed_specs = self._to_remember - {one.spec for one in named}  # all that they name, others name too
+        self._remember({spec for spec in unnamed_specs if not {spec, without_secrets(spec)} & broken})
         return changed
+
+    def _remember(self, specs: set[str]) -> None:
+        """Later loads look at these sources again: something of each could be read."""
+        if fresh := sorted(specs & self._to_remember):
+            self._to_remember.difference_update(fresh)
+            specs_found = _absolute(fresh)
+            self.credentials.keep(specs_found)
+            bare = [without_password(spec) for spec in specs_found]
+            patiently(lambda: self.store.ledger.remember(self.dataset_id, bare))
 
     def _register(self, changed: Sequence[Locator]) -> None:
         """Enter in the ledger, all at once, what is new and not a known source under another name."""
@@ -156,6 +166,12 @@ class Loading:
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
+        outcome = self._load_in_turn(locator)
+        if outcome.outcome != "failed":
+            self._remember({locator.spec})
+        return outcome
+
+    def _load_in_turn(self, locator: Locator) -> SourceOutcome:
         taken: Counter[str] = Counter()
         for attempt in range(max_turns):
             try:
@@ -303,14 +319,16 @@ class Loading:
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""
-        done = [*outcomes, *self._unchanged]
-        gone = [entry.source_id for entry in self._vanished if entry.status != "gone"]
+        tried = list(outcomes)
+        done = [*tried, *self._unchanged]
+        gone = [entry.source_id for entry in self._vanished if entry.status not in {"gone", "removed"}]
         patiently(lambda: self.store.ledger.mark_gone(gone))
         retired = patiently(lambda: self.store.sessions.settle(self.dataset_id))
         unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
         kinds = Counter(outcome.outcome for outcome in done)
-        told = [Problem(source=o.source, reason=o.reason) for o in done if o.outcome in {"not_ready", "failed"}]
-        told += [Problem(source=o.source, reason=o.warning) for o in done if o.warning]
+        unread = [Problem(source=o.source, reason=o.reason) for o in tried if o.outcome in {"not_ready", "failed"}]
+        unchanged = [Problem(source=o.source, reason=o.reason, known=True) for o in self._unchanged]
+        warned = [Problem(source=o.source, reason=o.warning) for o in done if o.warning]
         skipped = sum((Counter(o.skipped_by_rule) for o in done), Counter[str]())
         return LoadReport(
             dataset=self.dataset,
@@ -332,9 +350,16 @@ class Loading:
             defects=sum(o.defects for o in done),
             bytes=sum(o.size_bytes for o in done),
             seconds=round(time.monotonic() - self.started, 3),
-            problems=[*self._problems, *told],
+            problems=[*self._marked(self._problems), *unread, *warned, *unchanged],
             skipped_by_rule=bounded(skipped),
         )
+
+    def _marked(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems of what was named, such as a folder that is missing: `known` where the last load reported them."""
+        last = patiently(lambda: self.store.runs.last(self.dataset, "load", state="done")) if problems else None
+        reported = (last.report or {}).get("problems", []) if last else []
+        known = {(one["source"], one["reason"]) for one in reported}
+        return [replace(one, known=(one.source, one.reason) in known) for one in problems]
 
 
 def _counts(taken: Counter[str]) -> dict[str, Any]:
@@ -377,8 +402,6 @@ def _has_vanished(entry: LedgerEntry) -> bool:
     return "://" not in entry.location and not os.path.lexists(entry.location)
 
 
-def _absolute(specs: Iterable[str], problems: Iterable[Problem]) -> list[str]:
-    """The specs as later loads will find them from any folder; those that name nothing are not worth remembering."""
-    missing = {problem.source for problem in problems}
-    named = [spec for spec in specs if spec not in missing and without_secrets(spec) not in missing]
-    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in named]
+def _absolute(specs: Iterable[str]) -> list[str]:
+    """The specs as later loads will find them from any folder."""
+    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs]

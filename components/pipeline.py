@@ -13,26 +13,43 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
-from components.batching import EmbedTask
+from components.batching import EmbedTask, longest_wait_s
 from components.contracts import IndexReport, LoadReport, Progress
 from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
-from components.indexing import Indexing, longest_wait_s
 from components.settings import EmbedSettings, Settings, load_settings
-from components.snapshots import Check, Snapshot, open_snapshot
-from components.snapshots import export as export_snapshot
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
 from components.urls import without_password
-from components.verifying import verify_dataset
+
+if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
+    from components.indexing import Indexing
+    from components.snapshots import Check, Snapshot
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSource:
+    """A source of a dataset, and where it is set."""
+
+    source: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSources:
+    """What was forgotten: the sources as given, the files or tables below them, the records that leave the map."""
+
+    sources: list[str]
+    files: int
+    records: int
 
 
 class Pipeline:
@@ -144,6 +161,45 @@ class Pipeline:
         remembered = self.store.ledger.remembered(self.dataset_id(dataset))
         return tuple(dict.fromkeys(map(without_password, (*self.settings.dataset(dataset).sources, *remembered))))
 
+    def source_list(self, dataset: str = "default") -> list[ListedSource]:
+        """What a load of the dataset looks at, and where each is set; URLs without credentials."""
+        from components.sources.tables import without_secrets
+
+        configured = set(map(without_password, self.settings.dataset(dataset).sources))
+        return [
+            ListedSource(
+                source=without_secrets(spec),
+                origin="set in the settings" if spec in configured else "remembered from a load",
+            )
+            for spec in self.sources(dataset)
+        ]
+
+    def remove_sources(
+        self, sources: Sequence[str], dataset: str = "default", *, with_records: bool = False
+    ) -> RemovedSources:
+        """Forget remembered sources; with their records or without.
+
+        Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
+        """
+        from components.sources.removal import covers, remembered_spec
+
+        dataset_id = self.dataset_id(dataset)
+        configured = self.settings.dataset(dataset).sources
+        remembered = self.store.ledger.remembered(dataset_id)
+        specs = [remembered_spec(source, remembered, configured, dataset) for source in sources]
+        rest = [spec for spec in (*configured, *remembered) if spec not in specs]
+
+        def is_left(location: str) -> bool:
+            return any(covers(spec, location) for spec in specs) and not any(covers(spec, location) for spec in rest)
+
+        entries = [entry for entry in self.store.ledger.entries(dataset_id) if is_left(entry.location)]
+        records = patiently(
+            lambda: self.store.ledger.remove(
+                dataset_id, specs, [entry.source_id for entry in entries], with_records=with_records
+            )
+        )
+        return RemovedSources(sources=list(sources), files=len(entries), records=records)
+
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Lines and items that could not become a record, with their places."""
         return self.store.ledger.defects(self.dataset_id(dataset), limit)
@@ -177,6 +233,8 @@ class Pipeline:
 
     def snapshot(self, dataset: str = "default") -> Snapshot:
         """The newest published snapshot. Raises `NotFound` before the first one."""
+        from components.snapshots import open_snapshot
+
         return open_snapshot(self.output(dataset))
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
@@ -196,10 +254,14 @@ class Pipeline:
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        return export_snapshot(self.snapshot(dataset), Path(to))
+        from components.snapshots import export
+
+        return export(self.snapshot(dataset), Path(to))
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""
+        from components.verifying import verify_dataset
+
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
 
 

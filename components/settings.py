@@ -233,6 +233,8 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise BadSetting(_unknown_setting(name)) from error
         raise BadSetting(
             f"Setting {name!r} can't be used: {first['msg']} (got {first.get('input')!r}). "
             f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}."
@@ -245,6 +247,20 @@ def load_settings(**overrides: object) -> Settings:
             f"RUNATLAS_*: {detail}: tables and lists are JSON there, "
             """for example RUNATLAS_DATASETS='{"default": {"sources": ["/logs"]}}'."""
         ) from error
+
+
+def _unknown_setting(name: str) -> str:
+    """What to say of a setting that does not exist: `project.neigbors`, `datasets.NAME.colums`."""
+    *above, last = name.split(".")
+    section: type[BaseModel] = Settings
+    if above[:1] == ["datasets"]:
+        section, above = DatasetSettings, above[2:]
+    for part in above:
+        default = section.model_fields[part].default
+        section = type(default) if isinstance(default, BaseModel) else section
+    near = get_close_matches(last, section.model_fields, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(section.model_fields))}."
+    return f"Unknown setting {name!r}; {hint} It comes from {_told_file()} or from the environment."
 
 
 def _told_file() -> str:

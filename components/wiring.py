@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, Progress, Projector
 from components.credentials import Credentials
-from components.indexing import Indexing
-from components.loading import Loading
 from components.private import secure_home
-from components.publishing import Publishing
 from components.settings import Settings
 from components.store import Store
 from components.store.lease import Fence
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
+    from components.indexing import Indexing
+    from components.loading import Loading
+    from components.publishing import Publishing
     from components.sources.files import FileSource
 
 
@@ -76,6 +76,8 @@ def open_loading(
     verify: bool = False,
 ) -> Loading:
     """One load of a dataset."""
+    from components.loading import Loading
+
     return Loading(
         store,
         open_source(settings, dataset, format=format),
@@ -90,6 +92,8 @@ def open_loading(
 
 def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
     """Publication of a dataset, under a lease that is held."""
+    from components.publishing import Publishing
+
     return Publishing(
         store,
         fence,
@@ -113,6 +117,8 @@ def open_indexing(
     should_stop: Callable[[], bool] | None = None,
 ) -> Indexing:
     """One index of a dataset; entering it takes the lease."""
+    from components.indexing import Indexing
+
     return Indexing(
         store,
         open_embedder(settings, dataset),

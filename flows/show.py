@@ -19,6 +19,7 @@ from prefect.artifacts import (
 )
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
+from components.load_report import problem_lines
 from components.sources.yields import bounded
 
 Row = dict[str, str]
@@ -51,9 +52,10 @@ def load_rows(report: LoadReport) -> list[Row]:
         {"what": "seconds", "is": f"{report.seconds:.1f}"},
     ]
     rows += [_row(f"left out: {rule}", n) for rule, n in report.skipped_by_rule.items()]
-    rows += [{"what": problem.source, "is": problem.reason} for problem in report.problems[:told_problems]]
-    if len(report.problems) > told_problems:
-        rows.append(_row("further problems", len(report.problems) - told_problems))
+    lines = list(problem_lines(report.problems))
+    rows += [{"what": "problem", "is": line} for line in lines[:told_problems]]
+    if len(lines) > told_problems:
+        rows.append(_row("further problems", len(lines) - told_problems))
     return rows
 
 

@@ -32,6 +32,7 @@ from components.errors import (
     is_transient,
 )
 from components.indexing import Indexing
+from components.load_report import problem_lines, read_nothing
 from components.loading import Loading, SourceOutcome
 from components.settings import EmbedSettings, Settings
 from components.sources.roots import within
@@ -229,16 +230,19 @@ def read_and_persist(load: Load, group: Sequence[Locator], label: str) -> None: 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report_load(load: Load) -> LoadReport:
-    """What the load did, for the artifacts, the log and the run book. Raises `SourceError` if nothing could be read."""
+    """What the load did, for the artifacts, the log and the run's record.
+
+    Raises `SourceError` if sources were given and none could be read. Known ones that break are a warning: a schedule
+    would fail every five minutes for a single bad file.
+    """
     report = load.loading.finish(load.outcomes.values())
     load.told.report = asdict(report)
     show.show_load(report)
     logger.info("%s", show.load_line(report))
-    for problem in report.problems[: show.told_problems]:
-        logger.warning("%s: %s", problem.source, problem.reason)
-    sources = report.sources
-    if sources.failed and not sources.loaded + sources.resumed + sources.skipped + sources.not_ready:
-        raise SourceError(f"Nothing could be read. {report.problems[0].source}: {report.problems[0].reason}")
+    for line in problem_lines(report.problems):
+        logger.warning("%s", line)
+    if load.loading.given and read_nothing(report):
+        raise SourceError(f"Nothing could be read. {'; '.join(problem_lines(report.problems))}")
     return report
 
 

@@ -124,10 +124,107 @@ def test_sources_that_fail_alike_stand_below_one_reason(shell: Shell, tmp_path: 
     for name in ("a", "b"):
         (folder / f"{name}.json").write_text('{"other": 1}')
     (folder / "c.bin").write_bytes(bytes(range(256)))
-    said = shell("load", folder).stdout.splitlines()
-    together = next(n for n, line in enumerate(said) if line.startswith("  2 sources: No format recognises it."))
-    assert [line.strip() for line in said[together + 1 : together + 3]] == ["a.json", "b.json"]
+    done = shell("load", folder)
+    said = done.stdout.splitlines()
+    assert done.returncode == 0  # something could be read
+    assert any(line.startswith("  2 sources (a.json, b.json): No format recognises it.") for line in said)
     assert any(line.startswith("  c.bin: ") for line in said)
+
+
+def test_a_problem_is_reported_once_and_again_when_it_changes(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    write(folder / "good.jsonl", lines(3))
+    for n in range(11):
+        (folder / f"odd-{n}.json").write_text('{"other": 1}')
+    first, second = shell("load", folder).stdout, shell("load").stdout
+    assert "11 sources (odd-0.json, " in first
+    assert "and 6 more" in first
+    assert "odd-" not in second
+    assert "11 more have not changed since an earlier load reported them" in second
+    (folder / "odd-3.json").write_text('{"other": 22}')
+    third = report(shell("load", "--json"))
+    assert [one["source"] for one in third["problems"] if not one["known"]] == ["odd-3.json"]
+    assert third["sources"]["failed"] == 11
+    assert "11 not read" in shell("sources").stdout
+
+
+def test_a_source_that_names_nothing_is_reported_once(
+    shell: Shell, environment: dict[str, str], tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "missing")
+    environment["RUNATLAS_DATASETS"] = orjson.dumps({"default": {"sources": [missing]}}).decode()
+    assert missing in shell("load").stdout
+    assert missing not in shell("load").stdout
+
+
+def test_explain_says_one_line_a_file_before_the_details(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    write(folder / "good.jsonl", lines(3))
+    (folder / "odd.json").write_text('{"other": 1}')
+    said = shell("load", "--explain", folder).stdout.splitlines()
+    assert [line.partition(":")[0] for line in said[:2]] == ["good.jsonl", "odd.json"]
+    assert said[2] == ""
+
+
+@pytest.mark.parametrize("name", ["claud", "nothing-like-it"])
+def test_an_unknown_format_is_refused_before_anything_is_remembered(shell: Shell, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    done = shell("load", tmp_path / "a.bin", "--format", name)
+    assert done.returncode == 2
+    assert f"There is no format called '{name}'" in done.stderr
+    assert ("did you mean 'claude_code'" in done.stderr) == (name == "claud")
+    assert "a.bin" not in shell("sources").stdout
+
+
+def test_version_is_printed(shell: Shell) -> None:
+    from importlib.metadata import version
+
+    assert shell("--version").stdout == f"runatlas {version('runatlas')}\n"
+
+
+def test_status_of_one_dataset(shell: Shell, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines(3))
+    for name in ("one", "two"):
+        shell("load", path, "-d", name)
+    assert set(report(shell("status", "-d", "two", "--json"))["datasets"]) == {"two"}
+    assert shell("status", "-d", "three").returncode == 1
+
+
+def test_doctor_names_a_dataset_whose_settings_ask_for_another_model(
+    shell: Shell, environment: dict[str, str], tmp_path: Path
+) -> None:
+    shell("load", write(tmp_path / "a.jsonl", lines(5)))
+    shell("index")
+    findings = {one["name"]: one for one in orjson.loads(shell("doctor", "--json").stdout)}
+    assert findings["models of datasets"]["ok"]
+    environment["RUNATLAS_MODEL"] = "hash://64"
+    done = shell("doctor", "--json")
+    finding = next(one for one in orjson.loads(done.stdout) if one["name"] == "models of datasets")
+    assert (done.returncode, finding["ok"]) == (1, False)
+    assert "default" in finding["detail"]
+    assert "--recompute" in finding["detail"]
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
+    from threading import Event
+
+    from api.cli_progress import ProgressLines
+
+    class Output:
+        def __init__(self) -> None:
+            self.text, self.written = "", Event()
+
+        def write(self, text: str) -> None:
+            self.text += text
+
+        def flush(self) -> None:
+            self.written.set()
+
+    output = Output()
+    with ProgressLines(output, every_s=0.001) as report_to:  # type: ignore[arg-type]
+        report_to("embed", 512, 2_048)
+        assert output.written.wait(60)
+    assert output.text.startswith("embed: 512 of 2,048 (25%), 0 s\n")
 
 
 def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 from functools import cache as once
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from components.contracts import Layout, Projector
 from components.errors import DimensionMismatch, EmbeddingFailed, NotFound
-from components.projector import knn, on_all_cores, open_projector, read_folder, write_folder
+from components.projector import kernels, knn, on_all_cores, open_projector, read_folder, write_folder
 from components.projector.cores import products_on_one_core
 from components.projector.geometry import radius
 from components.projector.quality import quality_of_map, quality_of_placed
@@ -480,3 +481,52 @@ def test_even_vectors_without_structure_stay_where_they_are_when_nothing_is_new(
     assert (
         quality_of_map(vectors, again.places).trustworthiness >= quality_of_map(vectors, first.places).trustworthiness
     )
+
+
+# --- compiling ----------------------------------------------------------------------------------------------------
+
+
+def test_kernels_are_compiled_once_on_a_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    compiled = []
+    for _ in range(2):
+        kernels.compile_once(tmp_path, lambda: compiled.append("here"))
+    assert compiled == ["here"]
+
+
+def test_a_fit_waits_for_the_process_that_compiles(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    begun, may_end, order = threading.Event(), threading.Event(), []
+
+    def slow_fit():
+        begun.set()
+        may_end.wait(60)
+        order.append("compiled")
+
+    first = threading.Thread(target=kernels.compile_once, args=(tmp_path, slow_fit))
+    first.start()
+    assert begun.wait(60)
+    second = threading.Thread(target=lambda: (kernels.compile_once(tmp_path, pytest.fail), order.append("waited")))
+    second.start()
+    may_end.set()
+    for one in (first, second):
+        one.join(60)
+    assert order == ["compiled", "waited"]
+
+
+LAZY = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from components.projector.kernels import umap_kernels
+with umap_kernels(Path({cache!r})):
+    from pynndescent.distances import euclidean
+import numpy as np
+before = len(euclidean.signatures)
+length = euclidean(np.zeros(2, np.float32), np.array([3, 4], np.float32))
+print(before, round(float(length), 3))
+"""
+
+
+def test_pynndescent_compiles_what_is_called_and_nothing_at_import(cache):
+    assert python(LAZY.format(root=str(root), cache=str(cache))) == "0 5.0"

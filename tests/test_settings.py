@@ -59,3 +59,17 @@ def test_a_key_of_the_file_that_is_no_setting_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("RUNATLAS_CONFIG", str(tmp_path / "runatlas.toml"))
     with pytest.raises(BadSetting, match=r"load\.quiet"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "nearest"),
+    [
+        ({"project": {"neigbors": 30}}, "project.neigbors", "neighbors"),
+        ({"datasets": {"runs": {"colums": {}}}}, "datasets.runs.colums", "columns"),
+        ({"datasets": {"runs": {"text": {"feilds": []}}}}, "datasets.runs.text.feilds", "fields"),
+        ({"modell": "x"}, "modell", "model"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_name(given, name, nearest):
+    with pytest.raises(BadSetting, match=f"Unknown setting '{name}'; did you mean '{nearest}'"):
+        load_settings(**given)

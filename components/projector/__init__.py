@@ -1,7 +1,7 @@
 """The room of the map: vectors get a place, and keep it.
 
 `open_projector` gives the `Projector`; `placement` says when to use which of its verbs; `write_folder` and
-`read_folder` keep a layout where a fresh process can use it at once; `warm_kernels` compiles ahead, at installation.
+`read_folder` keep a layout where a fresh process can use it at once; `warm_kernels` compiles what a fit needs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.contracts import Places, Vectors
 from components.errors import DimensionMismatch
-from components.projector import fitting
+from components.projector import fitting, kernels
 from components.projector.cores import on_all_cores
 from components.projector.geometry import placement
 from components.projector.knn import unit
@@ -49,7 +49,13 @@ class UmapProjector:
         """
         if vectors.ndim != 2 or places.shape != (len(vectors), 2):
             raise DimensionMismatch(f"Vectors of shape {vectors.shape} and places of shape {places.shape} don't match.")
+        if len(vectors) >= fitting.fewest:
+            warm_kernels(self.cache)
         return fitting.fit(unit(vectors), places.astype(np.float32), self.settings, self.cache)
+
+    def prepare_fit(self) -> None:
+        """Compile what a fit needs, in a process of its own; nothing to do on a machine that has fitted before."""
+        kernels.compile_in_background(self.cache)
 
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> FittedMap:
         """The layout whose `arrays()` these are. Raises `DimensionMismatch` where `fitted` are not its vectors."""
@@ -62,10 +68,14 @@ def open_projector(settings: ProjectSettings, cache: Path) -> UmapProjector:
 
 
 def warm_kernels(cache: Path) -> None:
-    """Compile all that fits and refits need, for this machine, once; half a minute the first time, 3 s after."""
+    """Compile all that fits and refits need, for this machine, once; 8 s the first time."""
+    kernels.compile_once(cache, lambda: _small_fit(cache))
+
+
+def _small_fit(cache: Path) -> FittedMap:
     from components.settings import ProjectSettings
 
     random = np.random.default_rng(0)
     vectors = random.normal(size=(64, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    open_projector(ProjectSettings(), cache).fit(vectors)
+    return fitting.fit(vectors, np.full((len(vectors), 2), np.nan, np.float32), ProjectSettings(), cache)

@@ -1,21 +1,29 @@
-"""umap-learn's compiled functions, kept on disk.
+"""umap-learn's compiled functions: kept on disk, compiled once, and ahead of time where a fit is foreseen.
 
-umap compiles its functions anew in every process (10 to 70 s); numba can keep them, it only has to be told. The first
-process on a machine still compiles, so installation calls `warm_kernels`. They are kept where numba keeps its own: in
-`NUMBA_CACHE_DIR` where that is set (an image sets it), else beside umap's sources, so that every dataset and folder
-shares them, and only where those can't be written in the cache of this installation's data.
+umap compiles its functions anew in every process; numba can keep them, it only has to be told. They are kept where numba
+keeps its own: in `NUMBA_CACHE_DIR` where that is set (an image sets it), else beside umap's sources, so that every
+dataset and folder shares them, and only where those can't be written in the cache of this installation's data.
+
+The first process on a machine still compiles (8 s). `compile_in_background` lets another process do that meanwhile; a
+fit that comes too early waits for it. Importing umap imports pynndescent, which compiles 200 functions at its import
+(16 s); our fits get their neighbours from `knn` and call none of them, so they are compiled when called, if ever.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from components.projector.kernel_cache import tolerate_damage
 
@@ -32,10 +40,10 @@ def umap_kernels(cache: Path) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         import numba
 
-        config: Any = numba.config
-        if not config.CACHE_DIR and not _sources_are_writable():
-            config.CACHE_DIR = str(cache / "kernels")
+        _use_cache(cache)
         tolerate_damage()  # before umap, which reads some of them at its import
+        with _compiled_when_called(numba):
+            import pynndescent  # noqa: F401 - umap imports it
         from umap import layouts, umap_
 
         _keep_compiled(umap_, layouts)
@@ -47,9 +55,59 @@ def umap_kernels(cache: Path) -> Iterator[Any]:
             numba.set_num_threads(threads)
 
 
-def _sources_are_writable() -> bool:
+def compile_once(cache: Path, small_fit: Callable[[], object]) -> None:
+    """Make sure that the functions are compiled and kept: one process of the machine does it, others wait for it."""
+    folder = _use_cache(cache)
+    done = folder / f"runatlas-umap-{version('umap-learn')}-numba-{version('numba')}-{sys.implementation.cache_tag}"
+    if done.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(done.with_suffix(".lock")):
+        if not done.exists():
+            small_fit()
+            done.touch()
+
+
+def compile_in_background(cache: Path) -> None:
+    """Start `compile_once` in a process of its own and return at once; quick where all is compiled already."""
+    command = [sys.executable, "-m", "components.projector", str(cache)]
+    quiet = subprocess.DEVNULL
+    threading.Thread(
+        target=lambda: subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False),
+        name="compile-umap",
+        daemon=True,  # its process ends by itself
+    ).start()
+
+
+def _use_cache(cache: Path) -> Path:
+    """Tell numba where to keep what it compiles of umap; the folder."""
+    import numba
+
+    config: Any = numba.config
+    sources = _sources()
+    if not config.CACHE_DIR and (sources is None or not os.access(sources, os.W_OK)):
+        config.CACHE_DIR = str(cache / "kernels")
+    return Path(config.CACHE_DIR) if config.CACHE_DIR else Path(str(sources)) / "__pycache__"
+
+
+def _sources() -> Path | None:
     found = find_spec("umap")
-    return found is not None and found.origin is not None and os.access(Path(found.origin).parent, os.W_OK)
+    return Path(found.origin).parent if found is not None and found.origin is not None else None
+
+
+@contextmanager
+def _compiled_when_called(numba: Any) -> Iterator[None]:
+    """What is declared with types meanwhile is compiled at its first call, not at its declaration."""
+    eager = numba.njit
+
+    def lazy(*signature_or_function: Any, **options: Any) -> Any:
+        return eager(*(one for one in signature_or_function if callable(one)), **options)
+
+    numba.njit = lazy
+    try:
+        yield
+    finally:
+        numba.njit = eager
 
 
 def _keep_compiled(*modules: Any) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from components.contracts import Discovered, Locator, Problem
@@ -63,7 +63,7 @@ def discover(specs: Sequence[str]) -> Discovered:
     for spec in specs:
         try:
             for real, locator in _named_by(spec, problems):
-                locators.setdefault(real, locator)
+                locators.setdefault(real, replace(locator, spec=spec))
         except (SourceError, OSError) as error:
             reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(source=tables.without_secrets(spec), reason=reason))

@@ -16,7 +16,15 @@ from components.sources import cursors, reading, tables
 from components.sources.discover import discover
 from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
-from components.sources.recognise import GENERIC, Limits, Recognition, named, recognise, without_document
+from components.sources.recognise import (
+    GENERIC,
+    Limits,
+    Recognition,
+    expect_format,
+    named,
+    recognise,
+    without_document,
+)
 from components.sources.records import RecordMaker
 from components.sources.yields import Yield
 
@@ -34,6 +42,8 @@ class FileSource:
         format: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if format:
+            expect_format(format)
         self.settings = settings
         self.format = format
         self.now = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Final, Literal
 
 import orjson
@@ -174,10 +175,17 @@ def _asked(format_name: str, shown: Shown) -> Iterator[Format]:
     yield from (row for row in _rows_of(format_name) if row.shape == shown.head.shape)
 
 
+def expect_format(name: str) -> None:
+    """Raises `BadSetting` with the nearest names where there is no format called `name`."""
+    known = sorted({row.name for row in FORMATS})
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise BadSetting(f"There is no format called {name!r}{hint} There are: {', '.join(known)}.")
+
+
 def _as_wanted(shown: Sequence[Shown], wanted: str) -> Recognition:
-    if not _rows_of(wanted):
-        known = ", ".join(sorted({row.name for row in FORMATS}))
-        raise BadSetting(f"There is no format called {wanted!r}; there are: {known}.")
+    expect_format(wanted)
     candidates = [(row, one) for one in shown for row in _asked(wanted, one)]
     if not candidates:
         shapes = " or ".join(sorted({row.shape for row in _rows_of(wanted)}))

@@ -317,6 +317,23 @@ class Ledger:
                 gone = update(source_t).where(source_t.c.id.in_(chunk))
                 connection.execute(gone.values(status="gone", version=source_t.c.version + 1))
 
+    def remove(self, dataset_id: int, specs: Sequence[str], source_ids: Sequence[int], *, with_records: bool) -> int:
+        """Forget these remembered specs, and that these sources were theirs; how many records are retired.
+
+        Sources that hold records keep their row, so that adding them again duplicates nothing; with `with_records` the
+        records leave the next snapshot, and come back if the source is loaded again.
+        """
+        retired = 0
+        with self.db.write() as connection:
+            query = select(dataset_t.c.sources).where(dataset_t.c.id == dataset_id)
+            if self.db.dialect != "sqlite":
+                query = query.with_for_update()
+            kept = [spec for spec in orjson.loads(connection.execute(query).scalar_one()) if spec not in specs]
+            connection.execute(update(dataset_t).where(dataset_t.c.id == dataset_id).values(sources=_json(kept)))
+            for chunk in in_batches(source_ids, in_clause):
+                retired += _remove_sources(connection, chunk, with_records=with_records)
+        return retired
+
     # --- what could not be read
 
     def defect_count(self, dataset_id: int) -> int:
@@ -360,6 +377,21 @@ _entry_columns = (
     "reason",
     "options",
 )
+
+
+def _remove_sources(connection: Connection, source_ids: Sequence[int], *, with_records: bool) -> int:
+    ours = source_t.c.id.in_(source_ids)
+    left: dict[str, Any] = {"status": "removed", "reason": "", "version": source_t.c.version + 1}
+    retired = 0
+    if with_records:
+        live = record_t.c.source_id.in_(source_ids) & (record_t.c.state != RecordState.SUPERSEDED)
+        retired = connection.execute(update(record_t).where(live).values(state=RecordState.SUPERSEDED)).rowcount
+        left["cursor"] = None  # read from the start if it comes again
+    connection.execute(update(source_t).where(ours).values(left))
+    connection.execute(delete(defect_t).where(defect_t.c.source_id.in_(source_ids)))
+    has_records = select(record_t.c.seq).where(record_t.c.source_id == source_t.c.id).exists()
+    connection.execute(delete(source_t).where(ours, ~has_records))
+    return retired
 
 
 def _entry(row: RowMapping) -> LedgerEntry:
