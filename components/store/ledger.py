@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Literal, cast
 
+import numpy as np
 import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -32,6 +35,7 @@ record_t = RecordRow.__table__  # type: ignore[attr-defined]
 defect_t = DefectRow.__table__  # type: ignore[attr-defined]
 
 OnRewrite = Literal["keep", "replace"]
+never = -1  # no file was written then
 max_inode = 2**63 - 1  # some file systems count to 2**64; the database to 2**63
 
 
@@ -186,6 +190,7 @@ class Ledger:
                     size_bytes=batch.cursor.size_bytes,
                     mtime_ns=batch.cursor.mtime_ns,
                     inode=batch.cursor.inode & max_inode,
+                    ctime_ns=batch.cursor.ctime_ns,
                     cursor=_json(asdict(batch.cursor)),
                     loaded_at=datetime.now(UTC),
                 )
@@ -257,8 +262,19 @@ class Ledger:
         connection.execute(delete(defect_t).where(old_defects))
         return superseded
 
-    def note(self, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str = "") -> None:
-        """Remember why a source was not read, and what it looked like then."""
+    def note(
+        self,
+        entry: LedgerEntry,
+        locator: Locator,
+        *,
+        status: str,
+        reason: str,
+        options: str = "",
+        is_looked_at_again: bool = False,
+    ) -> None:
+        """Remember why a source was not read, and what it looked like then: unless it `is_looked_at_again` anyway."""
+        if is_looked_at_again:
+            locator = replace(locator, mtime_ns=never)
         with self.db.write() as connection:
             self._note(connection, entry, locator, status=status, reason=reason, options=options)
 
@@ -275,6 +291,7 @@ class Ledger:
                 size_bytes=locator.size_bytes,
                 mtime_ns=locator.mtime_ns,
                 inode=locator.inode & max_inode,
+                ctime_ns=locator.ctime_ns,
                 version=source_t.c.version + 1,
             )
         )
@@ -300,11 +317,29 @@ class Ledger:
                 for source_id, location in locations.items():
                     mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
                     there = (source_t.c.location == location) & (source_t.c.dataset_id == mine)
+                    connection.execute(delete(source_t).where(there, source_t.c.status == "copy"))
                     _relocate(connection, there, location + _aside(source_id))
                     _relocate(connection, source_t.c.id == source_id, location)
         except IntegrityError:
             return False
         return True
+
+    def holds(self, entry: LedgerEntry, records: Iterable[Record]) -> bool:
+        """Is each of these records stored for this source, by type and text, wherever it stands in it?"""
+        asked = in_batches(records, 5_000)
+        first = next(asked, [])
+        if not first:
+            return True
+        query = select(record_t.c.type, record_t.c.text).where(
+            record_t.c.source_id == entry.source_id, record_t.c.state != RecordState.SUPERSEDED
+        )
+        with self.db.read() as connection:
+            rows = connection.execution_options(yield_per=5_000).execute(query)
+            stored = np.unique(np.fromiter((_said(type, text) for type, text in rows), np.uint64))
+        return all(
+            bool(np.isin(np.array([_said(one.type, one.text) for one in batch], np.uint64), stored).all())
+            for batch in itertools.chain([first], asked)
+        )
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
         """These sources are no more; their records stay."""
@@ -353,6 +388,8 @@ _entry_columns = (
     "size_bytes",
     "mtime_ns",
     "inode",
+    "ctime_ns",
+    "format",
     "reason",
     "options",
 )
@@ -389,6 +426,7 @@ def _source_row(dataset_id: int, locator: Locator, key: str) -> dict[str, Any]:
         "size_bytes": 0,
         "mtime_ns": 0,
         "inode": 0,
+        "ctime_ns": 0,
     }
 
 
@@ -472,6 +510,11 @@ def _record_row(record: Record, dataset_id: int, source_id: int, generation: int
         "extra": _json(record.extra) if record.extra else "{}",
         "state": int(RecordState.WAITING),
     }
+
+
+def _said(type: str, text: str) -> int:
+    """64 bits that tell what a record says from what others say."""
+    return int.from_bytes(blake2b(f"{type}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _json(value: Any) -> str:
