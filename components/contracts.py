@@ -105,6 +105,20 @@ def with_occurrence(record: Record, occurrence: int) -> Record:
     )
 
 
+class Said(NamedTuple):
+    """A record of a run by its place and by what it says, without its text."""
+
+    iteration: int
+    idx_in_iteration: int
+    digest: int
+
+
+def said_digest(type: str, text: str) -> int:
+    """64 bits that tell what a record says, wherever it stands, from what others say."""
+    spelled = f"{type}\0{text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(spelled, digest_size=8).digest(), "big")
+
+
 # --- reading ---------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Literal
 from components.contracts import (
     Batch,
     DataSource,
+    Decision,
     LedgerEntry,
     LoadReport,
     Locator,
@@ -25,6 +27,7 @@ from components.contracts import (
 )
 from components.errors import NotReady, ReadFailed, SourceError
 from components.matching import match
+from components.renumbering import renumbered, sequence
 from components.settings import DatasetSettings
 from components.store import Store
 from components.store.engine import patiently
@@ -203,7 +206,7 @@ class Loading:
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
         version, superseded = entry.version, 0
-        for batch, is_last in _ahead(self.source.read(locator, decision.cursor or entry.cursor if resumes else None)):
+        for batch, is_last in _ahead(self._batches(locator, entry, decision)):
             kept = self.store.ledger.persist(
                 self.dataset_id,
                 entry,
@@ -217,6 +220,19 @@ class Loading:
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
+
+    def _batches(self, locator: Locator, entry: LedgerEntry, decision: Decision) -> Iterator[Batch]:
+        """What the source gives; a document that was read before keeps its places though older items are dropped."""
+        resumes = decision.action == "resume"
+        batches = self.source.read(locator, decision.cursor or entry.cursor if resumes else None)
+        since = entry.generation - resumes  # the last generation that was read to its end
+        first = next(batches, None) if since > 0 else None
+        if first is None or first.cursor.state.get("kind") != "document":
+            yield from itertools.chain([first] if first else [], batches)
+            return
+        rest = [first, *batches]
+        whole = self.source.read(locator, None) if resumes else rest
+        yield from renumbered(rest, sequence(whole), self.store.ledger.runs(entry, since=since))
 
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(

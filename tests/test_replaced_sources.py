@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 from logs import append, lines, write
+from test_exactly_once import load_and_die
 
 from components.contracts import LoadReport
 from components.pipeline import Pipeline
@@ -134,17 +135,17 @@ def test_a_copy_that_goes_on_by_itself_is_a_source_of_its_own(pipeline: Pipeline
     assert texts(pipeline) == said([*items, *items, *more])
 
 
-def test_an_unchanged_copy_is_not_opened_again(pipeline: Pipeline, log: Path) -> None:
+def test_an_unchanged_copy_is_not_compared_again(pipeline: Pipeline, log: Path) -> None:
     write(log, lines(20))
     load(pipeline, log)
     shutil.copy(log, log.with_name("app.jsonl.bak"))
     load(pipeline, log)
-    changed: list[Any] = []
-    for _ in range(2):
-        append(log, lines(1, start=20 + len(changed)))
-        report = load(pipeline, log)
-        changed.append((report.sources.resumed, report.sources.skipped, report.sources.loaded))
-    assert changed == [(1, 1, 0)] * 2
+    versions = set()
+    for n in range(3):
+        append(log, lines(1, start=20 + n))
+        assert load(pipeline, log).sources.resumed == 1
+        versions |= {entry.version for entry in pipeline.store.ledger.entries(1) if entry.status == "copy"}
+    assert len(versions) == 1
 
 
 # --- logs that keep only their last lines ----------------------------------------------------------------------------
@@ -212,6 +213,92 @@ def test_a_table_of_text_that_keeps_its_header_and_its_last_rows_goes_on(pipelin
     put(*range(10, 40))
     assert load(pipeline, log).records.new == 10
     assert texts(pipeline) == said(entries(*range(40)))
+
+
+# --- documents that drop their oldest messages ------------------------------------------------------------------------
+
+
+def chat(*numbers: int) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[n % 2], "content": f"message {n}"} for n in numbers]
+
+
+@pytest.mark.parametrize("is_led_by_a_system_prompt", [True, False])
+@pytest.mark.parametrize("batch_records", [3, 5_000])
+def test_a_chat_that_drops_its_oldest_messages_gives_each_message_once(
+    tmp_path: Path, log: Path, is_led_by_a_system_prompt: bool, batch_records: int
+) -> None:
+    document = log.with_name("chat.json")
+    document.parent.mkdir()
+    first = [{"role": "system", "content": "Be brief."}] if is_led_by_a_system_prompt else []
+
+    def put(*numbers: int) -> None:
+        document.write_bytes(orjson.dumps({"messages": [*first, *chat(*numbers)]}))
+
+    settings = Settings(
+        home=tmp_path / "home", model="hash://16", load=LoadSettings(quiet_s=0, batch_records=batch_records)
+    )
+    with Pipeline(settings) as pipeline:
+        before: dict[str, str] = {}
+        for start, end in ((0, 10), (0, 13), (4, 16), (7, 16), (7, 19), (14, 24)):
+            put(*range(start, end))
+            load(pipeline, log)
+            now = {record.text: record.id for record in records(pipeline)}
+            assert now.items() >= before.items()
+            before = now
+        whole = document.with_name("whole.json")
+        whole.write_bytes(orjson.dumps({"messages": [*first, *chat(*range(24))]}))
+        load(pipeline, log)
+        for key in ("chat.json", "whole.json"):
+            found = [record for record in records(pipeline) if record.filename.startswith(key)]
+            places = sorted((record.iteration, record.idx_in_iteration, record.text) for record in found)
+            if key == "chat.json":
+                expected = places
+        assert expected == places, "as if nothing had been dropped"
+        assert [check for check in pipeline.verify() if not check.ok] == []
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+def test_a_crash_while_a_chat_without_its_oldest_messages_is_read_changes_nothing(
+    tmp_path: Path, log: Path, after: int
+) -> None:
+    document = log.with_name("chat.json")
+    document.parent.mkdir()
+    settings = Settings(home=tmp_path / "home", model="hash://16", load=LoadSettings(quiet_s=0, batch_records=3))
+    with Pipeline(settings) as pipeline:
+        document.write_bytes(orjson.dumps({"messages": chat(*range(10))}))
+        load(pipeline, log)
+        before = {record.text: record.id for record in records(pipeline)}
+        document.write_bytes(orjson.dumps({"messages": chat(*range(4, 15))}))
+        load_and_die(pipeline, document, after=after)
+        load(pipeline, log)
+        now = {record.text: record.id for record in records(pipeline)}
+        assert len(records(pipeline)) == len(now) == 15
+        assert now.items() >= before.items()
+
+
+def test_a_chat_that_was_edited_gives_what_is_new(pipeline: Pipeline, log: Path) -> None:
+    document = log.with_name("chat.json")
+    document.parent.mkdir()
+    for messages, new in (
+        (chat(0, 1, 2, 3), 4),
+        ([*chat(0, 1), {"role": "user", "content": "message 2, better"}, *chat(3)], 1),
+        (chat(0, 1), 0),
+        (chat(0, 1, 2, 3, 4), 1),
+    ):
+        document.write_bytes(orjson.dumps({"messages": messages}))
+        assert load(pipeline, log).records.new == new
+
+
+def test_what_a_chat_dropped_leaves_the_map_where_rewritten_sources_replace(tmp_path: Path, log: Path) -> None:
+    document = log.with_name("chat.json")
+    document.parent.mkdir()
+    replacing = {"default": DatasetSettings(on_rewrite="replace")}
+    settings = Settings(home=tmp_path / "home", model="hash://16", load=LoadSettings(quiet_s=0), datasets=replacing)
+    with Pipeline(settings) as pipeline:
+        for start in (0, 4):
+            document.write_bytes(orjson.dumps({"messages": chat(*range(start, 10 + start))}))
+            report = load(pipeline, log)
+        assert (report.records.new, report.records.superseded) == (4, 4)
 
 
 # --- renamed, or another one that begins alike -----------------------------------------------------------------------

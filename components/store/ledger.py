@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -22,7 +21,9 @@ from components.contracts import (
     Locator,
     Problem,
     Record,
+    Said,
     in_batches,
+    said_digest,
     with_occurrence,
 )
 from components.errors import TransientError
@@ -335,11 +336,29 @@ class Ledger:
         )
         with self.db.read() as connection:
             rows = connection.execution_options(yield_per=5_000).execute(query)
-            stored = np.unique(np.fromiter((_said(type, text) for type, text in rows), np.uint64))
+            stored = np.unique(np.fromiter((said_digest(type, text) for type, text in rows), np.uint64))
         return all(
-            bool(np.isin(np.array([_said(one.type, one.text) for one in batch], np.uint64), stored).all())
+            bool(np.isin(np.array([said_digest(one.type, one.text) for one in batch], np.uint64), stored).all())
             for batch in itertools.chain([first], asked)
         )
+
+    def runs(self, entry: LedgerEntry, *, since: int) -> dict[str, list[Said]]:
+        """Filename -> the records that generations from `since` on hold of the source, in order of their places."""
+        place = (record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq)
+        query = (
+            select(record_t.c.filename, *place[:2], record_t.c.type, record_t.c.text)
+            .where(
+                record_t.c.source_id == entry.source_id,
+                record_t.c.generation >= since,
+                record_t.c.state != RecordState.SUPERSEDED,
+            )
+            .order_by(*place)
+        )
+        found: dict[str, list[Said]] = {}
+        with self.db.read() as connection:
+            for filename, iteration, idx, type, text in connection.execute(query):
+                found.setdefault(filename, []).append(Said(iteration, idx, said_digest(type, text)))
+        return found
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
         """These sources are no more; their records stay."""
@@ -510,11 +529,6 @@ def _record_row(record: Record, dataset_id: int, source_id: int, generation: int
         "extra": _json(record.extra) if record.extra else "{}",
         "state": int(RecordState.WAITING),
     }
-
-
-def _said(type: str, text: str) -> int:
-    """64 bits that tell what a record says from what others say."""
-    return int.from_bytes(blake2b(f"{type}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _json(value: Any) -> str:
