@@ -8,7 +8,7 @@ anything or knows how the others work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -110,6 +110,20 @@ def with_occurrence(record: Record, occurrence: int) -> Record:
     )
 
 
+class Said(NamedTuple):
+    """A record of a run by its place and by what it says, without its text."""
+
+    iteration: int
+    idx_in_iteration: int
+    digest: int
+
+
+def said_digest(type: str, text: str) -> int:
+    """64 bits that tell what a record says, wherever it stands, from what others say."""
+    spelled = f"{type}\0{text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(spelled, digest_size=8).digest(), "big")
+
+
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +134,8 @@ class Locator:
     `spec` is what named it: the file, folder, glob or URL that was given or configured. `url` is a table's URL with its
     password where `location` is without: it opens the table and is never stored.
 
-    For files `size_bytes`, `mtime_ns` and `inode` are what the directory said at discovery (no content is read).
+    For files `size_bytes`, `mtime_ns`, `ctime_ns` and `inode` are what the directory said at discovery (no content is
+    read).
     """
 
     location: str
@@ -129,6 +144,7 @@ class Locator:
     kind: Literal["file", "table"] = "file"
     size_bytes: int = 0
     mtime_ns: int = 0
+    ctime_ns: int = 0
     inode: int = 0
     spec: str = field(default="", repr=False)
     url: str = field(default="", repr=False)
@@ -140,12 +156,14 @@ class Cursor:
 
     `offset` is the first byte not yet read (lines), `state` the format's own memory (open iteration, seen messages,
     finished archive members). The digests are hex SHA-256: `head` of the first `head_bytes` bytes, `tail` of the last
-    bytes before `offset`, `content` of everything before `offset`.
+    bytes before `offset`, `content` of everything before `offset`. `ctime_ns` and `birth_ns` are 0 where not known.
     """
 
     format: str
     size_bytes: int = 0
     mtime_ns: int = 0
+    ctime_ns: int = 0
+    birth_ns: int = 0
     inode: int = 0
     offset: int = 0
     head: str = ""
@@ -159,6 +177,8 @@ class Cursor:
 class LedgerEntry:
     """One row of the ledger: what is known of a source. `status` is how the last load left it.
 
+    A `copy` repeats a source beside it that is read (a log on its way through a rotation), so it is not read itself.
+
     `version` grows with every write, so that two loads of one source can't both take the same stretch. `options` tells
     the settings that the source was last read with.
     """
@@ -166,12 +186,14 @@ class LedgerEntry:
     source_id: int
     key: str
     location: str
-    status: Literal["reading", "loaded", "not_ready", "failed", "gone", "removed"]
+    status: Literal["reading", "loaded", "not_ready", "failed", "gone", "removed", "copy"]
     generation: int
     version: int
     size_bytes: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
+    format: str = ""
     reason: str = ""
     options: str = ""
     cursor: Cursor | None = None
@@ -179,10 +201,14 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do about a source: `skip`, `resume` at the cursor, or `read` from the start as a new generation."""
+    """What to do about a source: `skip`, `resume` at the cursor, or `read` from the start as a new generation.
+
+    `cursor` is where to resume if that is not the ledger's: in a log whose oldest lines were cut off.
+    """
 
     action: Literal["skip", "resume", "read"]
     reason: str
+    cursor: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +225,11 @@ class Batch:
     sessions: frozenset[str] = frozenset()  # that its records name as theirs, in formats that copy sessions
 
 
+def no_records(records: Iterable[Record]) -> bool:
+    """Are these all stored? Yes, if there are none."""
+    return not any(True for _ in records)
+
+
 class DataSource(Protocol):
     """Where records come from. Hides discovery, completeness and formats."""
 
@@ -206,11 +237,24 @@ class DataSource(Protocol):
         """Everything that `specs` name, sorted, no duplicates; reads no content."""
         ...
 
-    def decide(self, locator: Locator, entry: LedgerEntry | None, *, verify: bool = False) -> Decision:
+    def decide(
+        self,
+        locator: Locator,
+        entry: LedgerEntry | None,
+        *,
+        verify: bool = False,
+        is_stored: Callable[[Iterable[Record]], bool] = no_records,
+    ) -> Decision:
         """What the ledger's entry says about this source; `verify` compares whole content instead of its ends.
 
-        Asked with the entry of a vanished source, `skip` and `resume` mean: the same content under a new name.
+        Asked with the entry of a source that lay elsewhere, `skip` and `resume` mean: the same source under a new
+        name. `is_stored` tells whether records of the source, by type and text, are all stored: a log of which only
+        the newest lines are left is resumed after them. Raises `ReadFailed` where another try may help.
         """
+        ...
+
+    def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
+        """Does this source hold nothing but what the one beside it begins with, as in the middle of a rotation?"""
         ...
 
     def read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ RunAtlasError
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it
     │   └── Unreadable          it can't be opened or is damaged
+    │       └── ReadFailed      the system refused this time; a later load tries again
     ├── EmbeddingFailed         a model or service gave something that is no vector
     ├── DimensionMismatch       vectors of another dimension than the map's
     ├── ModelChanged            another model than the map's, and no recompute asked for
@@ -71,6 +72,10 @@ class UnknownFormat(SourceError):
 
 class Unreadable(SourceError):
     """The source can't be opened or is damaged."""
+
+
+class ReadFailed(Unreadable):
+    """The system refused to open or read the source this time (I/O error, permissions, too many open files)."""
 
 
 class EmbeddingFailed(TerminalError):

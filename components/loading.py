@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ from components.contracts import (
     COPIED_FROM,
     Batch,
     DataSource,
+    Decision,
     LedgerEntry,
     LoadReport,
     Locator,
@@ -25,19 +27,20 @@ from components.contracts import (
     SourceCounts,
 )
 from components.credentials import Credentials
-from components.errors import NotReady, SourceError
+from components.errors import NotReady, ReadFailed, SourceError
+from components.matching import match
+from components.renumbering import renumbered, sequence
 from components.settings import DatasetSettings
 from components.sources.tables import without_secrets
 from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
 from components.store.engine import patiently
-from components.store.ledger import SourceMoved
+from components.store.ledger import SourceMoved, max_inode
 from components.store.tables import RecordState
 from components.urls import without_password
 
 logger = logging.getLogger(__name__)
 
-max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode, like name, same size first
 odd_name = "Its name or that of a folder above it is not UTF-8, so it can't be shown or remembered: rename it."
 max_turns = 5  # that a load waits for another one on the same source
 Outcome = Literal["loaded", "resumed", "skipped", "not_ready", "failed"]
@@ -87,7 +90,9 @@ class Loading:
         found = patiently(lambda: store.ledger.dataset_id(dataset, create=True))
         assert found is not None
         self.dataset_id: int = found
+        self.format = format or settings.format
         self._known: dict[str, LedgerEntry] = {}
+        self._changed: list[Locator] = []
         self._vanished: list[LedgerEntry] = []
         self._registered: dict[str, LedgerEntry] = {}  # by this load, and not read by it yet
         self._problems: list[Problem] = []
@@ -107,19 +112,16 @@ class Loading:
         ]
         self._problems = [*found.problems, *unnamed]
         self._n_discovered = len(found.locators)
-        entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
-        self._known = {entry.location: entry for entry in entries}
-        here = {locator.location for locator in named}
-        self._vanished = [entry for entry in entries if entry.location not in here and _has_vanished(entry)]
-        changed = [locator for locator in named if not self._is_unchanged(locator)]
-        self._follow_rotations(changed)
-        still_failed = here - {locator.location for locator in changed}
+        entries = self._matched(named)
+        still_failed = {locator.location for locator in named} - {locator.location for locator in self._changed}
         self._unchanged = [
             SourceOutcome(source=entry.key, outcome="failed", reason=entry.reason)
             for entry in entries
             if entry.status == "failed" and entry.location in still_failed
         ]
-        self._n_unchanged = len(named) - len(changed) - len(self._unchanged)
+        changed = self._changed
+        n_put_off = len(self._problems) - len(found.problems) - len(unnamed)
+        self._n_unchanged = len(named) - len(changed) - len(self._unchanged) - n_put_off
         self._register(changed)
         left = {locator.location for locator in changed} | {e.location for e in entries if e.status == "failed"}
         self._remember({locator.spec for locator in named if locator.location not in left})
@@ -137,16 +139,28 @@ class Loading:
             bare = [without_password(spec) for spec in specs_found]
             patiently(lambda: self.store.ledger.remember(self.dataset_id, bare))
 
+    def _matched(self, named: Sequence[Locator]) -> Sequence[LedgerEntry]:
+        """The ledger's entries once they tell where each source lies now; what has to be read is noted on the way."""
+        for _ in range(max_turns):
+            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
+            found = patiently(lambda now=entries: match(named, now, self, is_unchanged=self._is_unchanged))  # type: ignore[misc]
+            if not found.moves or patiently(lambda moves=found.moves: self.store.ledger.move(moves)):  # type: ignore[misc]
+                break
+        self._changed, self._vanished = found.changed, found.vanished
+        self._problems = [*self._problems, *found.problems]
+        copies = [locator for locator in named if locator.location in found.copies]
+        for entry in patiently(lambda: self.store.ledger.register_all(self.dataset_id, copies)):
+            locator = next(one for one in copies if one.location == entry.location)
+            reason = f"a copy of {found.copies[locator.location]}, which is read"
+            patiently(lambda e=entry, at=locator, why=reason: self.store.ledger.note(e, at, status="copy", reason=why))  # type: ignore[misc]
+        if found.moves:
+            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
+        self._known = {entry.location: entry for entry in entries if entry.status != "copy"}
+        return entries
+
     def _register(self, changed: Sequence[Locator]) -> None:
-        """Enter in the ledger, all at once, what is new and not a known source under another name."""
-        new: list[Locator] = []
-        for locator in changed:
-            if locator.location not in self._known:
-                renamed = patiently(lambda new=locator: self._renamed(new))  # type: ignore[misc]
-                if renamed is None:
-                    new.append(locator)
-                else:
-                    self._known[locator.location] = renamed
+        """Enter in the ledger, all at once, what is new."""
+        new = [locator for locator in changed if locator.location not in self._known]
         entries = patiently(lambda: self.store.ledger.register_all(self.dataset_id, new))
         self._registered = {entry.location: entry for entry in entries}
         self._known |= self._registered
@@ -155,14 +169,18 @@ class Loading:
         specs = self.given or (*self.settings.sources, *self.store.ledger.remembered(self.dataset_id))
         return tuple(dict.fromkeys(map(self.credentials.completed, specs)))
 
-    def _is_unchanged(self, locator: Locator) -> bool:
+    def _is_unchanged(self, locator: Locator, entry: LedgerEntry) -> bool:
         """Is another look at this source pointless? Its directory entry says so; no content is read."""
-        entry = self._known.get(locator.location)
-        if entry is None or self.verify or locator.kind != "file" or entry.status not in {"loaded", "failed"}:
+        if self.verify or locator.kind != "file" or entry.status not in {"loaded", "failed", "copy"}:
             return False
         if entry.status == "failed" and entry.options != self.options:
             return False
-        return (entry.size_bytes, entry.mtime_ns) == (locator.size_bytes, locator.mtime_ns)
+        if entry.status == "loaded" and self.format and self.format != entry.format:
+            return False
+        if entry.ctime_ns and entry.ctime_ns != locator.ctime_ns:
+            return False
+        looks = (locator.size_bytes, locator.mtime_ns, locator.inode & max_inode)
+        return (entry.size_bytes, entry.mtime_ns, entry.inode) == looks
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
@@ -205,11 +223,17 @@ class Loading:
         except NotReady as error:  # what is whole is taken already
             return self._put_off(locator, entry, "not_ready", str(error), taken)
         except SourceError as error:
-            return self._put_off(locator, entry, "failed", str(error), taken)
+            again = isinstance(error, ReadFailed)
+            return self._put_off(locator, entry, "failed", str(error), taken, is_looked_at_again=again)
 
     def _take(self, locator: Locator, entry: LedgerEntry, taken: Counter[str]) -> SourceOutcome:
         """Read and persist what there is; `taken` counts along, so that an interruption does not hide it."""
-        decision = self.source.decide(locator, entry if entry.cursor else None, verify=self.verify)
+        decision = self.source.decide(
+            locator,
+            entry if entry.cursor else None,
+            verify=self.verify,
+            is_stored=lambda records: self.store.ledger.holds(entry, records),
+        )
         if decision.action == "skip":
             is_open = entry.status == "reading"
             superseded = self._close(entry, entry.version, entry.generation) if is_open else 0
@@ -221,7 +245,7 @@ class Loading:
         resumes = decision.action == "resume"
         generation = entry.generation if resumes else entry.generation + 1
         version, superseded = entry.version, 0
-        for batch, is_last in _ahead(self.source.read(locator, entry.cursor if resumes else None)):
+        for batch, is_last in _ahead(self._batches(locator, entry, decision)):
             originals, copied = self._without_copies(entry, batch)
             kept = self.store.ledger.persist(
                 self.dataset_id,
@@ -252,6 +276,19 @@ class Loading:
         kept = self.store.sessions.originals(self.dataset_id, entry.source_id, batch.records)
         return replace(batch, records=kept), copied
 
+    def _batches(self, locator: Locator, entry: LedgerEntry, decision: Decision) -> Iterator[Batch]:
+        """What the source gives; a document that was read before keeps its places though older items are dropped."""
+        resumes = decision.action == "resume"
+        batches = self.source.read(locator, decision.cursor or entry.cursor if resumes else None)
+        since = entry.generation - resumes  # the last generation that was read to its end
+        first = next(batches, None) if since > 0 else None
+        if first is None or first.cursor.state.get("kind") != "document":
+            yield from itertools.chain([first] if first else [], batches)
+            return
+        rest = [first, *batches]
+        whole = self.source.read(locator, None) if resumes else rest
+        yield from renumbered(rest, sequence(whole), self.store.ledger.runs(entry, since=since))
+
     def _close(self, entry: LedgerEntry, version: int, generation: int) -> int:
         return self.store.ledger.finish(
             entry, version=version, generation=generation, on_rewrite=self.settings.on_rewrite
@@ -264,26 +301,21 @@ class Loading:
         outcome: Literal["not_ready", "failed"],
         reason: str,
         taken: Counter[str],
+        *,
+        is_looked_at_again: bool = False,
     ) -> SourceOutcome:
-        self.store.ledger.note(entry, locator, status=outcome, reason=reason, options=self.options)
+        self.store.ledger.note(
+            entry,
+            locator,
+            status=outcome,
+            reason=reason,
+            options=self.options,
+            is_looked_at_again=is_looked_at_again,
+        )
         return SourceOutcome(source=entry.key, outcome=outcome, reason=reason, **_counts(taken))
 
-    def _renamed(self, locator: Locator) -> LedgerEntry | None:
-        """The vanished source with the same content, which from now on lies where `locator` says."""
-
-        def unlikeness(entry: LedgerEntry) -> tuple[bool, bool, bool]:
-            is_longer_name = locator.location.startswith(entry.location)
-            return entry.inode != locator.inode, not is_longer_name, entry.size_bytes != locator.size_bytes
-
-        likely = sorted((entry for entry in self._vanished if entry.size_bytes > 0), key=unlikeness)
-        for entry in likely[:max_rename_candidates]:
-            if self._holds(locator, entry) and self.store.ledger.move({entry.source_id: locator.location}):
-                self._vanished.remove(entry)
-                return entry
-        return None
-
-    def _holds(self, locator: Locator, entry: LedgerEntry, *, rotates: bool = False) -> bool:
-        """Does what lies there begin with all that was read of this source? If `rotates`: of a log, not a document.
+    def holds(self, locator: Locator, entry: LedgerEntry, *, rotates: bool = False) -> bool:
+        """Is this the source, with all that was read of it? If `rotates`: and is it a log, not a document?
 
         A document is written anew all the time, and a copy of an old one beside it is a copy.
         """
@@ -292,30 +324,15 @@ class Loading:
             return False
         return self.source.decide(locator, whole).action in {"skip", "resume"}
 
-    def _follow_rotations(self, changed: Sequence[Locator]) -> None:
-        """Logs that were moved or copied aside while another one took their name are known where they lie now."""
-        taken = {entry.location: entry for locator in changed if (entry := self._known.get(locator.location))}
-        by_inode = {entry.inode: entry for entry in taken.values()}
-        here = {locator.location: locator for locator in changed}
-        moves: dict[int, str] = {}
-        for locator in changed if taken else ():
-            own = taken.get(locator.location)
-            if locator.kind != "file" or (own and own.inode == locator.inode):
-                continue
-            names = (locator.location[:n] for n in range(len(locator.location) - 1, 0, -1))
-            named = next((taken[name] for name in names if name in taken), None)
-            for entry in (by_inode.get(locator.inode), named):
-                if entry is None or entry is own or entry.source_id in moves:
-                    continue
-                stays = self._holds(here[entry.location], entry) or (own and self._holds(locator, own))
-                if not stays and self._holds(locator, entry, rotates=True):
-                    moves[entry.source_id] = locator.location
-                    break
-        is_moved = bool(moves) and patiently(lambda: self.store.ledger.move(moves))
-        if is_moved:
-            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
-            self._known = {entry.location: entry for entry in entries}
-            self._vanished = [e for e in entries if e.location not in here and _has_vanished(e)]
+    def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
+        """Does this file hold nothing but what the original begins with?"""
+        whole = patiently(lambda: self.store.ledger.entry(entry.source_id)) if entry else None
+        try:
+            return self.source.is_copy(locator, original, whole)
+        except ReadFailed:
+            raise
+        except SourceError:
+            return False
 
     def finish(self, outcomes: Iterable[SourceOutcome]) -> LoadReport:
         """Mark what is gone, and add everything up."""
@@ -395,11 +412,6 @@ def _is_storable(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _has_vanished(entry: LedgerEntry) -> bool:
-    """Is a source that was not found really no more? It may just not have been asked for this time."""
-    return "://" not in entry.location and not os.path.lexists(entry.location)
 
 
 def _absolute(specs: Iterable[str]) -> list[str]:

@@ -103,7 +103,7 @@ def test_ids_depend_on_content_alone(
             for cut in [*sorted(cut for cut in cuts if cut < len(content)), len(content)]:
                 log.write_bytes(content[:cut])
                 if kill.draw(st.booleans(), "crash first"):
-                    _load_and_die(pipeline, log, after=kill.draw(st.integers(1, 4), "batches"))
+                    load_and_die(pipeline, log, after=kill.draw(st.integers(1, 4), "batches"))
                 pipeline.load([log])
             pipeline.load([log], verify=True)
             assert ids(pipeline) == expected(items, "a.jsonl")
@@ -114,7 +114,7 @@ class Died(BaseException):
     """The process ends here."""
 
 
-def _load_and_die(pipeline: Pipeline, log: Path, *, after: int) -> None:
+def load_and_die(pipeline: Pipeline, log: Path, *, after: int) -> None:
     """A load that ends with its `after`-th transaction on the source."""
     ledger = pipeline.store.ledger
     persist, n_done = ledger.persist, 0

@@ -226,5 +226,6 @@ def _locator(found: Found, *, root: str) -> Locator:
         root=root,
         size_bytes=found.stat.st_size,
         mtime_ns=found.stat.st_mtime_ns,
+        ctime_ns=found.stat.st_ctime_ns,
         inode=found.stat.st_ino,
     )

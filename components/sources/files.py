@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator
-from components.errors import BadSetting, NotReady, SourceError, UnknownFormat
+from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
+from components.errors import BadSetting, NotReady, ReadFailed, SourceError, UnknownFormat
 from components.settings import LoadSettings
 from components.sources import cursors, reading, tables
+from components.sources.cursors import LINE_KINDS
 from components.sources.discover import discover
 from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
@@ -60,7 +61,7 @@ class FileSource:
 
     def explain(self, path: str) -> Recognition:
         """What the file is taken for and why, and why the others declined. Raises what `read` would."""
-        with open_file(path) as opened:
+        with _file_errors(), open_file(path) as opened:
             return without_document(self._recognised(opened, path))
 
     def yields(self, locator: Locator) -> Yield:
@@ -71,7 +72,14 @@ class FileSource:
                 seen.add(batch)
         return seen
 
-    def decide(self, locator: Locator, entry: LedgerEntry | None, *, verify: bool = False) -> Decision:
+    def decide(
+        self,
+        locator: Locator,
+        entry: LedgerEntry | None,
+        *,
+        verify: bool = False,
+        is_stored: Callable[[Iterable[Record]], bool] = no_records,
+    ) -> Decision:
         """`skip`, `resume` or `read`; a file that the directory shows unchanged is not opened unless `verify`."""
         cursor = entry.cursor if entry else None
         if entry is None or cursor is None:
@@ -86,15 +94,30 @@ class FileSource:
             return Decision(action="skip", reason="unchanged")
         if not here_before and not (cursor.offset or cursor.state.get("members")):
             return Decision(action="read", reason="new")
-        try:
-            return self._decide_by_content(locator, cursor, whole=verify or not here_before)
-        except SourceError as error:
-            return Decision(action="read", reason=str(error))
+        with _file_errors():
+            try:
+                with open_file(locator.location) as opened:
+                    if not here_before:
+                        return self._decide_elsewhere(opened, locator, entry, cursor)
+                    found = self._decide_by_content(opened, locator, cursor, verify=verify)
+                    if found.action == "read" and (cut := self._cut_at_head(opened, locator, cursor, is_stored)):
+                        return cut
+                    return found
+            except ReadFailed:
+                raise
+            except SourceError as error:
+                return Decision(action="read", reason=str(error))
 
-    def _decide_by_content(self, locator: Locator, cursor: Cursor, *, whole: bool) -> Decision:
-        with open_file(locator.location) as opened:
-            replaced = opened.inode != cursor.inode and opened.size_bytes == cursor.size_bytes
-            found = cursors.compare(opened, cursor, whole=whole or replaced or cursor.state.get("kind") == "document")
+    def _decide_elsewhere(self, opened: Opened, locator: Locator, entry: LedgerEntry, cursor: Cursor) -> Decision:
+        """Of a file at another place than the source lay at: is it that source?"""
+        found = self._decide_by_content(opened, locator, cursor, verify=True)
+        if found.action == "read" or cursors.is_same_source(opened, entry, cursor, grew=found.action == "resume"):
+            return found
+        return Decision(action="read", reason="begins like a source that is gone, but may be another one")
+
+    def _decide_by_content(self, opened: Opened, locator: Locator, cursor: Cursor, *, verify: bool) -> Decision:
+        replaced = not cursors.is_same_file(opened, cursor) and opened.size_bytes == cursor.size_bytes
+        found = cursors.compare(opened, cursor, whole=verify or replaced or cursor.state.get("kind") == "document")
         if not found.same:
             shrunk = locator.size_bytes < cursor.size_bytes
             return Decision(action="read", reason="truncated or replaced" if shrunk else "rewritten")
@@ -106,17 +129,48 @@ class FileSource:
             return Decision(action="read", reason="the document changed")
         return Decision(action="resume", reason="appended to")
 
+    def _cut_at_head(
+        self, opened: Opened, locator: Locator, cursor: Cursor, is_stored: Callable[[Iterable[Record]], bool]
+    ) -> Decision | None:
+        """How to go on with a log that lost its oldest lines: after the last line that was read; None if it is none.
+
+        Every record of the lines that are taken for read must be stored: then nothing that is new is passed over.
+        """
+        kept = cursors.kept_tail(opened, cursor)
+        if kept is None:
+            return None
+        job = self._job(locator, named(cursor.format, cursor.state.get("shape", "lines")))
+        if not is_stored(reading.records_before(job, opened, cursor, kept.offset)):
+            return None
+        return Decision(action="resume", reason="its oldest lines were cut off", cursor=kept)
+
+    def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
+        """Does this file hold nothing but what the original beside it begins with, as in the middle of a rotation?
+
+        Of documents, which are written anew all the time, only a packed copy is one.
+        """
+        with _file_errors(), open_file(locator.location) as copy, open_file(original.location) as first:
+            if copy.packing == "zip" or first.packing == "zip":
+                return False
+            is_packed = copy.packing != "plain" and first.packing == "plain"
+            kind = entry.cursor.state.get("kind") if entry and entry.cursor else None
+            if not is_packed and kind not in LINE_KINDS:
+                return False
+            return cursors.begins_with(first, copy)
+
     def read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:
         """Batches from `cursor` on, each with the cursor after it; see `DataSource.read`."""
         if locator.kind == "table":
             yield from tables.read(locator, cursor, self._job(locator, named(self.format or GENERIC, "lines")))
             return
-        with open_file(locator.location) as opened:
+        with _file_errors(), open_file(locator.location) as opened:
             if cursor is None:
                 recognition = self._recognised(opened, locator.location)
                 job = self._job(locator, recognition.format)
                 yield from reading.from_start(job, opened, recognition)
             else:
+                if opened.seekable and not cursors.compare(opened, cursor, whole=False).same:
+                    raise NotReady("It was replaced while it was looked at; a later load looks again.")
                 shape = cursor.state.get("shape", "lines")
                 job = self._job(locator, named(cursor.format, shape))
                 yield from reading.from_cursor(job, opened, cursor)
@@ -148,5 +202,16 @@ class FileSource:
         )
 
 
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    """The system's errors become ours here, whatever reads the file."""
+    try:
+        yield
+    except OSError as error:
+        raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
+
+
 def _unchanged(locator: Locator, cursor: Cursor) -> bool:
+    if cursor.ctime_ns and locator.ctime_ns and cursor.ctime_ns != locator.ctime_ns:
+        return False
     return (locator.size_bytes, locator.mtime_ns, locator.inode) == (cursor.size_bytes, cursor.mtime_ns, cursor.inode)

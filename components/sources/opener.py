@@ -9,13 +9,14 @@ import codecs
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Final, Literal, Self
 
 import zstandard
 from isal import isal_zlib
 
-from components.errors import Unreadable
+from components.errors import ReadFailed, Unreadable
+from components.sources.births import birth_ns
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
 
@@ -45,6 +46,8 @@ class Opened:
     size_bytes: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
+    birth_ns: int = 0
     cut: bool = field(default=False)  # the packed stream stops before its end
     damage: str = field(default="")  # why the packed stream can't be unpacked any further
 
@@ -60,7 +63,7 @@ class Opened:
         return self.packing == "plain" and self.encoding == "utf-8"
 
     def blocks(self, offset: int = 0) -> Iterator[bytes]:
-        """The content from `offset` on, in blocks of at most some MiB. Raises `Unreadable` on a bomb or I/O error."""
+        """The content from `offset` on, in blocks of at most some MiB. Raises `Unreadable` on a bomb, `ReadFailed`."""
         self.cut, self.damage = False, ""
         try:
             if self.seekable:
@@ -70,7 +73,7 @@ class Opened:
             self.file.seek(0)
             yield from _after(offset, self._decoded())
         except OSError as error:
-            raise Unreadable(f"Reading failed: {error.strerror or error}.") from error
+            raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
 
     def start(self, size_bytes: int) -> bytes:
         """The first `size_bytes` bytes of the content, or all of it if it is shorter."""
@@ -142,12 +145,38 @@ class Opened:
                 yield block[at : at + BLOCK_BYTES]
 
 
+@dataclass(slots=True)
+class _Start:
+    """The first `size_bytes` bytes of a file, as a file."""
+
+    file: BinaryIO
+    size_bytes: int
+
+    def read(self, n: int) -> bytes:
+        return self.file.read(max(0, min(n, self.size_bytes - self.file.tell())))
+
+    def seek(self, offset: int) -> int:
+        return self.file.seek(offset)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+
+def up_to(opened: Opened, size_bytes: int) -> Opened:
+    """The first `size_bytes` bytes of an open file whose offsets are those of its content."""
+    start: Any = _Start(opened.file, size_bytes)
+    return replace(opened, file=start, size_bytes=size_bytes)
+
+
 def open_file(path: str) -> Opened:
-    """The file, with its packing and encoding told from its first bytes. Raises `Unreadable` with the reason."""
+    """The file, with its packing and encoding told from its first bytes. Raises `ReadFailed` with the reason."""
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller closes what comes back
     except OSError as error:
-        raise Unreadable(f"The file can't be opened: {error.strerror or error}.") from error
+        raise ReadFailed(f"The file can't be opened: {error.strerror or error}.") from error
     try:
         info = os.fstat(file.fileno())
         magic = file.read(4)
@@ -160,12 +189,14 @@ def open_file(path: str) -> Opened:
             size_bytes=info.st_size,
             mtime_ns=info.st_mtime_ns,
             inode=info.st_ino,
+            ctime_ns=info.st_ctime_ns,
+            birth_ns=birth_ns(file.fileno()),
         )
         if packing != "zip":
             opened.encoding = encoding_of(opened.start(1_024))
     except OSError as error:
         file.close()
-        raise Unreadable(f"Reading failed: {error.strerror or error}.") from error
+        raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
     except BaseException:
         file.close()
         raise

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from components.contracts import Json
-from components.errors import NotReady, Unreadable
+from components.errors import NotReady, ReadFailed, Unreadable
 from components.sources.opener import Opened
 
 MAGIC: Final = b"PAR1"
@@ -32,6 +32,8 @@ def rows(opened: Opened, skip: int = 0) -> Iterator[Json]:
                 yield from (plain(row) for row in batch.slice(skip).to_pylist())
                 skip = 0
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system; what Arrow itself finds damaged has no number
+            raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
         raise Unreadable(f"The Parquet file is damaged: {error}") from error
 
 

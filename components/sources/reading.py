@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,13 +15,13 @@ from typing import Any
 import orjson
 
 from components.contracts import Batch, Cursor, Defect, Event, Json, Record, Skipped
-from components.errors import NotReady, Unreadable
+from components.errors import NotReady, ReadFailed, Unreadable
 from components.settings import LoadSettings
 from components.sources import cursors, lines, parquet, parsing, zips
 from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
-from components.sources.opener import Opened
+from components.sources.opener import Opened, up_to
 from components.sources.recognise import Recognition, document_row, read_document
 from components.sources.records import RecordMaker
 
@@ -167,6 +168,14 @@ def from_cursor(job: Job, opened: Opened, cursor: Cursor) -> Iterator[Batch]:
             return _parquet(job, opened, state)
         case _:
             return _lines(job, opened, state, cursors.fingerprint(opened, cursor))
+
+
+def records_before(job: Job, opened: Opened, cursor: Cursor, offset: int) -> Iterator[Record]:
+    """The records of a log that grows line by line, up to `offset`, as read from its start: their places may differ."""
+    state = {key: value for key, value in cursor.state.items() if key not in {"reader", "chain", "waits"}}
+    with suppress(NotReady):
+        for batch in _lines(job, up_to(opened, offset), state, Fingerprint()):
+            yield from batch.records
 
 
 # --- line by line ----------------------------------------------------------------------------------------------
@@ -372,6 +381,8 @@ def _safely(name: str, read: Callable[[], Iterable[Read]]) -> Iterator[Read]:
             n += 1
     except (NotReady, Unreadable):
         raise
+    except OSError as error:  # of the file, not of what stands in it: read again another time
+        raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
     except Exception as error:  # noqa: BLE001 - the same door, for formats that read a whole document
         yield Defect(offset=n, reason=f"{name} can't read the rest: {_told(error)}")
 
@@ -484,6 +495,8 @@ def _archive_cursor(
         format=job.format.name,
         size_bytes=opened.size_bytes if listed else 0,
         mtime_ns=opened.mtime_ns if listed else 0,
+        ctime_ns=opened.ctime_ns if listed else 0,
+        birth_ns=opened.birth_ns,
         inode=opened.inode,
         content=listed,
         state={**state, "begun": dict(begun)} if begun else state,

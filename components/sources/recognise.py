@@ -11,7 +11,7 @@ from typing import Final, Literal
 import orjson
 
 from components.contracts import Json
-from components.errors import BadSetting, NotReady, SourceError, UnknownFormat, Unreadable
+from components.errors import BadSetting, NotReady, ReadFailed, SourceError, UnknownFormat, Unreadable
 from components.sources import parquet, parsing, zips
 from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import FORMATS
@@ -250,6 +250,8 @@ def _as_document(opened: Opened, name: str, limits: Limits) -> Shown | Exception
     """The source as one JSON document, or why it is none."""
     try:
         return _document_view(name, read_document(opened, limits.document_bytes))
+    except ReadFailed:
+        raise
     except (NotReady, Unreadable, ValueError) as error:
         return error
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import zstandard
 
-from components.errors import Unreadable
+from components.errors import ReadFailed, Unreadable
 from components.sources.opener import BOMB_FROM_BYTES, MAX_RATIO, ZSTD_MAX_WINDOW, Opened
 
 STORED, DEFLATED, ZSTD = 0, 8, 93
@@ -54,7 +54,7 @@ def listing(opened: Opened) -> Listing:
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error):
         found = Listing(members=list(_recovered(opened)), whole=False)
     except OSError as error:
-        raise Unreadable(f"Reading failed: {error.strerror or error}.") from error
+        raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
     unpacked = sum(member.size_bytes for member in found.members)
     if unpacked > BOMB_FROM_BYTES and unpacked > MAX_RATIO * max(opened.size_bytes, 1):
         raise Unreadable(f"The archive unpacks to more than {MAX_RATIO} times its size; it looks like a bomb.")

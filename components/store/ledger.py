@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
+import numpy as np
 import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -19,7 +21,9 @@ from components.contracts import (
     Locator,
     Problem,
     Record,
+    Said,
     in_batches,
+    said_digest,
     with_occurrence,
 )
 from components.errors import TransientError
@@ -33,6 +37,7 @@ record_t = RecordRow.__table__  # type: ignore[attr-defined]
 defect_t = DefectRow.__table__  # type: ignore[attr-defined]
 
 OnRewrite = Literal["keep", "replace"]
+never = -1  # no file was written then
 max_inode = 2**63 - 1  # some file systems count to 2**64; the database to 2**63
 
 
@@ -190,6 +195,7 @@ class Ledger:
                     size_bytes=batch.cursor.size_bytes,
                     mtime_ns=batch.cursor.mtime_ns,
                     inode=batch.cursor.inode & max_inode,
+                    ctime_ns=batch.cursor.ctime_ns,
                     cursor=_json(asdict(batch.cursor)),
                     loaded_at=datetime.now(UTC),
                 )
@@ -261,8 +267,19 @@ class Ledger:
         connection.execute(delete(defect_t).where(old_defects))
         return superseded
 
-    def note(self, entry: LedgerEntry, locator: Locator, *, status: str, reason: str, options: str = "") -> None:
-        """Remember why a source was not read, and what it looked like then."""
+    def note(
+        self,
+        entry: LedgerEntry,
+        locator: Locator,
+        *,
+        status: str,
+        reason: str,
+        options: str = "",
+        is_looked_at_again: bool = False,
+    ) -> None:
+        """Remember why a source was not read, and what it looked like then: unless it `is_looked_at_again` anyway."""
+        if is_looked_at_again:
+            locator = replace(locator, mtime_ns=never)
         with self.db.write() as connection:
             self._note(connection, entry, locator, status=status, reason=reason, options=options)
 
@@ -279,6 +296,7 @@ class Ledger:
                 size_bytes=locator.size_bytes,
                 mtime_ns=locator.mtime_ns,
                 inode=locator.inode & max_inode,
+                ctime_ns=locator.ctime_ns,
                 version=source_t.c.version + 1,
             )
         )
@@ -304,11 +322,47 @@ class Ledger:
                 for source_id, location in locations.items():
                     mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
                     there = (source_t.c.location == location) & (source_t.c.dataset_id == mine)
+                    connection.execute(delete(source_t).where(there, source_t.c.status == "copy"))
                     _relocate(connection, there, location + _aside(source_id))
                     _relocate(connection, source_t.c.id == source_id, location)
         except IntegrityError:
             return False
         return True
+
+    def holds(self, entry: LedgerEntry, records: Iterable[Record]) -> bool:
+        """Is each of these records stored for this source, by type and text, wherever it stands in it?"""
+        asked = in_batches(records, 5_000)
+        first = next(asked, [])
+        if not first:
+            return True
+        query = select(record_t.c.type, record_t.c.text).where(
+            record_t.c.source_id == entry.source_id, record_t.c.state != RecordState.SUPERSEDED
+        )
+        with self.db.read() as connection:
+            rows = connection.execution_options(yield_per=5_000).execute(query)
+            stored = np.unique(np.fromiter((said_digest(type, text) for type, text in rows), np.uint64))
+        return all(
+            bool(np.isin(np.array([said_digest(one.type, one.text) for one in batch], np.uint64), stored).all())
+            for batch in itertools.chain([first], asked)
+        )
+
+    def runs(self, entry: LedgerEntry, *, since: int) -> dict[str, list[Said]]:
+        """Filename -> the records that generations from `since` on hold of the source, in order of their places."""
+        place = (record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq)
+        query = (
+            select(record_t.c.filename, *place[:2], record_t.c.type, record_t.c.text)
+            .where(
+                record_t.c.source_id == entry.source_id,
+                record_t.c.generation >= since,
+                record_t.c.state != RecordState.SUPERSEDED,
+            )
+            .order_by(*place)
+        )
+        found: dict[str, list[Said]] = {}
+        with self.db.read() as connection:
+            for filename, iteration, idx, type, text in connection.execute(query):
+                found.setdefault(filename, []).append(Said(iteration, idx, said_digest(type, text)))
+        return found
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
         """These sources are no more; their records stay."""
@@ -374,6 +428,8 @@ _entry_columns = (
     "size_bytes",
     "mtime_ns",
     "inode",
+    "ctime_ns",
+    "format",
     "reason",
     "options",
 )
@@ -425,6 +481,7 @@ def _source_row(dataset_id: int, locator: Locator, key: str) -> dict[str, Any]:
         "size_bytes": 0,
         "mtime_ns": 0,
         "inode": 0,
+        "ctime_ns": 0,
     }
 
 

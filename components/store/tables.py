@@ -84,7 +84,7 @@ class Source(SQLModel, table=True):
     location: str
     kind: str
     format: str = ""
-    status: str  # reading, loaded, not_ready, failed, gone
+    status: str  # reading, loaded, not_ready, failed, gone, copy
     reason: str = ""
     options: str = ""  # the settings it was last read with
     version: int = 0  # grows with every write
@@ -92,6 +92,7 @@ class Source(SQLModel, table=True):
     size_bytes: int = Field(sa_column=_big(nullable=False))
     mtime_ns: int = Field(sa_column=_big(nullable=False))
     inode: int = Field(sa_column=_big(nullable=False))
+    ctime_ns: int = Field(default=0, sa_column=_big(nullable=False, server_default="0"))
     cursor: str | None = Field(default=None, sa_column=Column(Text))
     loaded_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
