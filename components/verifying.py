@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from components.contracts import Record, in_batches, record_id
 from components.errors import NotFound, RunAtlasError
 from components.snapshots import Check, check_snapshot, open_snapshot
+from components.sources.escapes import spellings
 from components.store import Store
 from components.store.layouts import layout_t, position_t
 from components.store.ledger import record_t
@@ -71,8 +72,11 @@ def _foreign_ids(store: Store, dataset_id: int) -> str:
 
 
 def _follows(record: Record) -> bool:
-    fields = {name: getattr(record, name) for name in ("filename", "iteration", "idx_in_iteration", "type", "text")}
-    return any(record_id(**fields, occurrence=n) == record.id for n in range(max_occurrences))
+    fields = {name: getattr(record, name) for name in ("filename", "iteration", "idx_in_iteration", "type")}
+    written = list(spellings(record.text))
+    return any(
+        record_id(**fields, text=text, occurrence=n) == record.id for n in range(max_occurrences) for text in written
+    )
 
 
 def _without_place(store: Store, dataset_id: int) -> str:
