@@ -1,4 +1,7 @@
-"""Events to records: the one place where texts are cleaned, times get a zone and numbers are checked."""
+"""Events to records: the one place where texts are cleaned, times get a zone and numbers are checked.
+
+A record's id is made of its text as the log wrote it, so that ids stay when a text is made more readable.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Final
 import orjson
 
 from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
+from components.sources.escapes import spellings, with_letters
 
 INT32_MAX: Final = 2**31 - 1
 WINDOW: Final = 256
@@ -21,6 +25,7 @@ _DATA_URL = re.compile(r"data:([a-z]+)/[\w.+-]+(?:;[\w.=+-]+)*;base64,[A-Za-z0-9
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{512,}={0,2}")
 _BLOB_WINDOW = re.compile(r"[A-Za-z0-9+/=_-]{256}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+OFTEN_JSON: Final = frozenset({"tool_call", "tool_result", "error"})
 _FEW_KINDS: Final = 24  # distinct characters; base64 of real data has some 60, a line of dashes one, hex 16
 
 
@@ -47,7 +52,10 @@ class RecordMaker:
         type = event.type if event.type in type_names else clean_text(event.type, 100)
         run = self.run_names.get(event.run, event.run)
         filename = f"{self.key}#{clean_text(run, 500)}" if run else self.key
-        id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
+        written, text = text, with_letters(text) if type in OFTEN_JSON else text
+        if written is not text and written not in spellings(text):
+            written = text  # spelled in several ways: an id has to follow from what is stored
+        id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=written)
         extra = clean_extra(event.extra) if event.extra else event.extra
         return Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
 
