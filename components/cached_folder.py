@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from components.durable import fsync_file, fsync_folder, remove_folder
+from components.durable import fsync_file, fsync_folder, make_folder, remove_folder
 
 CHECKSUMS = "checksums.json"
 abandoned_after_s = 3_600.0  # a folder that nobody wrote to for so long was left behind by a killed writer
@@ -31,7 +31,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
     A failing block leaves the old one. Of several writers at once the last one's folder stays, or an equal one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _remove_abandoned(path)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
