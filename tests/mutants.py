@@ -216,6 +216,7 @@ def swap_that_does_not_check_its_claim(_: Pipeline, __: Watch) -> None:
 
 
 def asides_not_revoked(_: Pipeline, __: Watch) -> None:
+    """Neither by this one nor, in the test, by the one that takes over."""
     publisher._revoke_older = lambda output, token: None
 
 
