@@ -86,15 +86,18 @@ class Watch:
         self.home = home
         self.at = at
         self.count = 0
+        self.publishes_from = 0  # the first effect on a snapshot
         self.problems: list[str] = []
         self.cache = PageCache(home) if at is None else None
         self.statements: list[str] = []  # of the transaction that is open
         self._main = threading.get_ident()
 
-    def effect(self) -> None:
+    def effect(self, path: Any = "") -> None:
         """One more; the process ends here if it is the one."""
         if threading.get_ident() == self._main:
             self.count += 1
+            if not self.publishes_from and "/snapshots/" in os.fspath(path):
+                self.publishes_from = self.count
             if self.count == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -129,7 +132,7 @@ class Watch:
 
     def _changing(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(path: Any, *arguments: Any, **options: Any) -> Any:
-            self.effect()
+            self.effect(path)
             return real(path, *arguments, **options)
 
         return call
