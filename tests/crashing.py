@@ -14,8 +14,10 @@ import hashlib
 import os
 import re
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,13 @@ class Watch:
             snapshot = target.parent / source.readlink()
             missing = self.cache.lost(snapshot) + self.cache.forgotten(snapshot)
             self.problems += [f"current before a flush: {one}" for one in missing]
+            if self._committed() < int(snapshot.name):
+                self.problems.append("current names a snapshot that the database has not committed")
+
+    def _committed(self) -> int:
+        """The newest snapshot as another process sees it."""
+        with closing(sqlite3.connect(self.home / "runatlas.db")) as connection:
+            return int(connection.execute("select coalesce(max(no), 0) from snapshot").fetchone()[0])
 
     # --- the database
 

@@ -217,12 +217,12 @@ found_by_order = {
     "marks_and_snapshot_in_two_transactions": "index",
     "equal_lines_counted_once": "load",
     "clean_up_of_what_is_current": "index",
+    "files_swapped_before_the_commit": "index",
 }
 found_by_kills = {
     "built_in_place_with_its_manifest_first": "index",
     "pointer_not_replaced_at_once": "index",
     "old_snapshot_removed_before_the_swap": "index",
-    "files_swapped_before_the_commit": "index",
     "cursor_before_rows": "load",
 }
 
