@@ -10,14 +10,14 @@ import os
 import shutil
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
+from isal.isal_zlib import crc32
 
-from components.durable import fsync_file, fsync_folder, remove_folder
+from components.durable import fsync_file, fsync_folder, make_folder, remove_folder
 
 CHECKSUMS = "checksums.json"
 abandoned_after_s = 3_600.0  # a folder that nobody wrote to for so long was left behind by a killed writer
@@ -31,7 +31,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
     A failing block leaves the old one. Of several writers at once the last one's folder stays, or an equal one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _remove_abandoned(path)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -53,7 +53,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 def is_sound(folder: Path, *, thorough: bool = True) -> bool:
     """Does the folder hold what `replaced_folder` put there: by size, and if `thorough` by content?
 
-    Reading costs about 0.1 s for 100 MB. Files that came later do not matter.
+    Reading 100 MB costs about 0.05 s. Files that came later do not matter.
     """
     try:
         noted: dict[str, list[int]] = orjson.loads((folder / CHECKSUMS).read_bytes())
@@ -77,7 +77,7 @@ def _crc32(file: Path) -> int:
     checksum = 0
     with file.open("rb") as opened:
         while block := opened.read(_block_bytes):
-            checksum = zlib.crc32(block, checksum)
+            checksum = crc32(block, checksum)
     return checksum
 
 

@@ -55,10 +55,19 @@ def fsync_folder(path: Path) -> None:
         fsync_file(path)
 
 
+def make_folder(path: Path) -> None:
+    """The folder and those above it, durably: a name in a folder that is lost itself is lost too."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
+    path.mkdir(exist_ok=True)  # raises where something else bears the name
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A name to write to; after the block that file stands durably at `path`. A failing block leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield aside

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from components.contracts import Home
-from components.durable import NO_LINK, fsync_file, fsync_folder
+from components.durable import NO_LINK, fsync_file, fsync_folder, make_folder
 from components.errors import OutputElsewhere
 
 ID_FILE = "home-id"
@@ -78,7 +78,7 @@ def _read_id(folder: Path) -> str | None:
 
 def _written_id(folder: Path, id: str) -> str:
     """The id that the home has from now on: this one, or that of a process that was quicker."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / ID_FILE
     aside = folder / f".{ID_FILE}-{uuid.uuid4().hex[:8]}"
     try:

@@ -23,7 +23,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.durable import NO_LINK, fsync_file, fsync_folder, link_or_copy, remove_folder, replaced
+from components.durable import NO_LINK, fsync_file, fsync_folder, link_or_copy, make_folder, remove_folder, replaced
 from components.errors import DiskFailed, LeaseLost
 from components.labels import Label, labels_table
 from components.parts import (
@@ -184,7 +184,7 @@ def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path,
     aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # an overtaken publisher may build it too
     try:
         for kind in ("logs", "embeddings"):
-            (aside / kind).mkdir(parents=True)
+            make_folder(aside / kind)
             for index, part in enumerate(manifest.of(kind)):
                 link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
             fsync_folder(aside / kind)

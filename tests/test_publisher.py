@@ -539,7 +539,7 @@ def test_every_file_is_flushed_before_the_name_that_leads_to_it(output, monkeypa
     aside = next(path for path in flushed if path.endswith(".tmp") and "/snapshots/000001" in path)
     aside = Path(*Path(aside).parts[: len((output / "snapshots" / "aside").parts)])
     assert {str(aside), str(aside / "logs"), str(aside / "embeddings")} <= flushed
-    assert complete < seen.index(("fsync", str(output / "snapshots"))) < swap
+    assert seen.index(("fsync", str(output / "snapshots")), complete) < swap
     assert seen[-1] == ("fsync", str(output))
 
 
