@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from components.errors import BadSetting
 
+DEFAULT_DATASET = "default"
 MAX_NAME_BYTES = 200  # of a dataset, whose folder and files may be named with 255 bytes
 OUTPUT_COLUMNS = frozenset(
     [

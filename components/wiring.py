@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, Progress, Projector
 from components.credentials import Credentials
+from components.datasets import find_dataset
 from components.indexing import Indexing
 from components.loading import Loading
 from components.private import secure_home
 from components.publishing import Publishing
 from components.settings import Settings
 from components.store import Store
+from components.store.engine import patiently
 from components.store.lease import Fence
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ def open_loading(
     format: str | None = None,
     verify: bool = False,
 ) -> Loading:
-    """One load of a dataset."""
+    """One load of a dataset. Raises `NotFound` where the name is unknown and no sources are given."""
+    if not sources:
+        patiently(lambda: find_dataset(settings, store, dataset))
     return Loading(
         store,
         open_source(settings, dataset, format=format),
@@ -111,7 +115,8 @@ def open_indexing(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Indexing:
-    """One index of a dataset; entering it takes the lease."""
+    """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
+    patiently(lambda: find_dataset(settings, store, dataset))
     return Indexing(
         store,
         open_embedder(settings, dataset),
