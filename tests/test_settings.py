@@ -59,3 +59,17 @@ def test_a_key_of_the_file_that_is_no_setting_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("RUNATLAS_CONFIG", str(tmp_path / "runatlas.toml"))
     with pytest.raises(BadSetting, match=r"load\.quiet"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNATLAS_DATASETS", '{"runs": {"sources": [{"url": "postgresql://me:hunter2@db/x?table=t"}]}}'),
+        ("RUNATLAS_EMBED__API_KEYS", '[["hunter2"]]'),
+    ],
+)
+def test_a_secret_that_can_not_be_used_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting) as told:
+        load_settings()
+    assert "hunter2" not in str(told.value)
