@@ -231,6 +231,10 @@ def index(
     if json:
         _print_json(asdict(report))
         return
+    if report.snapshot is None:
+        failed = f" {report.failed} could not be embedded: `runatlas failed -d {dataset}`." if report.failed else ""
+        typer.echo(f'Nothing to put on a map in dataset "{dataset}", so no snapshot is published.{failed}')
+        return
     if report.step == "none" and not report.records:
         typer.echo(f'Nothing waits in dataset "{dataset}": snapshot {report.snapshot} holds all {report.rows} records.')
         return

@@ -21,7 +21,8 @@ from api.state import State
 from components.settings import Settings
 
 if TYPE_CHECKING:
-    from components.store import DatasetStatus
+    from components.contracts import Problem
+    from components.store import DatasetStatus, Store
     from components.store.lease import Holder
     from components.store.runs import RunInfo
 
@@ -108,6 +109,8 @@ class StoreState:
     datasets: dict[str, DatasetStatus]
     loading: tuple[str, ...]  # datasets
     last_index: dict[str, RunInfo]
+    last_load: dict[str, RunInfo]  # that is over
+    broken: dict[str, list[Problem]]  # sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +193,7 @@ class Monitor:
         if self.store.value and not self.store.problem:
             for name, status in self.store.value.datasets.items():
                 reasons.extend(self._reasons_of(name, status, self.store.value.last_index.get(name)))
+            reasons.extend(load_reasons(self.store.value))
         return reasons
 
     def _reasons_of(self, name: str, status: DatasetStatus, last: RunInfo | None) -> list[str]:
@@ -211,13 +215,21 @@ class Monitor:
 
     def _read_store(self) -> StoreState:
         datasets = self._state.status()
-        running = self._state.ask(lambda store: store.runs.active("load"))
-        last = self._state.ask(lambda store: {name: store.runs.last(name, "index") for name in datasets})
-        return StoreState(
-            datasets=datasets,
-            loading=tuple(run.dataset for run in running),
-            last_index={name: run for name, run in last.items() if run is not None},
-        )
+        names = sorted({*datasets, *self._settings.datasets})
+
+        def read(store: Store) -> StoreState:
+            indexes = {name: store.runs.last(name, "index") for name in datasets}
+            loads = {name: store.runs.last_ended(name, "load") for name in names}
+            numbers = store.ledger.datasets()
+            return StoreState(
+                datasets=datasets,
+                loading=tuple(run.dataset for run in store.runs.active("load")),
+                last_index={name: run for name, run in indexes.items() if run is not None},
+                last_load={name: run for name, run in loads.items() if run is not None},
+                broken={name: store.ledger.broken(number) for name, number in numbers.items()},
+            )
+
+        return self._state.ask(read)
 
     async def _ask_prefect(self) -> PrefectState:
         await asyncio.to_thread(_import_prefect)
@@ -226,6 +238,43 @@ class Monitor:
             missing = await self._prefect.missing()
             self._registered_at = -deployments_stay_s if missing else time.monotonic()
         return PrefectState(active=tuple(await self._prefect.active()), missing=tuple(missing))
+
+
+def load_reasons(known: StoreState) -> list[str]:
+    """What is wrong with the loads, a dataset at a time: how the last one ended, and sources that can't be read."""
+    reasons = []
+    for name in sorted({*known.last_load, *known.broken}):
+        ended, broken = load_end(known.last_load.get(name)), known.broken.get(name, [])
+        if ended:
+            reasons.append(f"{name}: {ended}")
+        elif broken:
+            n = f"{len(broken)} sources" if len(broken) > 1 else "a source"
+            reasons.append(f"{name}: {n} can't be read: {_told_problem(broken[0].source, broken[0].reason)}")
+    return reasons
+
+
+def load_end(last: RunInfo | None) -> str | None:
+    """Why the last load did not do what it should; None where it did, or somebody stopped it."""
+    if last is None:
+        return None
+    if last.state == "crashed":
+        return "the last load crashed; the next one goes on where it stopped"
+    if last.state == "failed":
+        return f"the last load failed: {without_places(_first_line(last.error or 'no reason given'))}"
+    sources = last.report.get("sources", {}) if isinstance(last.report, dict) else {}
+    done = sum(sources.get(outcome, 0) for outcome in ("loaded", "resumed", "skipped", "not_ready"))
+    if sources.get("failed", 0) and not done:
+        first = next(iter(last.report.get("problems", [])), {"source": "its sources", "reason": "no reason given"})
+        return f"the last load could read nothing: {_told_problem(first['source'], first['reason'])}"
+    return None
+
+
+def _told_problem(source: str, reason: str) -> str:
+    return without_places(f"{source}: {_first_line(reason)}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:300]
 
 
 def _import_prefect() -> None:

@@ -134,6 +134,8 @@ async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], ke
             # one that was just ending may not have seen it
             joined = joinable(await doors.prefect.active([flow]), flow, parameters)
         found = joined or await doors.prefect.start(f"{flow}/{flow}", parameters, key)
+    if key and not is_same_request(found.parameters, parameters):
+        raise _key_reused(found)
     answer = {
         "flow_run_id": found.id,
         "name": found.name,
@@ -159,6 +161,26 @@ def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any]) -> Ru
         if flow == "load" and found.type in {"SCHEDULED", "PENDING"} and _asks_the_same(found.parameters, parameters):
             return found
     return None
+
+
+unasked = {"dataset": "default", "sources": None, "verify": False, "recompute": False, "retry_failed": False}
+
+
+def is_same_request(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Does a run with the `given` parameters do exactly what is wanted?
+
+    >>> is_same_request({"dataset": "a", "recompute": False}, {"dataset": "a"}), is_same_request({"dataset": "b"}, {})
+    (True, False)
+    """
+    return {**unasked, **given} == {**unasked, **wanted}
+
+
+def _key_reused(found: Run) -> Problem:
+    detail = (
+        f"Idempotency-Key: it started run {found.id} before, with other parameters. Repeat that request as it was, or send "
+        "a new key with this one."
+    )
+    return Problem(422, "key-reused", detail, errors=[{"field": "idempotency-key", "message": "was used before"}])
 
 
 def _asks_the_same(given: Any, wanted: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Problem, without_places
+from components.datasets import find_dataset
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
 from components.settings import Settings
 from components.urls import without_password
@@ -46,14 +47,10 @@ class State:
         """The store's number of a dataset; None for one that is only configured. Raises `Problem` 404 on an unknown one."""
         with _unusable_is_unknown(name):
             self.settings.dataset(name)
-        known = self.ask(lambda store: store.ledger.datasets())
-        if name in known:
-            return known[name]
-        if name in self.settings.datasets or name == "default":
-            return None
-        names = ", ".join(sorted({*known, *self.settings.datasets, "default"}))
-        detail = f"There is no dataset {name!r}; there are: {names}. `runatlas load SOURCE -d NAME` makes a new one."
-        raise Problem(404, "unknown-dataset", detail)
+        try:
+            return self.ask(lambda store: find_dataset(self.settings, store, name))
+        except NotFound as error:
+            raise Problem(404, "unknown-dataset", str(error)) from error
 
     def record(self, dataset: str, id: str) -> dict[str, Any]:
         """One record as JSON. Raises `Problem` 404."""

@@ -339,7 +339,7 @@ class Indexing:
     def _place(self) -> Step:
         started = time.monotonic()
         waiting = self._waiting_links()
-        step = self._decide(waiting)
+        step = "none" if self._is_empty(waiting) else self._decide(waiting)
         if step in {"fit", "refit"}:
             self._make_map(waiting, step)
         elif len(waiting.seqs):
@@ -351,6 +351,12 @@ class Indexing:
         self._placed = True
         self._seconds["project"] += time.monotonic() - started
         return step
+
+    def _is_empty(self, waiting: Links) -> bool:
+        """Is there nothing to make a map of: nothing waits, and nothing was ever on one?"""
+        if len(waiting.seqs) or self.is_other_space:
+            return False
+        return self.layout is None or self.layout.n_fitted + self.layout.n_placed == 0
 
     def _waiting_links(self) -> Links:
         """The waiting records that have a vector; the twins of texts that were set aside follow them there."""
@@ -513,14 +519,15 @@ class Indexing:
     # --- publish and report
 
     def publish(self) -> Published:
-        """Bring the output to what is placed."""
+        """Bring the output to what is placed; without a map there is nothing to publish."""
         return patiently(self._publish)
 
     def _publish(self) -> Published:
         started = time.monotonic()
-        assert self.layout is not None
-        published = self.publishing.publish(self.layout, self.embedder.dim, self._tell)
-        self.layout = self.store.layouts.current(self.dataset_id)
+        published = Published(snapshot=None, rows=0, is_new=False)
+        if self.layout is not None:
+            published = self.publishing.publish(self.layout, self.embedder.dim, self._tell)
+            self.layout = self.store.layouts.current(self.dataset_id)
         self.store.layouts.drop_retired(self.fence, self.dataset_id)
         self.store.records.forget_failures(self.fence, self.dataset_id)
         self.store.wishes.done(self.fence, self._wish)

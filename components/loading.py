@@ -87,9 +87,7 @@ class Loading:
         self.verify = verify
         self.options = _options(settings, format)
         self.started = time.monotonic()
-        found = patiently(lambda: store.ledger.dataset_id(dataset, create=True))
-        assert found is not None
-        self.dataset_id: int = found
+        self._number = patiently(lambda: store.ledger.dataset_id(dataset))
         self.format = format or settings.format
         self._known: dict[str, LedgerEntry] = {}
         self._changed: list[Locator] = []
@@ -101,9 +99,23 @@ class Loading:
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
         self._yields: dict[str, Yield] = {}  # location -> what this load read of it
 
+    @property
+    def dataset_id(self) -> int:
+        """The dataset's number, once something was found for it: a mistyped source makes no dataset."""
+        assert self._number is not None
+        return self._number
+
     def discover(self) -> list[Locator]:
-        """The sources that may hold something new, by key. Those that have not changed at all are counted and left."""
+        """The sources that may hold something new, by key. Those that have not changed at all are counted and left.
+
+        Makes the dataset if it is new and there is anything to load into it.
+        """
         found = self.source.discover(patiently(self._specs))
+        if self._number is None:
+            if not found.locators:
+                self._problems = [*found.problems]
+                return []
+            self._number = patiently(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
         named = [locator for locator in found.locators if _is_storable(locator.location)]
         unnamed = [
             Problem(source=os.fsencode(locator.location).decode("utf-8", "replace"), reason=odd_name)
@@ -166,7 +178,8 @@ class Loading:
         self._known |= self._registered
 
     def _specs(self) -> tuple[str, ...]:
-        specs = self.given or (*self.settings.sources, *self.store.ledger.remembered(self.dataset_id))
+        remembered = () if self._number is None else self.store.ledger.remembered(self._number)
+        specs = self.given or (*self.settings.sources, *remembered)
         return tuple(dict.fromkeys(map(self.credentials.completed, specs)))
 
     def _is_unchanged(self, locator: Locator, entry: LedgerEntry) -> bool:
@@ -340,8 +353,10 @@ class Loading:
         done = [*tried, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status not in {"gone", "removed"}]
         patiently(lambda: self.store.ledger.mark_gone(gone))
-        retired = patiently(lambda: self.store.sessions.settle(self.dataset_id))
-        unindexed = patiently(lambda: self.store.records.count(self.dataset_id, RecordState.WAITING))
+        number = self._number
+        waiting = RecordState.WAITING
+        retired = 0 if number is None else patiently(lambda: self.store.sessions.settle(number))
+        unindexed = 0 if number is None else patiently(lambda: self.store.records.count(number, waiting))
         kinds = Counter(outcome.outcome for outcome in done)
         unread = [Problem(source=o.source, reason=o.reason) for o in tried if o.outcome in {"not_ready", "failed"}]
         unchanged = [Problem(source=o.source, reason=o.reason, known=True) for o in self._unchanged]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from components import wiring
 from components.batching import EmbedTask, longest_wait_s
 from components.contracts import IndexReport, LoadReport, Progress
+from components.datasets import find_dataset
 from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
 from components.settings import EmbedSettings, Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
@@ -216,12 +217,10 @@ class Pipeline:
         return stored.record._asdict()
 
     def dataset_id(self, dataset: str) -> int:
-        """The number of a dataset. Raises `NotFound` with the names there are."""
-        self.settings.dataset(dataset)
-        found = self.store.ledger.dataset_id(dataset)
+        """The number of a dataset. Raises `NotFound` with the nearest name, or where nothing was loaded into it yet."""
+        found = find_dataset(self.settings, self.store, dataset)
         if found is None:
-            names = ", ".join(self.store.ledger.datasets()) or "none yet"
-            raise NotFound(f'There is no dataset "{dataset}" (there are: {names}). Load something into it first.')
+            raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
         return found
 
     # --- output
@@ -232,10 +231,13 @@ class Pipeline:
         return self.settings.output / dataset
 
     def snapshot(self, dataset: str = "default") -> Snapshot:
-        """The newest published snapshot. Raises `NotFound` before the first one."""
+        """The newest published snapshot. Raises `NotFound` before the first one, and for an unknown dataset."""
         from components.snapshots import open_snapshot
 
-        return open_snapshot(self.output(dataset))
+        output = self.output(dataset)
+        if not output.is_dir():
+            find_dataset(self.settings, self.store, dataset)
+        return open_snapshot(output)
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish what an interrupted publication left, and make anew what is missing or damaged of the published files.

@@ -26,6 +26,8 @@ from pydantic_settings import (
 
 from components.errors import BadSetting
 
+SECRET_SETTINGS = frozenset({"api_token", "database_url", "api_keys", "sources"})  # never in a message
+DEFAULT_DATASET = "default"
 MAX_NAME_BYTES = 200  # of a dataset, whose folder and files may be named with 255 bytes
 OUTPUT_COLUMNS = frozenset(
     [
@@ -235,8 +237,9 @@ def load_settings(**overrides: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise BadSetting(_unknown_setting(name)) from error
+        got = "a value that is not shown" if SECRET_SETTINGS & set(first["loc"]) else repr(first.get("input"))
         raise BadSetting(
-            f"Setting {name!r} can't be used: {first['msg']} (got {first.get('input')!r}). "
+            f"Setting {name!r} can't be used: {first['msg']} (got {got}). "
             f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

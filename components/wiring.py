@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, Progress, Projector
 from components.credentials import Credentials
+from components.datasets import find_dataset
 from components.private import secure_home
 from components.settings import Settings
 from components.store import Store
+from components.store.engine import patiently
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
@@ -75,9 +77,11 @@ def open_loading(
     format: str | None = None,
     verify: bool = False,
 ) -> Loading:
-    """One load of a dataset."""
+    """One load of a dataset. Raises `NotFound` where the name is unknown and no sources are given."""
     from components.loading import Loading
 
+    if not sources:
+        patiently(lambda: find_dataset(settings, store, dataset))
     return Loading(
         store,
         open_source(settings, dataset, format=format),
@@ -116,9 +120,10 @@ def open_indexing(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Indexing:
-    """One index of a dataset; entering it takes the lease."""
+    """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
     from components.indexing import Indexing
 
+    patiently(lambda: find_dataset(settings, store, dataset))
     return Indexing(
         store,
         open_embedder(settings, dataset),

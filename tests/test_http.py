@@ -596,6 +596,22 @@ def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Set
     assert len(ids) == 2
 
 
+def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client, Settings]) -> None:
+    client, settings = deployed
+    with Pipeline(settings) as pipeline:
+        pipeline.store.ledger.dataset_id("other", create=True)
+    key = {"Idempotency-Key": "reused"}
+    first = client.post("/index", json={"dataset": "default"}, headers=key).json()
+    for body in ({"dataset": "other"}, {"dataset": "default", "recompute": True}):
+        problem = assert_problem(client.post("/index", json=body, headers=key), 422, first["flow_run_id"])
+        assert problem["errors"][0]["field"] == "idempotency-key"
+    again = client.post("/index", json={"dataset": "default"}, headers=key).json()
+    assert (again["flow_run_id"], again["links"]) == (first["flow_run_id"], first["links"])
+    load = {"Idempotency-Key": "reused by a load"}
+    client.post("/load", json={"sources": ["a.jsonl"]}, headers=load)
+    assert_problem(client.post("/load", headers=load), 422, "Idempotency-Key")
+
+
 def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
     run = client.post("/load", headers={"Idempotency-Key": "told"}).json()["flow_run_id"]

@@ -41,7 +41,7 @@ def test_schemathesis_finds_nothing_that_the_description_does_not_say(deployed: 
     url = str(deployed.base_url.join("/openapi.json"))
     command = [*(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", url)]
     command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=540)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-60_000:] + done.stderr[-2_000:]
 
 

@@ -73,3 +73,17 @@ def test_a_key_of_the_file_that_is_no_setting_is_refused(monkeypatch, tmp_path):
 def test_an_unknown_setting_is_refused_with_the_nearest_name(given, name, nearest):
     with pytest.raises(BadSetting, match=f"Unknown setting '{name}'; did you mean '{nearest}'"):
         load_settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNATLAS_DATASETS", '{"runs": {"sources": [{"url": "postgresql://me:hunter2@db/x?table=t"}]}}'),
+        ("RUNATLAS_EMBED__API_KEYS", '[["hunter2"]]'),
+    ],
+)
+def test_a_secret_that_can_not_be_used_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting) as told:
+        load_settings()
+    assert "hunter2" not in str(told.value)

@@ -19,10 +19,12 @@ def placement(
 
     >>> placement(has_layout=True, recompute=False, n_fitted=900, n_total=1_800, young=10_000)
     'refit'
+    >>> placement(has_layout=True, recompute=False, n_fitted=0, n_total=0, young=10_000)
+    'transform'
     """
     if not has_layout:
         return "fit"
-    if recompute or (n_fitted < young and n_total >= growth * n_fitted):
+    if recompute or (n_fitted < min(young, n_total) and n_total >= growth * n_fitted):
         return "refit"
     return "transform"
 

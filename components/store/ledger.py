@@ -407,6 +407,18 @@ class Ledger:
         with self.db.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def broken(self, dataset_id: int, limit: int = 100) -> list[Problem]:
+        """Sources that ought to be readable and are not: those that were read before, and tables."""
+        ought = (source_t.c.generation > 0) | (source_t.c.kind == "table")
+        query = (
+            select(source_t.c.key, source_t.c.reason)
+            .where(source_t.c.dataset_id == dataset_id, source_t.c.status == "failed", ought)
+            .order_by(source_t.c.key)
+            .limit(limit)
+        )
+        with self.db.read() as connection:
+            return [Problem(source=key, reason=reason) for key, reason in connection.execute(query)]
+
     def problems(self, dataset_id: int) -> list[Problem]:
         """The sources that wait or failed, and why."""
         query = (

@@ -82,6 +82,16 @@ class Runs:
             row = connection.execute(select(run_t).where(run_t.c.id == id)).mappings().first()
         return _info(row) if row else None
 
+    def last_ended(self, dataset: str, kind: str) -> RunInfo | None:
+        """The newest run of a kind that is over, also by a crash; None before the first."""
+        newest = self.last(dataset, kind)
+        if newest is None or newest.state != "running":
+            return newest
+        query = select(run_t).where(run_t.c.dataset == dataset, run_t.c.kind == kind, run_t.c.state != "running")
+        with self.db.read() as connection:
+            row = connection.execute(query.order_by(run_t.c.started_at.desc()).limit(1)).mappings().first()
+        return _info(row) if row else None
+
     def last(self, dataset: str, kind: str, *, state: str | None = None) -> RunInfo | None:
         """The newest run of a kind, or None."""
         query = select(run_t).where(run_t.c.dataset == dataset, run_t.c.kind == kind)

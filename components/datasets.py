@@ -1,0 +1,42 @@
+"""Which datasets there are: those that were loaded into, those that the settings name, and the default one.
+
+Only a load of given sources makes another; everywhere else a name that is none of these is mistyped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from components.errors import NotFound
+from components.settings import DEFAULT_DATASET, Settings
+from components.store import Store
+
+most_names = 20  # in a message
+
+
+def find_dataset(settings: Settings, store: Store, name: str) -> int | None:
+    """The store's number of a dataset; None for one that nothing was loaded into yet.
+
+    Raises `NotFound` with the nearest name for an unknown dataset, `BadSetting` for a name that none can have.
+    """
+    settings.dataset(name)
+    known = store.ledger.datasets()
+    if name in known:
+        return known[name]
+    if name in settings.datasets or name == DEFAULT_DATASET:
+        return None
+    raise NotFound(unknown_dataset(name, {*known, *settings.datasets}))
+
+
+def unknown_dataset(name: str, known: Iterable[str]) -> str:
+    """What to say about a name that no dataset has.
+
+    >>> unknown_dataset("runz", ["runs", "traces"])
+    "There is no dataset 'runz'; there are: runs, traces. Did you mean 'runs'? `runatlas load SOURCE -d runz` makes it."
+    """
+    names = sorted(known) or [DEFAULT_DATASET]
+    listed = ", ".join(names[:most_names]) + (", …" if len(names) > most_names else "")
+    near = get_close_matches(name, names, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no dataset {name!r}; there are: {listed}.{meant} `runatlas load SOURCE -d {name}` makes it."
