@@ -29,6 +29,7 @@ from components.snapshots import export as export_snapshot
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
+from components.store.runs import cause_of
 from components.verifying import verify_dataset
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
@@ -125,7 +126,7 @@ class Pipeline:
         except BaseException as error:
             stopped = isinstance(error, Cancelled | KeyboardInterrupt)
             with suppress(RunAtlasError):  # the database itself may be what failed
-                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=str(error) or repr(error))
+                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=cause_of(error))
             raise
         patiently(lambda: self.store.runs.finish(run, "done", report=report))
 

@@ -30,6 +30,7 @@ from api.guard import host_may_be_ours
 from api.health import percent
 from api.http import create_app
 from api.map_data import source_groups
+from api.prefect_client import Run
 from api.problems import without_places
 from api.routes_runs import joinable
 from components.pipeline import Pipeline
@@ -603,13 +604,39 @@ def test_an_unknown_run_is_a_404(deployed: tuple[Client, Settings]) -> None:
     assert_problem(deployed[0].get(f"/runs/{uuid.uuid4()}"), 404)
 
 
+def at_work(flow: str, type: str = "RUNNING", **parameters: Any) -> Run:
+    told = {"id": "1", "name": "n", "flow": flow, "state": type.title(), "type": type, "message": "", "url": ""}
+    return Run(**told, parameters=parameters)
+
+
+def test_a_run_that_is_being_cancelled_is_not_joined() -> None:
+    dying = at_work("index", "CANCELLING", dataset="d")
+    assert joinable([dying], "index", {"dataset": "d"}) is None
+    assert joinable([dying, at_work("index", dataset="d")], "index", {"dataset": "d"}) is not None
+
+
+def test_an_index_of_all_datasets_is_not_joined_for_one_that_it_leaves_out() -> None:
+    everything = at_work("index", dataset="*")
+    assert joinable([everything], "index", {"dataset": "d"}, is_held_back=True) is None
+    own = at_work("index", dataset="d")
+    assert joinable([everything, own], "index", {"dataset": "d"}, is_held_back=True) is own
+
+
+@pytest.mark.parametrize(("state", "error"), [("cancelled", "stopped by signal"), ("failed", "no such model")])
+def test_the_progress_of_a_run_that_ended_early_is_as_far_as_it_came(
+    client: Client, world: Settings, state: str, error: str
+) -> None:
+    run = str(uuid.uuid4())
+    with Pipeline(world) as pipeline:
+        runs = pipeline.store.runs
+        runs.start(run, "default", "load")
+        runs.progress(run, "read", 30, 60)
+        runs.finish(run, state, error=error)
+    told = client.get(f"/runs/{run}").json()
+    assert (told["progress"], told["error"]) == (50, f"default: {error}")
+
+
 def test_a_load_that_has_begun_is_not_joined_but_an_index_is() -> None:
-    from api.prefect_client import Run
-
-    def at_work(flow: str, **parameters: Any) -> Run:
-        told = {"id": "1", "name": "n", "flow": flow, "state": "Running", "type": "RUNNING", "message": "", "url": ""}
-        return Run(**told, parameters=parameters)
-
     assert joinable([at_work("load", dataset="d")], "load", {"dataset": "d"}) is None
     assert joinable([at_work("index", dataset="d")], "index", {"dataset": "d"}) is not None
     assert joinable([at_work("index", dataset="*")], "index", {"dataset": "d"}) is not None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from components.store.engine import Database
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
+from components.store.runs import cancelled_by_user, stopped_by_signal
 from components.store.tables import RecordState
 from components.store.wishes import Wish, open_for
 
@@ -333,6 +335,68 @@ def test_runs_tell_their_progress_and_their_end(store: Store) -> None:
     store.runs.finish("r1", "done", report={"rows": 3})
     assert store.runs.active() == []
     assert store.runs.last("default", "index").report == {"rows": 3}  # type: ignore[union-attr]
+
+
+def load_of(store: Store, dataset: str, new: int) -> None:
+    store.runs.start(id := uuid.uuid4().hex, dataset, "load")
+    store.runs.finish(id, "done", report={"records": {"new": new}})
+
+
+def test_a_cancelled_index_is_held_back_until_something_new_is_loaded(store: Store) -> None:
+    store.runs.start("r1", "default", "index")
+    assert not store.runs.is_held_back("default")
+    store.runs.finish("r1", "cancelled", error=cancelled_by_user)
+    assert store.runs.is_held_back("default")
+    load_of(store, "default", new=0)
+    load_of(store, "other", new=5)
+    assert store.runs.is_held_back("default")
+    load_of(store, "default", new=1)
+    assert not store.runs.is_held_back("default")
+    assert store.runs.user_cancelled_at("default") == store.runs.get("r1").finished_at  # type: ignore[union-attr]
+
+
+def test_a_cancelled_index_is_held_back_until_somebody_starts_one(store: Store) -> None:
+    store.runs.start("r1", "default", "index")
+    store.runs.finish("r1", "cancelled", error=cancelled_by_user)
+    store.runs.start("r2", "default", "index")
+    assert not store.runs.is_held_back("default")
+
+
+def test_an_index_that_was_stopped_with_its_process_is_not_held_back(store: Store) -> None:
+    store.runs.start("r1", "default", "index")
+    store.runs.finish("r1", "cancelled", error=stopped_by_signal)
+    assert not store.runs.is_held_back("default")
+    assert store.runs.user_cancelled_at("default") is None
+
+
+def test_a_cancelled_index_of_all_datasets_holds_back_those_that_it_had_not_done(store: Store) -> None:
+    store.runs.start("r1", "*", "index")
+    store.runs.start("r1/done", "done", "index")
+    store.runs.finish("r1/done", "done")
+    store.runs.start("r1/begun", "begun", "index")
+    for line in ("r1/begun", "r1"):
+        store.runs.finish(line, "cancelled", error=cancelled_by_user)
+    store.runs.start("r2", "*", "index")  # of the night, which leaves these out
+    store.runs.finish("r2", "done")
+    assert [store.runs.is_held_back(name) for name in ("done", "begun", "not begun")] == [False, True, True]
+
+
+def test_a_cancellation_that_the_run_could_not_note_is_noted_for_it(store: Store) -> None:
+    at = datetime.now(UTC)
+    store.runs.start("killed", "*", "index")
+    store.runs.start("killed/a", "a", "index")
+    store.runs.start("killed2", "b", "index")
+    for id, dataset in (("killed", "*"), ("never begun", "c")):
+        store.runs.note_cancelled(id, dataset, at=at)
+    told = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
+    assert {id: run.state for id, run in told.items() if run} == {
+        "killed": "cancelled",
+        "killed/a": "cancelled",
+        "killed2": "running",
+        "never begun": "cancelled",
+    }
+    assert told["never begun"].error == cancelled_by_user  # type: ignore[union-attr]
+    assert store.runs.is_held_back("c")
 
 
 def test_a_run_that_fell_silent_has_crashed(store: Store) -> None:

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
@@ -230,6 +231,62 @@ def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next
                 assert (done["state"], done["report"]["embedded"], done["report"]["rows"]) == ("Completed", 5, 5)
         finally:
             door.shutdown()
+
+
+@pytest.mark.slow
+def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is_loaded(tmp_path):
+    gate = threading.Event()
+
+    def answer(body):
+        if len(body["input"]) > 1:  # the question for its dimension passes
+            gate.wait(120)
+        return well_behaved(body)
+
+    service = Service(answer=answer)
+    with serve(service) as door:
+        product = Product(
+            tmp_path,
+            RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
+            RUNATLAS_WATCH__ENABLED="false",
+            RUNATLAS_LOAD__POLL_S="10",
+        )
+        write_log(product.logs / "a.jsonl", 20)
+        try:
+            with product.running() as process:
+                run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 120, process)
+                until(lambda: service.at_once, 120, process)
+                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
+                product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
+                record = product.ended(run["id"], process)
+                assert record["state"] == "Cancelled"
+                assert "cancelled in the Prefect UI" in record["error"]
+                assert record["progress"] < 90
+
+                polled = {poll["id"] for poll in polls(product)}
+                until(lambda: len({poll["id"] for poll in polls(product)} - polled) >= 3, 120, process)
+                assert [one["id"] for one in indexes(product)] == [run["id"]]
+
+                gate.set()
+                write_log(product.logs / "b.jsonl", 1, start=20)
+                until(lambda: indexes(product, "COMPLETED"), 120, process)
+                assert product.get("/datasets")["datasets"]["default"]["rows"] == 21
+        finally:
+            gate.set()
+            door.shutdown()
+
+
+def indexes(product, *types):
+    """Runs of index that have begun, in these states or in any."""
+    begun = {"state": {"type": {"any_": list(types)}}} if types else {"start_time": {"is_null_": False}}
+    return product.prefect("/flow_runs/filter", flows={"name": {"any_": ["index"]}}, flow_runs=begun)
+
+
+def polls(product):
+    return product.prefect(
+        "/flow_runs/filter",
+        flows={"name": {"any_": ["load"]}},
+        flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}},
+    )
 
 
 def waits_of(states):
