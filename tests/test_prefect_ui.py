@@ -103,7 +103,7 @@ def test_nothing_that_a_log_holds_becomes_an_image_a_link_or_html_in_the_prefect
                 f"/runs/flow-run/{report['flow_run_id']}?tab=Artifacts",
             ):
                 browser.open(url + page)
-                browser.wait_for("document.body.innerText.includes('planted')", within_s=60)
+                browser.wait_for("document.body.innerText.includes('planted')", within_s=300)
                 foreign = browser.run(
                     "return [...document.querySelectorAll('main img, main a, main code, main strong, main h1')]"
                     ".map(e => e.outerHTML).filter(h => /x\\\\.png|127\\\\.0\\\\.0\\\\.1:|planted\\\\.example|code<|bold<|heading<|onerror/"
@@ -111,7 +111,7 @@ def test_nothing_that_a_log_holds_becomes_an_image_a_link_or_html_in_the_prefect
                 )
                 assert foreign == [], page
             browser.open(url + f"/artifacts/artifact/{report['id']}")
-            browser.wait_for("document.body.innerText.includes('![a](x.png).json')", within_s=60)
+            browser.wait_for("document.body.innerText.includes('![a](x.png).json')", within_s=300)
             asked = [one for one in browser.asked_for() if address in one or "x.png" in one]
 
     assert asked == []

@@ -239,7 +239,7 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
 
     def answer(body):
         if len(body["input"]) > 1:  # the question for its dimension passes
-            gate.wait(120)
+            gate.wait(600)
         return well_behaved(body)
 
     service = Service(answer=answer)
@@ -248,27 +248,28 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
             tmp_path,
             RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
             RUNATLAS_WATCH__ENABLED="false",
+            RUNATLAS_EMBED__TIMEOUT_S="600",
             RUNATLAS_LOAD__POLL_S="10",
         )
         write_log(product.logs / "a.jsonl", 20)
         try:
             with product.running() as process:
-                run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 120, process)
-                until(lambda: service.at_once, 120, process)
+                run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 300, process)
+                until(lambda: service.at_once, 300, process)
                 state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
                 product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
-                record = product.ended(run["id"], process)
+                record = product.ended(run["id"], process, 300)
                 assert record["state"] == "Cancelled"
                 assert "cancelled in the Prefect UI" in record["error"]
                 assert record["progress"] < 90
 
                 polled = {poll["id"] for poll in polls(product)}
-                until(lambda: len({poll["id"] for poll in polls(product)} - polled) >= 3, 120, process)
+                until(lambda: len({poll["id"] for poll in polls(product)} - polled) >= 3, 300, process)
                 assert [one["id"] for one in indexes(product)] == [run["id"]]
 
                 gate.set()
                 write_log(product.logs / "b.jsonl", 1, start=20)
-                until(lambda: indexes(product, "COMPLETED"), 120, process)
+                until(lambda: indexes(product, "COMPLETED"), 300, process)
                 assert product.get("/datasets")["datasets"]["default"]["rows"] == 21
         finally:
             gate.set()
