@@ -146,13 +146,13 @@ def _or_dash(value: object) -> str:
 
 
 def escaped(text: str) -> str:
-    """Markdown that shows exactly this text on one line: no link, image, HTML, table or code comes of it.
+    r"""Markdown that shows exactly this text on one line: no link, image, HTML, table or code comes of it.
 
     Every ASCII punctuation character may be escaped by a backslash (CommonMark 0.31, section 2.4). Unescaped, `:`, `.`
     and `@` would make links of bare addresses.
 
-    >>> print(escaped("![a](//b)"), escaped("<b>|`x`"), escaped("two\\nlines"))
-    \\!\\[a\\]\\(\\/\\/b\\) \\<b\\>\\|\\`x\\` two lines
+    >>> print(escaped("![a](//b)"), escaped("<b>|`x`"), escaped("two\nlines"))
+    \!\[a\]\(\/\/b\) \<b\>\|\`x\` two lines
     """
     printable = "".join(character if character.isprintable() else " " for character in text)
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(printable.split()))

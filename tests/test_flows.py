@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import signal
@@ -736,6 +737,32 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
     assert {"what": "records new", "is": "1,234"} in load_rows(load)
     assert load_rows(load)[-1] == {"what": "c.bin", "is": "no format recognises it"}
     assert {"what": "snapshot", "is": "7"} in index_rows(index)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](http://evil.example/x.png)",
+        "[x](http://evil.example)",
+        "http://evil.example and www.evil.example and me@evil.example",
+        "<img src=http://evil.example/x.png onerror=alert(1)>",
+        "| a | b |\n|---|---|\n| c | d |",
+        "`code` ``` fence",
+        "# heading",
+        "- list\n\n    code",
+        "1. one",
+        "&lt; &#33; \\ ~~gone~~ **bold** _thin_ ==",
+        "[a]: http://evil.example",
+    ],
+)
+def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
+    from markdown_it import MarkdownIt
+
+    from flows.show import escaped
+
+    rendered = MarkdownIt("gfm-like", {"linkify": False, "html": True}).render(escaped(text))
+    plain = " ".join(text.split())
+    assert rendered == f"<p>{html.escape(plain)}</p>\n"
 
 
 def test_totals_add_up_and_name_the_furthest_step():

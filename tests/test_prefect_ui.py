@@ -55,6 +55,7 @@ def prefect_ui(tmp_path_factory):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
     home = tmp_path_factory.mktemp("prefect")
     environment = {**kept, "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
