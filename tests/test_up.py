@@ -259,13 +259,14 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
                 until(lambda: service.at_once, 300, process)
                 state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
                 product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
-                record = product.ended(run["id"], process, 300)
-                assert record["state"] == "Cancelled"
-                assert "cancelled in the Prefect UI" in record["error"]
-                assert record["progress"] < 90
+                assert product.ended(run["id"], process, 300)["state"] == "Cancelled"
 
                 for _ in range(2):
                     assert product.ended(product.post("/load")["flow_run_id"], process, 300)["state"] == "Completed"
+                # its requests hang, so Prefect may have had to kill it before it could note anything
+                record = product.get(f"/runs/{run['id']}")
+                assert "cancelled in the Prefect UI" in record["error"]
+                assert record["progress"] < 90
                 gate.set()
                 write_log(product.logs / "b.jsonl", 1, start=20)
                 product.ended(product.post("/load")["flow_run_id"], process, 300)
