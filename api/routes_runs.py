@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -127,12 +128,17 @@ _starting = asyncio.Lock()
 
 
 async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
+    dataset = str(parameters["dataset"])
     async with _starting:  # of two requests at once the second one joins
-        joined = None if key else joinable(await doors.prefect.active([flow]), flow, parameters)
+        is_held_back = flow == "index" and await run_in_threadpool(
+            doors.state.ask, lambda store: store.runs.is_held_back(dataset)
+        )
+        find = partial(joinable, flow=flow, parameters=parameters, is_held_back=is_held_back)
+        joined = None if key else find(await doors.prefect.active([flow]))
         if joined is not None and (wished := beyond(joined.parameters, parameters)):
-            await run_in_threadpool(leave_wish, doors, str(parameters["dataset"]), wished)
+            await run_in_threadpool(leave_wish, doors, dataset, wished)
             # one that was just ending may not have seen it
-            joined = joinable(await doors.prefect.active([flow]), flow, parameters)
+            joined = find(await doors.prefect.active([flow]))
         found = joined or await doors.prefect.start(f"{flow}/{flow}", parameters, key)
     if key and not is_same_request(found.parameters, parameters):
         raise _key_reused(found)
@@ -142,21 +148,25 @@ async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], ke
         "state": found.state,
         "url": found.url,
         "joined": joined is not None,
-        "links": links(found.id, str(parameters["dataset"])),
+        "links": links(found.id, dataset),
     }
     if joined is not None:
         answer["detail"] = _joined_detail(flow, joined, parameters)
     return answer
 
 
-def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any]) -> Run | None:
+def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any], *, is_held_back: bool = False) -> Run | None:
     """The run that does what is asked for, or will; None where a new one is needed.
 
     An index goes on until nothing waits, so one at work takes what came meanwhile along. A load that has begun may
-    have passed by what came since, so only one that waits is joined.
+    have passed by what came since, so only one that waits is joined. A run that is being cancelled does nothing more,
+    and one of all datasets may leave out a dataset that is held back, because its index was cancelled.
     """
+    takes = {parameters["dataset"]} if is_held_back else {parameters["dataset"], every_dataset}
     for found in active:
-        if flow == "index" and found.parameters.get("dataset", "default") in {parameters["dataset"], every_dataset}:
+        if found.type == "CANCELLING":
+            continue
+        if flow == "index" and found.parameters.get("dataset", "default") in takes:
             return found
         if flow == "load" and found.type in {"SCHEDULED", "PENDING"} and _asks_the_same(found.parameters, parameters):
             return found
@@ -247,7 +257,7 @@ def progress(found: Run | None, lines: Sequence[RunInfo]) -> int:
     """Percent: 0 until it begins, 100 when it has done what it should."""
     if (found and found.type == "COMPLETED") or (lines and all(line.state == "done" for line in lines)):
         return 100
-    shares = [100 if line.finished_at else percent(line.step, line.done, line.total) for line in lines]
+    shares = [100 if line.state == "done" else percent(line.step, line.done, line.total) for line in lines]
     return min(99, sum(shares) // len(shares)) if shares else 0
 
 

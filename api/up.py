@@ -218,7 +218,7 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
             await expect_usable(client)
         await deploy(client, product.settings)
         if n := await asyncio.to_thread(skip_overdue):
-            logger.info("%d runs that schedules had planned for the time of the stop are skipped.", n)
+            product.say(f"{n} runs that schedules had planned for the time of the stop are skipped.")
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "worker": _worker(closing, outlives_errors=server is not None),
             "API": web.end(),
@@ -408,11 +408,11 @@ def _remember_samples(settings: Settings) -> None:
 
 async def _ran(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> State[Any]:
     """The final state of a run of this deployment; one that was turned away waits for the run that is at work."""
-    from flows.runs import at_work, end_of, start_run
+    from flows.runs import at_work, end_of, start_run, was_turned_away
 
     while True:
         state = await end_of(client, await start_run(client, deployment, parameters, tags=["demo"]))
-        if not state.is_cancelled():
+        if not was_turned_away(state):
             return state
         for run in await at_work(client, deployment.partition("/")[0]):
             await end_of(client, run.id)

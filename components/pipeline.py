@@ -27,6 +27,7 @@ from components.settings import EmbedSettings, Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
+from components.store.runs import cause_of
 from components.urls import without_password
 
 if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
@@ -144,7 +145,7 @@ class Pipeline:
         except BaseException as error:
             stopped = isinstance(error, Cancelled | KeyboardInterrupt)
             with suppress(RunAtlasError):  # the database itself may be what failed
-                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=str(error) or repr(error))
+                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=cause_of(error))
             raise
         patiently(lambda: self.store.runs.finish(run, "done", report=report))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -18,7 +18,7 @@ from components.store import Store
 from components.wiring import open_store
 from flows import show, steps
 from flows.events import announce_drift
-from flows.runs import turned_away
+from flows.runs import note_cancelled, turned_away
 from flows.telling import Told
 
 
@@ -37,24 +37,34 @@ def index(
     settings = load_settings()
     dataset = steps.dataset_of(dataset)
     with private_umask(settings), closing(open_store(settings)) as store:
+        note_cancelled(store)
+        held_back = steps.held_back(store)
+        if dataset in held_back:
+            return Completed(name="HeldBack", message=f"{dataset}: {steps.held_back_because}.")
         try:
             with Told(store, dataset, "index") as told:
-                named = index_all if dataset == steps.every else partial(index_one, dataset=dataset)
-                report = named(settings, store, told, recompute=recompute, retry_failed=retry_failed)
-                index_others(settings, store, done=set(store.ledger.datasets()) if named is index_all else {dataset})
+                if dataset == steps.every:
+                    names = [name for name in store.ledger.datasets() if name not in held_back]
+                    report = index_all(settings, store, told, names, recompute=recompute, retry_failed=retry_failed)
+                else:
+                    names = [dataset]
+                    report = index_one(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed)
+                index_others(settings, store, done=set(names))
                 return report
         except LeaseHeld as held:
             return Completed(name="Joined", message=f"{held}")
 
 
-def index_all(settings: Settings, store: Store, told: Told, *, recompute: bool, retry_failed: bool) -> IndexReport:
-    """Every known dataset in turn; one that fails does not keep the others."""
+def index_all(
+    settings: Settings, store: Store, told: Told, names: Iterable[str], *, recompute: bool, retry_failed: bool
+) -> IndexReport:
+    """These datasets in turn; one that fails does not keep the others."""
 
     def one(name: str) -> IndexReport:
         with Told(store, name, "index", part_of=steps.every) as part:
             return index_one(settings, store, part, name, recompute=recompute, retry_failed=retry_failed)
 
-    total = show.total_index(steps.for_each(store.ledger.datasets(), one))
+    total = show.total_index(steps.for_each(names, one))
     told.report = asdict(total)
     return total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -16,7 +17,10 @@ from components.store import Store
 from components.wiring import open_store
 from flows import show, steps
 from flows.events import announce_threshold
+from flows.runs import note_cancelled
 from flows.telling import Told
+
+logger = logging.getLogger(__name__)
 
 
 @flow(name="load", flow_run_name=steps.run_name)
@@ -38,6 +42,7 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
         )
     steps.skip_overdue_polls()
     with private_umask(settings), closing(open_store(settings)) as store:
+        note_cancelled(store)  # before anything new is loaded, which ends the wait after a cancellation
         if dataset != steps.every:
             with Told(store, dataset, "load") as told:
                 return load_one(settings, store, told, dataset, sources or (), verify=verify)
@@ -66,6 +71,9 @@ def load_one(
     for group in steps.discover(run):
         steps.read_and_persist(run, group, label=steps.label_of(group))
     report = steps.report_load(run)
+    if not report.records.new and steps.is_held_back(store, dataset):
+        logger.info("%s: no index is asked for: %s.", dataset, steps.held_back_because)
+        return report
     threshold = settings.dataset(dataset).index_threshold
     announce_threshold(dataset, unindexed=report.records.unindexed, threshold=threshold)
     return report

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from components.settings import Settings
 from components.store import Store
+from components.store.runs import every
 from components.wiring import open_credentials
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ asked_within = timedelta(hours=6)
 tag = "runatlas"  # of all our deployments, see prefect.yaml
 page_runs = 200  # the server gives no more at once
 epoch = datetime.fromtimestamp(0, UTC)
+stop_message = "runatlas is being stopped."
+turned_away_because = "concurrency limit"  # stands in the message of a run that the server turned away
 skipped_because = "It was due while nothing could run it; a later run of the same schedule does its work."
 
 
@@ -102,9 +105,13 @@ async def reconcile(client: PrefectClient) -> int:
 
     left = await at_work(client)
     for run in left:
-        state: State[Any] = State(
+        crashed: State[Any] = State(
             type=StateType.CRASHED, name="Crashed", message="runatlas was stopped hard meanwhile."
         )
+        cancelled: State[Any] = State(
+            type=StateType.CANCELLED, name="Cancelled", message="Cancelled in the Prefect UI."
+        )
+        state = cancelled if _is_cancelling_for_user(run.state) else crashed
         await client.set_flow_run_state(run.id, state, force=True)
     return len(left)
 
@@ -174,9 +181,7 @@ async def drain(client: PrefectClient, *, within_s: float, below: set[int] | Non
         for run in runs:
             if run.id not in told:  # one that was just being started comes later
                 told.add(run.id)
-                state: State[Any] = State(
-                    type=StateType.CANCELLING, name="Cancelling", message="runatlas is being stopped."
-                )
+                state: State[Any] = State(type=StateType.CANCELLING, name="Cancelling", message=stop_message)
                 await client.set_flow_run_state(run.id, state)
         await asyncio.sleep(0.3)
 
@@ -190,29 +195,19 @@ class TurnedAway:
     recompute: bool
     retry_failed: bool
     asked_at: datetime
+    is_automatic: bool = False  # a trigger or a schedule asked for it, not a person
 
 
 def turned_away() -> list[TurnedAway]:
     """Runs of index that were turned away not long ago. Empty where nobody can say."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas import filters
-    from prefect.client.schemas.objects import StateType
-    from prefect.client.schemas.sorting import FlowRunSort
 
-    cancelled = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.CANCELLED]))
     try:
         with get_client(sync_client=True) as client:
-            runs = client.read_flow_runs(
-                flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=["index"])),
-                flow_run_filter=filters.FlowRunFilter(state=cancelled),
-                sort=FlowRunSort.START_TIME_DESC,
-                limit=100,
-            )
+            runs = _cancelled_indexes(client)
     except Exception:
         logger.warning("What was asked for meanwhile can't be told; the next trigger makes it good.", exc_info=True)
         return []
-    since = datetime.now(UTC) - asked_within
-    by_limit = [run for run in runs if run.state and "concurrency limit" in (run.state.message or "")]
     return [
         TurnedAway(
             id=str(run.id),
@@ -220,10 +215,99 @@ def turned_away() -> list[TurnedAway]:
             recompute=bool(run.parameters.get("recompute")),
             retry_failed=bool(run.parameters.get("retry_failed")),
             asked_at=run.created,
+            is_automatic=is_automatic(run),
         )
-        for run in by_limit
-        if run.created and run.created > since
+        for run in runs
+        if run.created and was_turned_away(run.state)
     ]
+
+
+def note_cancelled(store: Store) -> None:
+    """Writes down which indexes somebody cancelled that could not note it themselves: not begun yet, or killed."""
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            for run in _cancelled_indexes(client):
+                noted = store.runs.get(str(run.id))
+                if was_turned_away(run.state) or (noted is not None and noted.finished_at is not None):
+                    continue
+                if (at := _cancelled_by_user_at(client, run)) is not None:
+                    dataset = str(run.parameters.get("dataset", "default"))
+                    store.runs.note_cancelled(str(run.id), dataset, at=at)
+                    withdraw_requests(store, dataset)
+    except Exception:
+        logger.warning("Which runs were cancelled can't be told just now.", exc_info=True)
+
+
+def withdraw_requests(store: Store, dataset: str) -> None:
+    """Forgets what indexes were asked to do beyond going on: somebody cancelled the index of `dataset`, or all (`*`)."""
+    for name in store.ledger.datasets():
+        if name == dataset or (dataset == every and store.runs.is_held_back(name)):
+            store.wishes.withdraw(name)
+
+
+def was_cancelled_by_user(run: str | None) -> bool:
+    """Is this run being cancelled by somebody, rather than stopped together with the product?"""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    if run is None:
+        return False
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}),  # the run is killed 30 s after it was asked to stop
+            get_client(sync_client=True, httpx_settings={"timeout": 5.0}) as client,
+        ):
+            return _is_cancelling_for_user(client.read_flow_run(UUID(run)).state)
+    except Exception:
+        logger.warning("Who cancelled this run can't be told: the Prefect server does not answer.", exc_info=True)
+        return False
+
+
+def is_automatic(run: FlowRun) -> bool:
+    """Did a trigger or a schedule start this run, rather than a person or a program?"""
+    return run.created_by is not None and run.created_by.type in {"AUTOMATION", "SCHEDULE"}
+
+
+def was_turned_away(state: State[Any] | None) -> bool:
+    """Was this run cancelled by the server because another one of its deployment was at work?"""
+    return state is not None and state.is_cancelled() and turned_away_because in (state.message or "")
+
+
+def _is_cancelling_for_user(state: State[Any] | None) -> bool:
+    from prefect.client.schemas.objects import StateType
+
+    ended = {StateType.CANCELLING, StateType.CANCELLED}
+    return state is not None and state.type in ended and state.message != stop_message
+
+
+def _cancelled_by_user_at(client: SyncPrefectClient, run: FlowRun) -> datetime | None:
+    """When somebody cancelled this run; None where it was the product that stopped it, or a later run replaced it."""
+    from prefect.client.schemas.objects import StateType
+
+    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    first = next((one for one in states if one.type in {StateType.CANCELLING, StateType.CANCELLED}), None)
+    if first is None or first.message in {stop_message, skipped_because}:
+        return None
+    return first.timestamp
+
+
+def _cancelled_indexes(client: SyncPrefectClient) -> list[FlowRun]:
+    """Runs of index that were cancelled not long ago, for whatever reason, newest first."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    cancelled = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.CANCELLED]))
+    runs = client.read_flow_runs(
+        flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=["index"])),
+        flow_run_filter=filters.FlowRunFilter(state=cancelled),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=100,
+    )
+    since = datetime.now(UTC) - asked_within
+    return [run for run in runs if run.state and run.state.timestamp > since]
 
 
 def _pid_of(run: FlowRun) -> int | None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -145,28 +146,48 @@ def _or_dash(value: object) -> str:
 
 
 # --- artifacts -------------------------------------------------------------------------------------------------
+#
+# The Prefect UI renders descriptions, table cells and Markdown artifacts as Markdown, HTML included. File names, keys and
+# texts of logs stand in them, so whatever was not written here goes through `escaped`.
+
+
+def escaped(text: str) -> str:
+    r"""Markdown that shows exactly this text on one line: no link, image, HTML, table or code comes of it.
+
+    Every ASCII punctuation character may be escaped by a backslash (CommonMark 0.31, section 2.4). Unescaped, `:`, `.`
+    and `@` would make links of bare addresses.
+
+    >>> print(escaped("![a](//b)"), escaped("<b>|`x`"), escaped("two\nlines"))
+    \!\[a\]\(\/\/b\) \<b\>\|\`x\` two lines
+    """
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(printable.split()))
 
 
 def show_load(report: LoadReport) -> None:
     """The load's report among the run's artifacts."""
-    key = artifact_key("load", report.dataset)
-    create_table_artifact(table=list(load_rows(report)), key=key, description=load_line(report))
+    _show_table(artifact_key("load", report.dataset), load_rows(report), load_line(report))
 
 
 def show_index(report: IndexReport) -> None:
     """The index's report among the run's artifacts."""
-    key = artifact_key("index", report.dataset)
-    create_table_artifact(table=list(index_rows(report)), key=key, description=index_line(report))
+    _show_table(artifact_key("index", report.dataset), index_rows(report), index_line(report))
+
+
+def _show_table(key: str, rows: Sequence[Row], description: str) -> None:
+    table = [{column: escaped(cell) for column, cell in row.items()} for row in rows]
+    create_table_artifact(table=list(table), key=key, description=escaped(description))
 
 
 def show_map(dataset: str, png: bytes, *, api: str, caption: str) -> None:
     """The map as a picture, with the way to the real one."""
     picture = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    name, path = escaped(dataset), quote(dataset, safe="")
     text = (
-        f"![Map of {dataset}]({picture})\n\n{caption}\n\n"
-        f"[Open the map]({api}/atlas/{dataset}/), or, without WebGPU, [the light one]({api}/map/{dataset})."
+        f"![Map of {name}]({picture})\n\n{escaped(caption)}\n\n"
+        f"[Open the map]({api}/atlas/{path}/), or, without WebGPU, [the light one]({api}/map/{path})."
     )
-    create_markdown_artifact(text, key=artifact_key("map", dataset), description=f"The map of {dataset}")
+    create_markdown_artifact(text, key=artifact_key("map", dataset), description=f"The map of {name}")
 
 
 class ProgressBar:
@@ -178,12 +199,12 @@ class ProgressBar:
 
     def show(self, share: float, text: str) -> None:
         """`share` of the work is done, from 0 to 1; `text` says the rest."""
-        percent = round(100 * min(max(share, 0.0), 1.0), 1)
+        percent, description = round(100 * min(max(share, 0.0), 1.0), 1), escaped(text)
         if self._id is None:
-            made = create_progress_artifact(progress=percent, key=self._key, description=text)
+            made = create_progress_artifact(progress=percent, key=self._key, description=description)
             self._id = made if isinstance(made, UUID) else None
         else:
-            update_progress_artifact(artifact_id=self._id, progress=percent, description=text)
+            update_progress_artifact(artifact_id=self._id, progress=percent, description=description)
 
     def end(self) -> None:
         """All is done; a bar that was never shown stays away."""

@@ -39,7 +39,7 @@ from components.sources.roots import within
 from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import show
-from flows.runs import TurnedAway, skip_overdue, watched_sources
+from flows.runs import TurnedAway, is_automatic, skip_overdue, turned_away, watched_sources
 from flows.telling import Told
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,10 @@ every = "*"  # stands for all datasets; none can be named so
 most_groups = 100  # of sources in a load; a task costs the server 40 ms and 20 KiB
 group_bytes = 16 << 20  # small sources are read together up to this much
 group_sources = 200
+held_back_because = (
+    "its index was cancelled and nothing new has been loaded since; it goes on with the next new records, "
+    "or when somebody starts it"
+)
 longest_wait_s = 60.0  # that a service may ask for before another try
 
 
@@ -91,22 +95,51 @@ def known_datasets(settings: Settings, store: Store) -> list[str]:
     return sorted({*settings.datasets, *store.ledger.datasets()})
 
 
+def held_back(store: Store) -> set[str]:
+    """Datasets that the current run leaves alone: somebody cancelled their index, and nobody has asked for it since."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None or not is_automatic(run):
+        return set()
+    names = {name for name in store.ledger.datasets() if is_held_back(store, name)}
+    for name in sorted(names):
+        logger.info("%s is left out: %s.", name, held_back_because)
+    return names
+
+
+def is_held_back(store: Store, name: str, asked: Iterable[TurnedAway] | None = None) -> bool:
+    """Did somebody cancel the index of this dataset, with nothing new loaded and no person asking for it since?"""
+    if not store.runs.is_held_back(name):
+        return False
+    requests = standing(store, name, turned_away() if asked is None else asked)
+    return all(one.is_automatic for one in requests)
+
+
 def due(settings: Settings, store: Store, asked: Iterable[TurnedAway] = ()) -> list[str]:
     """Datasets in which so many records wait that an index is due; of those that were `asked` for, any that has some."""
-    names = {one.dataset for one in asked}
+    requests = list(asked)
     waiting = {name: store.records.count(id, RecordState.WAITING) for name, id in store.ledger.datasets().items()}
 
     def is_due(name: str, n: int) -> bool:
-        return n >= settings.dataset(name).index_threshold or (n > 0 and (name in names or every in names))
+        is_enough = n >= settings.dataset(name).index_threshold or (n > 0 and bool(standing(store, name, requests)))
+        return is_enough and not is_held_back(store, name, requests)
 
     return [name for name, n in waiting.items() if is_due(name, n)]
+
+
+def standing(store: Store, name: str, asked: Iterable[TurnedAway]) -> list[TurnedAway]:
+    """Those that ask for this dataset and came after the last time that somebody cancelled an index of it."""
+    cancelled_at = store.runs.user_cancelled_at(name)
+    mine = [one for one in asked if one.dataset in {name, every}]
+    return [one for one in mine if cancelled_at is None or one.asked_at > cancelled_at]
 
 
 def wished_for(store: Store, asked: Iterable[TurnedAway], heard: set[str]) -> list[str]:
     """Datasets of which more was asked than to go on, by `asked` or by others; `heard` grows by what is given."""
     known = list(store.ledger.datasets())
-    for one in asked:
-        for name in known if one.dataset == every else [one.dataset]:
+    requests = list(asked)
+    for name in known:
+        for one in standing(store, name, requests):
             store.wishes.ask(
                 name, recompute=one.recompute, retry_failed=one.retry_failed, id=f"{one.id}/{name}", at=one.asked_at
             )

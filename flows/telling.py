@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from components.errors import Cancelled, LeaseHeld, RunAtlasError
 from components.store import Store
 from components.store.engine import patiently
+from components.store.runs import cancelled_by_user, cause_of, stopped_by_signal
 from flows import show
+from flows.runs import was_cancelled_by_user, withdraw_requests
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Told:
     def __init__(self, store: Store, dataset: str, kind: Literal["load", "index"], *, part_of: str = "") -> None:
         self.stopping = threading.Event()
         self.report: dict[str, Any] | None = None
+        self._store = store
         self._runs = store.runs
         self._dataset = dataset
         self._kind = kind
@@ -67,10 +71,23 @@ class Told:
                 self._bar.end()
             patiently(lambda: self._runs.finish(self._id, "done", report=self.report))
             return
-        # Prefect stops a run by an exception that is no `Exception`
-        was_stopped = isinstance(error, (Cancelled, LeaseHeld)) or not isinstance(error, Exception)
         with suppress(RunAtlasError):
-            self._runs.finish(self._id, "cancelled" if was_stopped else "failed", error=str(error) or repr(error))
+            self._runs.progress(self._id, self._now.step, self._now.done, self._now.total)
+            self._finish_early(error)
+
+    def _finish_early(self, error: BaseException) -> None:
+        """Note why the run ended early. What was asked of an index that somebody cancelled is not wanted any more."""
+        if isinstance(error, Exception):
+            state = "cancelled" if isinstance(error, (Cancelled, LeaseHeld)) else "failed"
+            self._runs.finish(self._id, state, report=self.report, error=cause_of(error))
+            return
+        # Prefect stops a run by an exception that is no `Exception`
+        is_by_user = was_cancelled_by_user(flow_run.get_id())
+        signalled = isinstance(error, TerminationSignal)
+        reason = cancelled_by_user if is_by_user else stopped_by_signal if signalled else cause_of(error)
+        self._runs.finish(self._id, "cancelled", report=self.report, error=reason)
+        if is_by_user and self._kind == "index":
+            withdraw_requests(self._store, self._dataset)
 
     def __call__(self, step: str, done: int, total: int) -> None:
         now = time.monotonic()

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("runatlas", deadline=None)  # busy machines are slow, and that is no fault
+# busy machines are slow, and that is no fault
+hypothesis.settings.register_profile("runatlas", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("runatlas")
 
 
@@ -22,7 +23,7 @@ def prefect_server() -> Iterator[None]:
 
     # joining the heartbeat thread would cost each flow run a second
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        prefect_test_harness(server_startup_timeout=300),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield

@@ -22,7 +22,7 @@ def served(app: FastAPI, **client: Any) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while not server.started:
             assert thread.is_alive() and time.monotonic() < until, "the server did not start"  # noqa: PT018
             time.sleep(0.02)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from logs import append, lines, write
+
+from components.store import Store, lease_name
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -35,7 +38,7 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
         command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
         root = str(Path(__file__).parents[1])
         env = {**environment, "PYTHONPATH": root}
-        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=600)
 
     return run
 
@@ -240,9 +243,11 @@ def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(2.0)
+    with closing(Store(f"sqlite:///{tmp_path / 'home' / 'runatlas.db'}")) as store:
+        while child.poll() is None and not store.leases.holder(lease_name("default")).is_held:
+            time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=60)
+    _, told = child.communicate(timeout=300)
     # CPython itself ends by the signal where the interrupt met a string being exec'd (an import): 130 to a shell, too.
     assert child.returncode in {130, -signal.SIGINT, 0}, told
     assert "Traceback" not in told

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -125,11 +124,15 @@ def test_equal_texts_are_asked_and_paid_once(service: Service, cache: Path):
 
 
 def test_requests_are_bounded_and_run_in_parallel(service: Service, cache: Path):
-    def slow(body: dict[str, Any]) -> Any:
-        time.sleep(0.05)
+    parallel = threading.Event()
+
+    def answer(body: dict[str, Any]) -> Any:
+        if service.at_once >= 2:
+            parallel.set()
+        parallel.wait(60)  # the first request, for the second one
         return well_behaved(body)
 
-    service.answer = slow
+    service.answer = answer
     texts = [str(i) for i in range(20)]
     vectors = service.open(cache, query="&batch=2", connections=4).embed(texts).vectors
     assert np.allclose(vectors, [hash_vector(text, DIM) for text in texts], atol=1e-6)
@@ -266,13 +269,16 @@ def test_a_refusal_is_not_tried_again(status: int, kind: type[Exception], servic
 
 
 def test_a_service_that_is_too_slow_is_worth_another_try(service: Service, cache: Path):
+    given_up = threading.Event()
+
     def slow(body: dict[str, Any]) -> Any:
-        time.sleep(0.5)
+        given_up.wait(300)
         return well_behaved(body)
 
     service.answer = slow
     with pytest.raises(ServiceUnavailable, match=r"within 0\.1 s"):
         service.open(cache, timeout_s=0.1).embed(["a"])
+    given_up.set()
 
 
 def test_a_service_that_is_not_there_is_worth_another_try(cache: Path):

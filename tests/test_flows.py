@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -22,6 +26,7 @@ from components.settings import load_settings
 from components.store import lease_name
 from components.store.lease import Heartbeat
 from components.wiring import open_store
+from flows.deploy import root
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's own
 
@@ -259,6 +264,156 @@ def test_a_run_shows_its_reports_its_progress_and_a_picture_of_the_map(home, tmp
     assert "http://127.0.0.1:8000/map/shown" in artifacts["map-shown"].data
 
 
+# --- cancellation
+
+
+endless_index = """
+import threading
+from prefect import flow
+from prefect.runtime import flow_run
+from components.settings import load_settings
+from flows.telling import Told
+from components.wiring import open_store
+
+@flow(name="endless")
+def work():
+    store = open_store(load_settings())
+    with Told(store, "default", "index") as told:
+        told("embed", 30, 60)
+        print("ready", flow_run.get_id(), flush=True)
+        threading.Event().wait()
+
+work()
+"""
+
+
+@pytest.mark.slow
+def test_the_record_of_a_run_says_who_cancelled_it(home, prefect_api):
+    from flows.runs import stop_message
+
+    environment = {**os.environ, "PREFECT_API_URL": str(prefect_api.base_url)}
+    command = [sys.executable, "-c", endless_index]
+    causes = [{"message": None}, {"message": stop_message}, None]  # the UI, the end of `up`, a signal of somebody else
+    open_store(load_settings()).close()
+    with ExitStack() as stack:
+        started = [subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE) for _ in causes]
+        children = [stack.enter_context(child) for child in started]
+        ids = [
+            next(line for line in child.stdout if line.startswith(b"ready")).split()[1].decode() for child in children
+        ]
+        for cause, child, run in zip(causes, children, ids, strict=True):
+            if cause is not None:
+                state = {"type": "CANCELLING", "name": "Cancelling", **cause}
+                prefect_api.post(f"/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
+            child.send_signal(signal.SIGTERM)
+    with closing(open_store(load_settings())) as store:
+        runs = [store.runs.get(run) for run in ids]
+
+    assert [run.state for run in runs] == ["cancelled"] * 3
+    assert runs[0].error.startswith("cancelled in the Prefect UI")
+    assert [run.error for run in runs[1:]] == ["stopped by signal"] * 2
+    assert {(run.step, run.done, run.total) for run in runs} == {("embed", 30, 60)}
+
+
+class Cancelled:
+    """A dataset whose index somebody cancelled before it began, and another one; both are over their threshold."""
+
+    def __init__(self, folder):
+        self.name, self.other = f"cancelled-{folder.name}", f"other-{folder.name}"
+        self.logs = {name: folder / name / "a.jsonl" for name in (self.name, self.other)}
+
+
+@pytest.fixture
+def cancelled(home, tmp_path, monkeypatch, deployed):
+    from prefect import states
+    from prefect.client.orchestration import get_client
+
+    from flows.index import index
+    from flows.load import load
+
+    made = Cancelled(tmp_path)
+    monkeypatch.setenv("RUNATLAS_DATASETS", json.dumps({name: {"index_threshold": 10} for name in made.logs}))
+    for name, log in made.logs.items():
+        write_log(log, 12)
+        load(dataset=name, sources=[str(log)])
+    with get_client(sync_client=True) as client:
+        client.create_flow_run(
+            index, parameters={"dataset": made.name, "recompute": True}, state=states.Cancelled(message=None)
+        )
+    return made
+
+
+def threshold_events(http, dataset, n):
+    """How many records waited, by each event that asked for an index of this dataset; waits for so many events."""
+    from flows.events import resource_of, threshold_reached
+
+    wanted = {
+        "event": {"name": [threshold_reached]},
+        "resource": {"id": [resource_of(dataset)["prefect.resource.id"]]},
+        "order": "ASC",
+    }
+    for _ in range(200):
+        answer = http.post("/events/filter", json={"filter": wanted, "limit": 50})
+        if answer.is_success and len(found := answer.json()["events"]) >= n:
+            return [event["payload"]["unindexed"] for event in found]
+        time.sleep(0.3)
+    raise AssertionError(answer.text)
+
+
+def test_a_load_without_anything_new_does_not_restart_a_cancelled_index(cancelled, prefect_api):
+    from flows.load import load
+
+    for name in (cancelled.name, cancelled.other):
+        load(dataset=name)
+    for name, log in cancelled.logs.items():
+        write_log(log, 1, start=12)
+        load(dataset=name)
+
+    again = "what nobody cancelled is asked for again, in case an event was lost"
+    assert threshold_events(prefect_api, cancelled.other, 3) == [12, 12, 13], again
+    assert threshold_events(prefect_api, cancelled.name, 2) == [12, 13]
+
+
+def test_neither_other_indexes_nor_the_schedule_nor_the_trigger_restart_a_cancelled_one(cancelled, home, prefect_api):
+    from flows.index import index
+
+    index(dataset=cancelled.other)
+    (nightly,) = Deployment(prefect_api, "index/index").planned(1, days_ago(50))
+    assert run_as_scheduled(index, nightly).is_completed()
+    (another,) = Deployment(prefect_api, "index/index").planned(1, days_ago(60))
+    triggered = run_as_scheduled(index, another, by="AUTOMATION", dataset=cancelled.name)
+
+    assert len(rows_of(home, cancelled.other)) == 12
+    assert not (home / "output" / cancelled.name).exists()
+    assert (triggered.name, triggered.is_completed()) == ("HeldBack", True)
+    index(dataset=cancelled.name)
+    assert len(rows_of(home, cancelled.name)) == 12
+
+
+def test_what_was_asked_of_an_index_is_forgotten_when_somebody_cancels_it(cancelled, home):
+    from flows.index import index
+
+    with closing(open_store(load_settings())) as store:
+        store.wishes.ask(cancelled.name, recompute=True)
+    index(dataset=cancelled.other)
+    with closing(open_store(load_settings())) as store:
+        assert store.wishes.open(cancelled.name).ids == ()
+    assert not (home / "output" / cancelled.name).exists()
+
+
+def test_a_person_who_was_turned_away_after_the_cancellation_gets_the_index(cancelled, home):
+    from prefect import states
+    from prefect.client.orchestration import get_client
+
+    from flows.index import index
+
+    with get_client(sync_client=True) as client:
+        turned_away = states.Cancelled(message="Deployment concurrency limit reached.")
+        client.create_flow_run(index, parameters={"dataset": cancelled.name}, state=turned_away)
+    index(dataset=cancelled.other)
+    assert len(rows_of(home, cancelled.name)) == 12
+
+
 # --- schedules
 
 
@@ -347,13 +502,15 @@ def days_ago(n):
     return datetime.now(UTC) - timedelta(days=n)
 
 
-def run_as_scheduled(flow, planned):
-    """A planned run, executed as a worker's process does it."""
+def run_as_scheduled(flow, planned, *, by="SCHEDULE", **parameters):
+    """A planned run, executed as a worker's process does it; or as one that another trigger had made."""
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(planned["id"]))
+    author = run.created_by.model_copy(update={"type": by})
+    run = run.model_copy(update={"created_by": author, "parameters": parameters or run.parameters})
     return run_flow(flow, flow_run=run, parameters=run.parameters, return_type="state")
 
 
@@ -582,6 +739,32 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
     assert {"what": "snapshot", "is": "7"} in index_rows(index)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](http://evil.example/x.png)",
+        "[x](http://evil.example)",
+        "http://evil.example and www.evil.example and me@evil.example",
+        "<img src=http://evil.example/x.png onerror=alert(1)>",
+        "| a | b |\n|---|---|\n| c | d |",
+        "`code` ``` fence",
+        "# heading",
+        "- list\n\n    code",
+        "1. one",
+        "&lt; &#33; \\ ~~gone~~ **bold** _thin_ ==",
+        "[a]: http://evil.example",
+    ],
+)
+def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
+    from markdown_it import MarkdownIt
+
+    from flows.show import escaped
+
+    rendered = MarkdownIt("gfm-like", {"linkify": False, "html": True}).render(escaped(text))
+    plain = " ".join(text.split())
+    assert rendered == f"<p>{html.escape(plain)}</p>\n"
+
+
 def test_totals_add_up_and_name_the_furthest_step():
     from flows.show import total_index, total_load
 
@@ -600,7 +783,7 @@ def test_a_threshold_is_announced_only_when_it_is_reached():
 def test_the_deployments_are_what_the_operations_page_says():
     import yaml
 
-    from flows.deploy import deployments, root, work_pool
+    from flows.deploy import deployments, work_pool
 
     declared = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
     by_name = {f"{one['entrypoint'].partition(':')[2]}/{one['name']}": one for one in declared}

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
@@ -211,6 +212,57 @@ def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next
                 assert (done["state"], done["report"]["embedded"], done["report"]["rows"]) == ("Completed", 5, 5)
         finally:
             door.shutdown()
+
+
+@pytest.mark.slow
+def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is_loaded(tmp_path):
+    gate = threading.Event()
+
+    def answer(body):
+        if len(body["input"]) > 1:  # the question for its dimension passes
+            gate.wait(600)
+        return well_behaved(body)
+
+    service = Service(answer=answer)
+    with serve(service) as door:
+        product = Product(
+            tmp_path,
+            RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
+            RUNATLAS_WATCH__ENABLED="false",
+            RUNATLAS_LOAD__POLL_S="86400",
+            RUNATLAS_EMBED__TIMEOUT_S="600",
+        )
+        write_log(product.logs / "a.jsonl", 20)
+        try:
+            with product.running() as process:
+                product.ended(product.post("/load")["flow_run_id"], process, 300)
+                run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 300, process)
+                until(lambda: service.at_once, 300, process)
+                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
+                product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
+                assert product.ended(run["id"], process, 300)["state"] == "Cancelled"
+
+                for _ in range(2):
+                    assert product.ended(product.post("/load")["flow_run_id"], process, 300)["state"] == "Completed"
+                # its requests hang, so Prefect may have had to kill it before it could note anything
+                record = product.get(f"/runs/{run['id']}")
+                assert "cancelled in the Prefect UI" in record["error"]
+                assert record["progress"] < 90
+                gate.set()
+                write_log(product.logs / "b.jsonl", 1, start=20)
+                product.ended(product.post("/load")["flow_run_id"], process, 300)
+                until(lambda: indexes(product, "COMPLETED"), 300, process)
+                until(lambda: product.get("/datasets")["datasets"]["default"]["rows"] == 21, 60, process)
+                assert len(indexes(product, "RUNNING", "CANCELLED", "COMPLETED", "FAILED", "CRASHED")) == 2
+        finally:
+            gate.set()
+            door.shutdown()
+
+
+def indexes(product, *types):
+    """Runs of index in these states."""
+    which = {"state": {"type": {"any_": list(types)}}}
+    return product.prefect("/flow_runs/filter", flows={"name": {"any_": ["index"]}}, flow_runs=which)
 
 
 def waits_of(states):

@@ -6,7 +6,8 @@ import shutil
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import count
 
 import pytest
 from databases import fresh_database, postgres_server
@@ -27,101 +28,136 @@ def settings_for(**sources):
 class Called(list):
     """The datasets that were called for, in order."""
 
-    def wait_for(self, n, within_s=20.0):
+    def after(self, change, within_s=180.0):
+        """The datasets called for after a change, which is made again and again until one is: `change(n)`, n = 0, 1, …
+
+        The operating system tells of changes only once the watch stands, and nobody can say when that is.
+        """
+        known = len(self)
         end = time.monotonic() + within_s
-        while len(self) < n and time.monotonic() < end:
+        tries = count()
+        while len(self) == known:
+            assert time.monotonic() < end, "nobody was called"
+            change(next(tries))
+            for _ in range(20):
+                if len(self) == known:
+                    time.sleep(0.1)
+        return self[known:]
+
+
+class Looks:
+    """Sources to watch, and how often the watch has asked for them."""
+
+    def __init__(self, sources):
+        self.sources, self.n = sources, 0
+
+    def __call__(self):
+        self.n += 1
+        return self.sources()
+
+    def wait_for_another(self, within_s=180.0):
+        """Returns once the watch has looked at everything anew, from the sources on."""
+        wanted, end = self.n + 2, time.monotonic() + within_s
+        while self.n < wanted:
+            assert time.monotonic() < end, "the watch looks no more"
             time.sleep(0.05)
-        return list(self)
 
 
 @contextmanager
-def watched(settings, monkeypatch, sources=None):
+def watched(settings, monkeypatch, sources=None, on_change=None):
+    """The datasets that are called for, and the looks of the watch, which has taken its first ones."""
     monkeypatch.setattr(watching, "rescan_s", 0.5)
     called, stop = Called(), threading.Event()
-    thread = threading.Thread(target=watch, args=(settings, called.append, stop), kwargs={"sources": sources})
+    looks = Looks(sources or (lambda: {name: dataset.sources for name, dataset in settings.datasets.items()}))
+
+    def note(dataset):
+        called.append(dataset)
+        if on_change:
+            on_change(dataset)
+
+    thread = threading.Thread(target=watch, args=(settings, note, stop), kwargs={"sources": looks})
     thread.start()
-    time.sleep(1.0)  # the watch has begun
     try:
-        yield called
+        looks.wait_for_another()
+        yield called, looks
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(120)
         assert not thread.is_alive()
 
 
-def test_a_burst_of_changes_is_one_call(tmp_path, monkeypatch):
-    with watched(settings_for(runs=[tmp_path]), monkeypatch) as called:
-        for n in range(200):
-            (tmp_path / f"{n}.jsonl").write_text("{}\n")
-        assert called.wait_for(1) == ["runs"]
-        time.sleep(1)
-    assert called == ["runs"]
+def writer(folder):
+    """A change: another file in the folder."""
+    return lambda n: (folder / f"{n}-{time.monotonic_ns()}.jsonl").write_text("{}\n")
+
+
+def test_a_burst_of_changes_is_one_call():
+    changes = Debounce(quiet_s=0.3)
+    for n in range(200):
+        changes.note("runs", 10.0 + n / 1_000)
+        assert changes.due(10.0 + n / 1_000) == []
+    assert [changes.due(at) for at in (10.4, 10.5, 20.0)] == [[], ["runs"], []]
+
+
+def test_changes_of_a_folder_are_noticed(tmp_path, monkeypatch):
+    with watched(settings_for(runs=[tmp_path]), monkeypatch) as (called, _):
+        assert called.after(writer(tmp_path))[0] == "runs"
+    assert set(called) == {"runs"}
 
 
 def test_each_dataset_is_called_for_its_own_folder_and_new_subfolders(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    with watched(settings_for(one=[tmp_path / "one"], two=[tmp_path / "two" / "*.jsonl"]), monkeypatch) as called:
+    settings = settings_for(one=[tmp_path / "one"], two=[tmp_path / "two" / "*.jsonl"])
+    with watched(settings, monkeypatch) as (called, _):
         (tmp_path / "one" / "deep").mkdir()
-        (tmp_path / "one" / "deep" / "a.jsonl").write_text("{}\n")
-        assert called.wait_for(1) == ["one"]
-        (tmp_path / "two" / "a.jsonl").write_text("{}\n")
-        assert called.wait_for(2)[1] == "two"
+        assert set(called.after(writer(tmp_path / "one" / "deep"))) == {"one"}
+        while "two" not in called.after(writer(tmp_path / "two")):
+            pass
 
 
 def test_a_folder_that_is_deleted_and_comes_back_is_watched_on(tmp_path, monkeypatch):
     folder = tmp_path / "logs"
     folder.mkdir()
-    with watched(settings_for(runs=[folder]), monkeypatch) as called:
+    with watched(settings_for(runs=[folder]), monkeypatch) as (called, looks):
         shutil.rmtree(folder)
-        time.sleep(2)
-        n = len(called)
+        looks.wait_for_another()
         folder.mkdir()
-        (folder / "a.jsonl").write_text("{}\n")
-        assert len(called.wait_for(n + 1)) > n
-        time.sleep(1.5)
-        n = len(called)
-        (folder / "b.jsonl").write_text("{}\n")
-        assert len(called.wait_for(n + 1)) > n
+        assert called.after(writer(folder))
+        looks.wait_for_another()
+        assert called.after(writer(folder))
 
 
 def test_a_source_that_is_added_later_is_watched_too(tmp_path, monkeypatch):
     known = {}
-    with watched(settings_for(), monkeypatch, sources=lambda: known) as called:
+    with watched(settings_for(), monkeypatch, sources=lambda: known) as (called, looks):
         known["late"] = (str(tmp_path),)
-        time.sleep(1.5)
-        (tmp_path / "a.jsonl").write_text("{}\n")
-        assert called.wait_for(1) == ["late"]
+        looks.wait_for_another()
+        assert called.after(writer(tmp_path))[0] == "late"
 
 
 def test_a_commit_of_somebody_else_to_a_sqlite_table_is_noticed(tmp_path, monkeypatch):
     file = tmp_path / "runs.db"
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         connection.execute("create table steps (id integer primary key, text)")
-    with watched(settings_for(rows=[f"sqlite:///{file}?table=steps"]), monkeypatch) as called:
-        time.sleep(1)
+
+    def insert(n):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("insert into steps (text) values (?)", (f"new {n}",))
+
+    with watched(settings_for(rows=[f"sqlite:///{file}?table=steps"]), monkeypatch) as (called, looks):
+        looks.wait_for_another()
         assert called == []
-        with sqlite3.connect(file) as connection:
-            connection.execute("insert into steps (text) values ('new')")
-        assert called.wait_for(1) == ["rows"]
+        assert called.after(insert) == ["rows"]
 
 
 def test_a_callback_that_fails_is_tried_again_with_the_next_change(tmp_path, monkeypatch):
-    tries, stop = Called(), threading.Event()
-
-    def fails(dataset):
-        tries.append(dataset)
+    def fails(_):
         raise OSError("no server")
 
-    monkeypatch.setattr(watching, "rescan_s", 0.5)
-    thread = threading.Thread(target=watch, args=(settings_for(runs=[tmp_path]), fails, stop))
-    thread.start()
-    time.sleep(1)
-    for n in (1, 2):
-        (tmp_path / f"{n}").write_text("x")
-        assert len(tries.wait_for(n)) == n
-    stop.set()
-    thread.join(10)
+    with watched(settings_for(runs=[tmp_path]), monkeypatch, on_change=fails) as (tries, _):
+        assert tries.after(writer(tmp_path))
+        assert tries.after(writer(tmp_path))
 
 
 @pytest.mark.slow
@@ -132,19 +168,17 @@ def test_a_notification_of_postgresql_is_heard_again_after_its_connection_was_cu
         plain, _ = connection_of(source)
         with (
             psycopg.connect(plain, autocommit=True) as other,
-            watched(settings_for(rows=[source]), monkeypatch) as called,
+            watched(settings_for(rows=[source]), monkeypatch) as (called, looks),
         ):
+            assert called.after(lambda _: other.execute("notify runatlas, 'steps'"))
+            looks.wait_for_another()
+            n = len(called)
             other.execute("notify runatlas, 'another'")
-            time.sleep(1.5)
-            assert called == []
-            other.execute("notify runatlas, 'steps'")
-            assert called.wait_for(1) == ["rows"]
-            other.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'runatlas watch'"
-            )
-            assert len(called.wait_for(2)) == 2, "what came while nobody listened is asked for"
-            other.execute("notify runatlas")
-            assert len(called.wait_for(3)) == 3
+            looks.wait_for_another()
+            assert len(called) == n
+            cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'runatlas watch'"
+            assert called.after(lambda n: n or other.execute(cut)), "what came while nobody listened is asked for"
+            assert called.after(lambda _: other.execute("notify runatlas"))
 
 
 def test_what_never_falls_quiet_is_loaded_all_the_same():

@@ -7,13 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 
 from components.contracts import Json
 from components.store.engine import Database
 from components.store.tables import Run
 
 run_t = Run.__table__  # type: ignore[attr-defined]
+every = "*"  # the dataset of a run through all of them
+cancelled_by_user = "cancelled in the Prefect UI or through its API"
+stopped_by_signal = "stopped by signal"
+interrupted = "interrupted from the keyboard"
 silent_after = timedelta(minutes=2)  # a run that says nothing for so long is dead
 
 
@@ -76,6 +80,41 @@ class Runs:
             values = {"state": state, "report": raw, "error": error, "finished_at": now, "heartbeat_at": now}
             connection.execute(update(run_t).where(run_t.c.id == id).values(values))
 
+    def note_cancelled(self, id: str, dataset: str, *, at: datetime) -> None:
+        """Note that somebody cancelled an index which could not note it itself: it never began, or was killed."""
+        row = {"dataset": dataset, "kind": "index", "state": "running", "started_at": at, "heartbeat_at": at}
+        its_lines = or_(run_t.c.id == id, run_t.c.id.startswith(f"{id}/", autoescape=True))
+        ended = {"state": "cancelled", "error": cancelled_by_user, "finished_at": at}
+        with self.db.write() as connection:
+            self.db.insert_new(connection, run_t, [{"id": id, "step": "", "done": 0, "total": 0, **row}])
+            connection.execute(update(run_t).where(its_lines, run_t.c.state == "running").values(ended))
+
+    def user_cancelled_at(self, dataset: str) -> datetime | None:
+        """When somebody last cancelled an index of this dataset, or one of all datasets."""
+        by_user = run_t.c.error == cancelled_by_user
+        query = select(func.max(run_t.c.finished_at)).where(_indexes_of(dataset), by_user)
+        with self.db.read() as connection:
+            return connection.execute(query).scalar()
+
+    def is_held_back(self, dataset: str) -> bool:
+        """Did somebody cancel the newest index of this dataset, and has nothing new been loaded since?
+
+        Nothing but a person starts another one then.
+        """
+        newest = select(run_t.c.error, run_t.c.finished_at).where(_indexes_of(dataset))
+        with self.db.read() as connection:
+            last = connection.execute(newest.order_by(run_t.c.started_at.desc()).limit(1)).first()
+            if last is None or last.error != cancelled_by_user:
+                return False
+            loads = select(run_t.c.report).where(
+                run_t.c.dataset == dataset,
+                run_t.c.kind == "load",
+                run_t.c.finished_at > last.finished_at,
+                run_t.c.report.is_not(None),
+            )
+            reports = connection.execute(loads).scalars()
+            return not any(orjson.loads(report).get("records", {}).get("new") for report in reports)
+
     def get(self, id: str) -> RunInfo | None:
         """The run of this id, or None."""
         with self.db.read() as connection:
@@ -125,6 +164,21 @@ class Runs:
         old = run_t.c.heartbeat_at < datetime.now(UTC) - keep
         with self.db.write() as connection:
             connection.execute(delete(run_t).where(old, run_t.c.started_at.not_in(newest)))
+
+
+def cause_of(error: BaseException) -> str:
+    """Why a run ended early, as its line tells it.
+
+    >>> cause_of(ValueError("no such file")), cause_of(KeyboardInterrupt())
+    ('no such file', 'interrupted from the keyboard')
+    """
+    return interrupted if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+
+
+def _indexes_of(dataset: str) -> ColumnElement[bool]:
+    """Indexes of this dataset, and cancelled ones of all datasets: of any other, each dataset has a line of its own."""
+    cancelled = and_(run_t.c.dataset == every, run_t.c.error == cancelled_by_user)
+    return and_(run_t.c.kind == "index", or_(run_t.c.dataset == dataset, cancelled))
 
 
 def _info(row: Any) -> RunInfo:

@@ -67,6 +67,12 @@ class Wishes:
             retry_failed=any(row.retry_failed for row in rows),
         )
 
+    def withdraw(self, dataset: str) -> None:
+        """Nobody wants any more what was asked for until now."""
+        open_now = (wish_t.c.dataset == dataset) & wish_t.c.done_at.is_(None)
+        with self.db.write() as connection:
+            connection.execute(update(wish_t).where(open_now).values(done_at=datetime.now(UTC)))
+
     def done(self, fence: Fence, wish: Wish) -> None:
         """These are fulfilled."""
         if not wish.ids:
