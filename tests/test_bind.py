@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from door_world import settings_at
 from served import served
@@ -30,7 +32,11 @@ def test_loopback_needs_no_token(tmp_path, host):
 
 
 def test_up_says_that_a_token_is_missing_before_anything_starts(tmp_path, capsys):
-    assert run_up(settings(tmp_path, host="0.0.0.0")) == 1
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert run_up(settings(tmp_path, host="0.0.0.0")) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert "RUNATLAS_API_TOKEN" in capsys.readouterr().err
     assert not (tmp_path / "home" / "prefect").exists()
 

@@ -25,6 +25,7 @@ from starlette.routing import Route
 from api.prefect_app import PrefectGuard, sign_in_url
 from api.prefect_server import key_file, known_key, own_key
 from components.errors import BadSetting
+from flows.deploy import job_template
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's own
 
@@ -300,6 +301,27 @@ def test_a_run_can_not_choose_its_command_environment_or_folder(tmp_path):
         lines = product.prefect("/logs/filter", logs={"flow_run_id": {"any_": [run]}})
         assert any(line["name"].startswith("flows.") for line in lines), "log lines of the components belong to the run"
     assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.slow
+def test_a_pool_that_lets_runs_choose_their_command_is_closed_at_the_next_start(tmp_path):
+    """As an earlier version made it, and its deployments."""
+    from prefect.workers.process import ProcessWorker
+
+    product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
+    write_log(product.logs / "a.jsonl", 3)
+    with product.running():
+        open_template = {"base_job_template": ProcessWorker.get_default_base_job_template()}
+        assert product.ask_prefect("PATCH", "/work_pools/runatlas", open_template).is_success
+        load = product.prefect("/deployments/name/load/load")["id"]
+        old = {"job_variables": {"command": "nice -n 5 python -m prefect.engine", "env": {"A": "1"}}}
+        assert product.ask_prefect("PATCH", f"/deployments/{load}", old).is_success
+    (product.home / "prefect-deployed").write_text("that of another prefect.yaml")
+    with product.running() as process:
+        assert product.prefect("/work_pools/runatlas")["base_job_template"] == job_template()
+        refused = product.ask_prefect("POST", f"/deployments/{load}/create_flow_run", old)
+        assert refused.status_code == 422
+        assert product.ended(product.post("/load")["flow_run_id"], process)["state"] == "Completed"
 
 
 @pytest.mark.slow
