@@ -119,6 +119,9 @@ def _tell_load(report: LoadReport) -> None:
         f"Sources: {s.discovered} found, {s.loaded} loaded, {s.resumed} resumed, {s.skipped} unchanged, "
         f"{s.not_ready} not ready, {s.failed} failed, {s.gone} gone."
     )
+    if report.redacted:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in report.redacted.items())
+        typer.echo(f"Secrets replaced by a mark: {kinds}.")
     for line in _problem_lines(report.problems):
         typer.echo(line)
     if not s.discovered and not report.problems:

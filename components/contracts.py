@@ -46,7 +46,10 @@ class Event(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None."""
+    """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None.
+
+    `unredacted_id`: what the id would be without redaction, where it differs; known while a source is read, not stored.
+    """
 
     id: str
     timestamp: datetime | None
@@ -56,6 +59,7 @@ class Record(NamedTuple):
     idx_in_iteration: int
     type: str
     extra: Mapping[str, Json] = NO_EXTRA
+    unredacted_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +188,7 @@ class Batch:
     cursor: Cursor
     size_bytes: int  # bytes of the source that this batch covers
     skipped: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
+    redacted: Mapping[str, int] = field(default_factory=dict)  # kind -> secrets that were replaced by a mark
 
 
 class DataSource(Protocol):
@@ -328,6 +333,8 @@ class LoadReport:
     bytes: int
     seconds: float
     problems: Sequence[Problem] = ()
+    redacted: Mapping[str, int] = field(default_factory=dict)  # kind -> secrets that were replaced by a mark
+    redacted_by_source: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> kind -> as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

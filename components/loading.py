@@ -83,6 +83,7 @@ class Loading:
         self._problems: list[Problem] = []
         self._n_discovered = 0
         self._n_unchanged = 0
+        self._redacted: dict[str, Counter[str]] = {}  # source -> kind -> secrets replaced
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
 
     def discover(self) -> list[Locator]:
@@ -192,7 +193,9 @@ class Loading:
                 options=self.options,
                 closes=self.settings.on_rewrite if is_last else None,
             )
-            version, superseded = kept.version, kept.superseded
+            version, superseded = kept.version, superseded + kept.superseded
+            if batch.redacted:
+                self._redacted.setdefault(entry.key, Counter()).update(batch.redacted)
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(source=entry.key, outcome=outcome, reason=decision.reason, superseded=superseded, **taken)
@@ -291,6 +294,8 @@ class Loading:
             bytes=sum(o.size_bytes for o in done),
             seconds=round(time.monotonic() - self.started, 3),
             problems=[*self._problems, *told],
+            redacted=dict(sum(self._redacted.values(), Counter[str]()).most_common()),
+            redacted_by_source={source: dict(kinds) for source, kinds in sorted(self._redacted.items())},
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -45,6 +46,7 @@ def load_rows(report: LoadReport) -> list[Row]:
     rows += [_row(f"records {name.replace('existing', 'already there')}", n) for name, n in _counts(report.records)]
     rows += [
         _row("defects", report.defects),
+        *(_row(f"redacted: {kind}", n) for kind, n in report.redacted.items()),
         _row("bytes", report.bytes),
         {"what": "seconds", "is": f"{report.seconds:.1f}"},
     ]
@@ -101,6 +103,12 @@ def total_load(reports: Sequence[LoadReport]) -> LoadReport:
         bytes=sum(report.bytes for report in reports),
         seconds=round(sum(report.seconds for report in reports), 3),
         problems=[problem for report in reports for problem in report.problems],
+        redacted=dict(sum((Counter(report.redacted) for report in reports), Counter[str]()).most_common()),
+        redacted_by_source={
+            f"{report.dataset}: {source}": kinds
+            for report in reports
+            for source, kinds in report.redacted_by_source.items()
+        },
     )
 
 

@@ -22,9 +22,11 @@ from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
 from components.sources.opener import Opened
 from components.sources.recognise import Recognition, document_row, read_document
-from components.sources.records import RecordMaker
+from components.sources.records import RecordMaker, clean_text
 
-EXCERPT_BYTES = 200
+EXCERPT_CHARS = 200
+REASON_CHARS = 400
+REDACTED_CHARS = 4_000  # of an excerpt or reason are looked at for secrets before it is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +70,17 @@ class Gathered:
         elif isinstance(made, Skipped):
             self.skipped[made.rule] += 1
         else:
-            self.defects.append(replace(made, offset=offset))
+            self.defects.append(self._shown(made, offset))
 
     def defect(self, offset: int, reason: str, raw: bytes = b"") -> None:
-        excerpt = raw[:EXCERPT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
-        self.defects.append(Defect(offset=offset, reason=reason, excerpt=excerpt))
+        excerpt = raw[:REDACTED_CHARS].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
+        self.defects.append(self._shown(Defect(offset=0, reason=reason, excerpt=excerpt), offset))
+
+    def _shown(self, defect: Defect, offset: int) -> Defect:
+        """The defect at its offset, without secrets, short enough to be read."""
+        clean = partial(clean_text, redactor=self.job.maker.redactor)
+        reason, excerpt = (clean(text, REDACTED_CHARS) for text in (defect.reason, defect.excerpt))
+        return Defect(offset=offset, reason=reason[:REASON_CHARS], excerpt=excerpt[:EXCERPT_CHARS].strip())
 
     def add_all(self, read: Callable[[Json], Iterable[Read]], item: Json, offset: int, raw: bytes = b"") -> None:
         """All that the format makes of one item, or a defect in its place if the format raises."""
@@ -90,13 +98,14 @@ class Gathered:
             cursor=cursor,
             size_bytes=self.size_bytes,
             skipped=dict(self.skipped),
+            redacted=self.job.maker.redactor.take() if self.job.maker.redactor else {},
         )
         self.records, self.defects, self.skipped, self.size_bytes = [], [], Counter(), 0
         return batch
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return f"{type(error).__name__}: {error}"[:REDACTED_CHARS]
 
 
 def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[Batch]:

@@ -171,7 +171,8 @@ class Ledger:
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
             self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
-            superseded = self._leave_behind(connection, entry, generation, closes) if closes else 0
+            superseded = _supersede_unredacted(connection, dataset_id, batch.records)
+            superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
                 update(source_t)
                 .where(source_t.c.id == entry.source_id)
@@ -448,6 +449,16 @@ def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], gener
         is_published = record_t.c.batch.is_not(None)  # it never left the output
         back = case((is_published, int(RecordState.INDEXED)), else_=int(RecordState.WAITING))
         connection.execute(revived.values(state=back))
+
+
+def _supersede_unredacted(connection: Connection, dataset_id: int, records: Sequence[Record]) -> int:
+    """Retire the records that these were stored as while nothing was redacted: the same ones, with their secrets."""
+    superseded = 0
+    for chunk in in_batches([r.unredacted_id for r in records if r.unredacted_id], in_clause):
+        mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
+        retire = update(record_t).where(mine, record_t.c.state != RecordState.SUPERSEDED)
+        superseded += connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
+    return superseded
 
 
 def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:
