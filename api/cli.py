@@ -151,6 +151,9 @@ def _tell_load(report: LoadReport) -> None:
         typer.echo(f"{r.superseded:,} older records are superseded and leave the next snapshot.")
     if report.skipped_by_rule:
         typer.echo(_left_out_line(report.skipped_by_rule))
+    if report.redacted:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in report.redacted.items())
+        typer.echo(f"Secrets replaced by a mark: {kinds}.")
     for line in problem_lines(report.problems):
         typer.echo(f"  {line}")
     if any(not problem.known for problem in report.problems):

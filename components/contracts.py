@@ -47,7 +47,11 @@ class Event(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None."""
+    """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None.
+
+    `former_id`: the id under which version 0.1 stored the record, where that kept the log's text as it is written there;
+    known while a source is read, not stored.
+    """
 
     id: str
     timestamp: datetime | None
@@ -57,6 +61,7 @@ class Record(NamedTuple):
     idx_in_iteration: int
     type: str
     extra: Mapping[str, Json] = NO_EXTRA
+    former_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +228,7 @@ class Batch:
     n_unknown: int = 0  # of the items left out, those of a kind that the format does not know
     unknown_bytes: int = 0  # what those take up, where an item's bytes are known
     sessions: frozenset[str] = frozenset()  # that its records name as theirs, in formats that copy sessions
+    redacted: Mapping[str, int] = field(default_factory=dict)  # kind -> secrets that were replaced by a mark
 
 
 def no_records(records: Iterable[Record]) -> bool:
@@ -402,6 +408,8 @@ class LoadReport:
     seconds: float
     problems: Sequence[Problem] = ()
     skipped_by_rule: Mapping[str, int] = field(default_factory=dict)  # rule -> items left out by it
+    redacted: Mapping[str, int] = field(default_factory=dict)  # kind -> secrets that were replaced by a mark
+    redacted_by_source: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> kind -> as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,7 @@ class Loading:
         self._problems: list[Problem] = []
         self._n_discovered = 0
         self._n_unchanged = 0
+        self._redacted: dict[str, Counter[str]] = {}  # source -> kind -> secrets replaced
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
         self._yields: dict[str, Yield] = {}  # location -> what this load read of it
 
@@ -271,7 +272,9 @@ class Loading:
                 own_sessions=batch.sessions,
                 copied_sessions=copied,
             )
-            version, superseded = kept.version, kept.superseded
+            version, superseded = kept.version, superseded + kept.superseded
+            if batch.redacted:
+                self._redacted.setdefault(entry.key, Counter()).update(batch.redacted)
             seen = self._yields.setdefault(locator.location, Yield())
             seen.add(batch)
             seen.leave_out_copies(len(batch.records) - len(originals.records))
@@ -384,6 +387,8 @@ class Loading:
             seconds=round(time.monotonic() - self.started, 3),
             problems=[*self._marked(self._problems), *unread, *warned, *unchanged],
             skipped_by_rule=bounded(skipped),
+            redacted=dict(sum(self._redacted.values(), Counter[str]()).most_common()),
+            redacted_by_source={source: dict(kinds) for source, kinds in sorted(self._redacted.items())},
         )
 
     def _marked(self, problems: Sequence[Problem]) -> list[Problem]:

@@ -101,6 +101,10 @@ class PublishSettings(Section):
     part_rows: int = Field(250_000, ge=1)  # rows a part, at most
 
 
+class PrivacySettings(Section):
+    redact: bool = True  # secrets of known shapes are replaced by a mark before anything is stored
+
+
 class LeaseSettings(Section):
     ttl_s: float = Field(60.0, gt=0)  # an index that is silent for so long has lost its lease
 
@@ -135,6 +139,7 @@ class DatasetSettings(Section):
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
+    redact: bool | None = None  # None: as `privacy.redact` says
 
     @field_validator("extras")
     @classmethod
@@ -180,6 +185,7 @@ class Settings(BaseSettings):
     embed: EmbedSettings = EmbedSettings()
     project: ProjectSettings = ProjectSettings()
     publish: PublishSettings = PublishSettings()
+    privacy: PrivacySettings = PrivacySettings()
     lease: LeaseSettings = LeaseSettings()
     api: ApiSettings = ApiSettings()
     prefect: PrefectSettings = PrefectSettings()
@@ -210,6 +216,11 @@ class Settings(BaseSettings):
     def model_of(self, dataset: str) -> str:
         """The model URI of a dataset."""
         return self.dataset(dataset).model or self.model
+
+    def redacts(self, dataset: str) -> bool:
+        """Are secrets taken out of what is loaded into this dataset?"""
+        own = self.dataset(dataset).redact
+        return self.privacy.redact if own is None else own
 
     @property
     def database(self) -> str:

@@ -49,6 +49,7 @@ def load_rows(report: LoadReport) -> list[Row]:
     rows += [_row(f"records {name.replace('existing', 'already there')}", n) for name, n in _counts(report.records)]
     rows += [
         _row("defects", report.defects),
+        *(_row(f"redacted: {kind}", n) for kind, n in report.redacted.items()),
         _row("bytes", report.bytes),
         {"what": "seconds", "is": f"{report.seconds:.1f}"},
     ]
@@ -108,6 +109,12 @@ def total_load(reports: Sequence[LoadReport]) -> LoadReport:
         seconds=round(sum(report.seconds for report in reports), 3),
         problems=[problem for report in reports for problem in report.problems],
         skipped_by_rule=bounded(sum((Counter(report.skipped_by_rule) for report in reports), Counter[str]())),
+        redacted=dict(sum((Counter(report.redacted) for report in reports), Counter[str]()).most_common()),
+        redacted_by_source={
+            f"{report.dataset}: {source}": kinds
+            for report in reports
+            for source, kinds in report.redacted_by_source.items()
+        },
     )
 
 

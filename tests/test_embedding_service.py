@@ -182,8 +182,9 @@ def _drop_last(data: list[Any]) -> None:
     data.pop()
 
 
-def _drop_index(data: list[Any]) -> None:
-    del data[1]["index"]
+def _claim_the_place_of_one_without_index(data: list[Any]) -> None:
+    del data[1]["index"], data[0]["index"]
+    data[2]["index"] = 0
 
 
 def _repeat_index(data: list[Any]) -> None:
@@ -221,7 +222,18 @@ def _all_short(data: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [_drop_last, _drop_index, _repeat_index, _index_out_of_range, _nan, _zero, _null, _words, _ragged, _all_short],
+    [
+        _drop_last,
+        _claim_the_place_of_one_without_index,
+        _repeat_index,
+        _index_out_of_range,
+        _nan,
+        _zero,
+        _null,
+        _words,
+        _ragged,
+        _all_short,
+    ],
 )
 def test_no_wrong_vector_is_ever_returned(spoil: Callable[[list[Any]], None], service: Service, cache: Path):
     def spoilt(body: dict[str, Any]) -> Any:
@@ -232,6 +244,94 @@ def test_no_wrong_vector_is_ever_returned(spoil: Callable[[list[Any]], None], se
     service.answer = spoilt
     with pytest.raises(EmbeddingFailed, match=r"127\.0\.0\.1|not finite"):
         service.open(cache, query=f"&dimensions={DIM}").embed(["a", "b", "c"])
+
+
+@pytest.mark.parametrize("leaves_out", ["the first", "all"])
+def test_an_answer_without_index_is_taken_in_its_order(leaves_out: str, service: Service, cache: Path):
+    def without_index(body: dict[str, Any]) -> Any:
+        status, headers, said = well_behaved(body)
+        for item in said["data"] if leaves_out == "all" else said["data"][:1]:
+            del item["index"]
+        return status, headers, said
+
+    service.answer = without_index
+    vectors = service.open(cache).embed(["a", "b", "c"]).vectors
+    assert np.allclose(vectors, [hash_vector(text, DIM) for text in "abc"], atol=1e-6)
+
+
+def test_the_one_index_left_out_of_an_answer_in_another_order_is_the_one_that_is_missing(service: Service, cache: Path):
+    def shuffled(body: dict[str, Any]) -> Any:
+        status, headers, said = well_behaved(body)
+        del said["data"][0]["index"]
+        said["data"].reverse()
+        return status, headers, said
+
+    service.answer = shuffled
+    vectors = service.open(cache).embed(["a", "b", "c"]).vectors
+    assert np.allclose(vectors, [hash_vector(text, DIM) for text in "abc"], atol=1e-6)
+
+
+def takes_at_most(chars: int, status: int, said: Any) -> Callable[[dict[str, Any]], Any]:
+    def answer(body: dict[str, Any]) -> Any:
+        return (status, {}, said) if any(len(text) > chars for text in body["input"]) else well_behaved(body)
+
+    return answer
+
+
+TOO_LONG = [
+    (
+        400,
+        {
+            "error": {
+                "message": "This model's maximum context length is 8192 tokens, however you requested 9001 tokens."
+            }
+        },
+    ),
+    (
+        413,
+        {"error": "Input validation error: `inputs` must have less than 512 tokens. Given: 701", "type": "Validation"},
+    ),
+    (422, {"detail": "the input length exceeds the context length"}),
+    (400, {"error": {"message": "input is too large to process. increase the physical batch size"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "said"), TOO_LONG)
+def test_a_text_that_is_too_long_for_the_service_is_shortened_and_counted(
+    status: int, said: Any, service: Service, cache: Path
+):
+    service.answer = takes_at_most(50, status, said)
+    long = "".join(str(i) for i in range(60))
+    answer = service.open(cache).embed(["a", long, "b", long])
+    assert answer.n_shortened == 2
+    assert np.allclose(answer.vectors[[0, 2]], [hash_vector("a", DIM), hash_vector("b", DIM)], atol=1e-6)
+    taken = {text for _, body in service.seen for text in body["input"] if 16 < len(text) <= 50}
+    assert len(taken) == 1
+    assert long.startswith(next(iter(taken)))
+    assert np.allclose(answer.vectors[1], hash_vector(taken.pop(), DIM), atol=1e-6)
+
+
+def test_the_mean_over_windows_loses_nothing_of_a_text_that_is_too_long(service: Service, cache: Path):
+    service.answer = takes_at_most(50, *TOO_LONG[0])
+    answer = service.open(cache, long_text="mean").embed(["x" * 40 + "y" * 40])
+    expected = hash_vector("x" * 40, DIM) + hash_vector("y" * 40, DIM)
+    assert answer.n_shortened == 1
+    assert np.allclose(answer.vectors[0], expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_many_short_texts_that_are_too_much_together_are_sent_in_parts(service: Service, cache: Path):
+    def small_requests(body: dict[str, Any]) -> Any:
+        return (413, {}, {"error": "payload too large"}) if len(body["input"]) > 2 else well_behaved(body)
+
+    service.answer = small_requests
+    answer = service.open(cache).embed(["a", "b", "c", "d", "e"])
+    assert answer.n_shortened == 0
+    assert np.allclose(answer.vectors, [hash_vector(text, DIM) for text in "abcde"], atol=1e-6)
+
+
+def test_the_limit_on_a_texts_length_is_no_part_of_the_identity(service: Service, cache: Path):
+    assert service.open(cache).identity == service.open(cache, query="&max_chars=10").identity
+    assert service.open(cache).identity != service.open(cache, long_text="mean").identity
 
 
 def test_a_dimension_that_changes_on_the_way_is_refused(service: Service, cache: Path):
@@ -415,3 +515,21 @@ def test_a_missing_llama_server_is_named_with_the_way_out(tmp_path: Path):
 def test_an_unusable_service_address_is_refused(uri: str, cache: Path):
     with pytest.raises(BadSetting):
         open_embedder(uri, EmbedSettings(), cache)
+
+
+def test_a_database_that_knows_a_model_by_its_limit_knows_it_without_afterwards(tmp_path: Path):
+    from sqlalchemy import text
+
+    from components.store import Store
+
+    url = f"sqlite:///{tmp_path}/store.db"
+    old = ["m at http://h/v1 normalized max_chars=8192 long_text=truncate v1", "all-MiniLM-L6-v2 onnx fp32"]
+    store = Store(url)
+    ids = [store.vectors.model_id(identity, 3) for identity in old]
+    with store.db.write() as connection:
+        connection.execute(text("update alembic_version set version_num = '0002'"))
+    store.close()
+    upgraded = Store(url)
+    assert upgraded.vectors.model_id("m at http://h/v1 normalized long_text=truncate v1", 3) == ids[0]
+    assert upgraded.vectors.model_id(old[1], 3) == ids[1]
+    upgraded.close()

@@ -44,7 +44,7 @@ class LlamaEmbedder:
     def identity(self) -> str:
         return (
             f"{self.model.name} sha256={remembered_sha256(self.model, self.cache)} llama.cpp normalized "
-            f"max_chars={self.max_chars} long_text={self.settings.long_text} v1"
+            f"long_text={self.settings.long_text} v1"
         )
 
     @property

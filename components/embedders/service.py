@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -37,6 +38,13 @@ BATCH_CHARS = 200_000  # characters a request; OpenAI allows 300,000 tokens in a
 MAX_CHARS = 8_192  # characters of a text; most services refuse texts beyond their window
 
 _OPTIONS = {"base_url", "dimensions", "batch", "max_chars"}
+_SHORTEST_CHARS = 16  # a text that is refused as too long even then is refused for another reason
+_SHORTENED_TO = 0.7  # of what was refused; a tokenizer's limit is not known in characters
+_TOO_LONG = re.compile(
+    r"too (?:long|large|many tokens)|context[ _-]?(?:length|window|size)|(?:max(?:imum)?|token|input|sequence)[ _-]?"
+    r"(?:\w+[ _-]){0,3}(?:length|limit|tokens|size)|exceed|(?:longer|larger|greater|more) than|\btokens\b",
+    re.IGNORECASE,
+)
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _EXCERPT_CHARS = 300
 
@@ -58,6 +66,10 @@ class Endpoint:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+class _TooLong(EmbeddingFailed):
+    """The service refused a request because a text, or all of them together, is too long for it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ServiceEmbedder:
     """Vectors of a service's model, normalised here whatever the service does."""
@@ -68,14 +80,14 @@ class ServiceEmbedder:
     _dim: int | None = None
     _keys: Iterator[str] = field(default_factory=lambda: iter(()))
     _paid: dict[str, Vectors] = field(default_factory=dict)  # (dim,) answers of a call that failed in another request
+    _refused: set[str] = field(default_factory=set)  # pieces of this call that the service refused as too long
     _opening: Lock = field(default_factory=Lock)
 
     @property
     def identity(self) -> str:
         asked = f" dimensions={self.endpoint.dimensions}" if self.endpoint.dimensions else ""
         return (
-            f"{self.endpoint.model} at {self.endpoint.place}{asked} normalized max_chars={self.endpoint.max_chars} "
-            f"long_text={self.settings.long_text} v1"
+            f"{self.endpoint.model} at {self.endpoint.place}{asked} normalized long_text={self.settings.long_text} v1"
         )
 
     @property
@@ -95,7 +107,13 @@ class ServiceEmbedder:
         weights = np.array([len(piece) for own in pieces for piece in own], np.float32)
         starts = np.cumsum([0] + [len(own) for own in pieces[:-1]])
         merged = np.add.reduceat(vectors * weights[:, None], starts, axis=0) if len(weights) > len(pieces) else vectors
-        is_long = np.array([len(text) > self.endpoint.max_chars for text in unique.texts])
+        is_long = np.array(
+            [
+                len(text) > self.endpoint.max_chars or not self._refused.isdisjoint(own)
+                for text, own in zip(unique.texts, pieces, strict=True)
+            ]
+        )
+        self._refused.clear()
         return Embedded(
             vectors=unit(merged)[unique.where],
             n_tokens=n_tokens,
@@ -114,7 +132,7 @@ class ServiceEmbedder:
         """
         batches = list(request_batches([text for text in texts if text not in self._paid], self.endpoint.batch_texts))
         with ThreadPoolExecutor(min(self.settings.connections, max(1, len(batches))), "embed") as pool:
-            pending = [pool.submit(self._request, batch) for batch in batches]
+            pending = [pool.submit(self._fitting, batch) for batch in batches]
             wait(pending, return_when=FIRST_EXCEPTION)
             for future in pending:
                 future.cancel()
@@ -130,6 +148,33 @@ class ServiceEmbedder:
         if len({len(vector) for vector in vectors}) > 1:
             raise EmbeddingFailed(f"{self.endpoint.place} gave vectors of different dimensions in one run.")
         return np.array(vectors, np.float32), sum(future.result()[1] for future in pending)
+
+    def _fitting(self, texts: Sequence[str]) -> tuple[Vectors, int]:
+        """What `_request` gives; texts that the service refuses as too long are found, and shortened until it takes them.
+
+        With `long_text = "mean"` they are divided instead, and the vectors of the parts averaged.
+        """
+        try:
+            return self._request(texts)
+        except _TooLong as error:
+            if len(texts) == 1:
+                return self._shortened(texts[0], error)
+        half = len(texts) // 2
+        parts = [self._fitting(texts[:half]), self._fitting(texts[half:])]
+        return np.concatenate([vectors for vectors, _ in parts]), sum(n for _, n in parts)
+
+    def _shortened(self, text: str, error: _TooLong) -> tuple[Vectors, int]:
+        if len(text) <= _SHORTEST_CHARS:
+            raise EmbeddingFailed(str(error)) from None
+        self._refused.add(text)
+        if self.settings.long_text == "mean":
+            middle = len(text) // 2
+            texts = [part if part.strip() else "." for part in (text[:middle], text[middle:])]
+            parts = [self._fitting([part]) for part in texts]
+            vectors = sum(vectors * len(part) for (vectors, _), part in zip(parts, texts, strict=True))
+            return unit(np.asarray(vectors)), sum(n for _, n in parts)
+        cut = text[: max(_SHORTEST_CHARS, int(len(text) * _SHORTENED_TO))]
+        return self._fitting([cut if cut.strip() else "."])
 
     def _request(self, texts: Sequence[str]) -> tuple[Vectors, int]:
         body: dict[str, Json] = {"model": self.endpoint.model, "input": list(texts), "encoding_format": "float"}
@@ -168,6 +213,8 @@ class ServiceEmbedder:
         said = f"{self.endpoint.place} answered {status}: {self._shown(body)}"
         if status in _TRANSIENT:
             raise ServiceUnavailable(said, retry_after_s=retry_after_s(headers, time.time()))
+        if status == 413 or (status in (400, 422) and _TOO_LONG.search(body)):
+            raise _TooLong(said)
         if status in (401, 403):
             raise BadSetting(f"{said}; check RUNATLAS_EMBED__API_KEYS.")
         if status < 400 or status in (404, 405):
@@ -210,6 +257,7 @@ def request_batches(texts: Sequence[str], batch_texts: int) -> Iterator[list[str
 def parse_answer(answer: Json, n: int, dim: int | None, place: str) -> tuple[Vectors, int]:
     """(n, dim) unit vectors, put in order by their `index`, and the tokens that the service counted.
 
+    Services built on protocol buffers leave out an index of 0, others leave it out everywhere and answer in order.
     Raises `EmbeddingFailed` unless there is exactly one finite, non-zero vector of the one dimension for each text.
     """
     items = answer.get("data") if isinstance(answer, dict) else None
@@ -217,11 +265,10 @@ def parse_answer(answer: Json, n: int, dim: int | None, place: str) -> tuple[Vec
         found = len(items) if isinstance(items, list) else "no"
         raise EmbeddingFailed(f"{place} gave {found} vectors for {n} texts.")
     by_index: dict[int, Json] = {}
-    for item in items:
-        index = item.get("index") if isinstance(item, dict) else None
+    for item, index in zip(items, _indices(items), strict=True):
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < n or index in by_index:
-            raise EmbeddingFailed(f"{place} gave a vector whose index {index!r} is missing, repeated or out of range.")
-        by_index[index] = item.get("embedding")
+            raise EmbeddingFailed(f"{place} gave a vector whose index {index!r} is repeated or out of range.")
+        by_index[index] = item.get("embedding") if isinstance(item, dict) else None
     try:
         vectors = np.array([by_index[i] for i in range(n)], np.float64)
     except (TypeError, ValueError) as error:
@@ -229,6 +276,16 @@ def parse_answer(answer: Json, n: int, dim: int | None, place: str) -> tuple[Vec
     if vectors.ndim != 2 or not vectors.shape[1] or (dim is not None and vectors.shape[1] != dim):
         raise EmbeddingFailed(f"{place} gave vectors of shape {vectors.shape}, expected ({n}, {dim or 'dim'}).")
     return unit(vectors), _tokens_of(answer)
+
+
+def _indices(items: Sequence[Json]) -> list[Json]:
+    """The index of each item; a single one without is 0 or the one left over, several stand where the list has them."""
+    given = [item.get("index") if isinstance(item, dict) else None for item in items]
+    if given.count(None) == 1:
+        left = set(range(len(items))) - {index for index in given if isinstance(index, int)}
+        if len(left) == 1:
+            return [left.pop() if index is None else index for index in given]
+    return [place if index is None else index for place, index in enumerate(given)]
 
 
 def _tokens_of(answer: Mapping[str, Json]) -> int:

@@ -1,4 +1,4 @@
-r"""Letters that a JSON text spells as `\uXXXX`: read as letters, and spelled so again.
+r"""Letters that a JSON text spells as `\uXXXX`: read as letters.
 
 Tools' arguments and results are often JSON texts in which every letter beyond ASCII is an escape. Nobody reads, searches
 or embeds those, so the text of a record holds the letters. Only texts that are JSON are touched: an escape in code or
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -17,7 +16,6 @@ import orjson
 _ESCAPE: Final = re.compile(
     r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|.)", re.DOTALL
 )
-_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _OPENS: Final = re.compile(r"[{\[]")
 _NO_LETTERS: Final = frozenset({0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF})
 
@@ -38,18 +36,6 @@ def with_letters(text: str) -> str:
     if "\n" not in text:
         return text
     return "\n".join(_ESCAPE.sub(_letter, line) if _is_json(line) else line for line in text.split("\n"))
-
-
-def spellings(text: str) -> Iterator[str]:
-    r"""The text itself, and with every letter beyond ASCII as an escape, in lower and in upper case.
-
-    >>> list(spellings("é")), list(spellings("e"))
-    (['é', '\\u00e9', '\\u00E9'], ['e'])
-    """
-    yield text
-    if not text.isascii():
-        yield _BEYOND_ASCII.sub(lambda found: _escape(found[0], "04x"), text)
-        yield _BEYOND_ASCII.sub(lambda found: _escape(found[0], "04X"), text)
 
 
 def _is_json(text: str) -> bool:
@@ -73,8 +59,3 @@ def _letter(found: re.Match[str]) -> str:
     code = int(single, 16) if single else 0
     is_letter = code >= 0xA0 and not 0xD800 <= code < 0xE000 and code not in _NO_LETTERS
     return chr(code) if is_letter else found[0]
-
-
-def _escape(letter: str, spelled: str) -> str:
-    units = letter.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{int.from_bytes(units[at : at + 2]):{spelled}}" for at in range(0, len(units), 2))

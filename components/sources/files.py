@@ -27,6 +27,7 @@ from components.sources.recognise import (
     without_document,
 )
 from components.sources.records import RecordMaker
+from components.sources.redaction import Redactor
 from components.sources.yields import Yield
 
 
@@ -41,12 +42,14 @@ class FileSource:
         history: Literal["new", "all"] = "new",
         columns: Mapping[str, str] | None = None,
         format: str | None = None,
+        redact: bool = True,
         now: Callable[[], float] = time.time,
     ) -> None:
         if format:
             expect_format(format)
         self.settings = settings
         self.format = format
+        self.redact = redact
         self.now = now
         self.options = Options(history=history, columns=columns or {})
         self.limits = Limits(line_bytes=settings.max_line_bytes, document_bytes=settings.max_document_bytes)
@@ -160,6 +163,15 @@ class FileSource:
 
     def read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:
         """Batches from `cursor` on, each with the cursor after it; see `DataSource.read`."""
+        try:
+            yield from self._read(locator, cursor)
+        except SourceError as error:  # it may quote what the source holds
+            redacted = Redactor().redact(str(error)) if self.redact else str(error)
+            if redacted == str(error):
+                raise
+            raise type(error)(redacted) from None
+
+    def _read(self, locator: Locator, cursor: Cursor | None) -> Iterator[Batch]:
         if locator.kind == "table":
             yield from tables.read(locator, cursor, self._job(locator, named(self.format or GENERIC, "lines")))
             return
@@ -197,7 +209,12 @@ class FileSource:
             format=format,
             options=self.options,
             settings=self.settings,
-            maker=RecordMaker(key=locator.key, zone=self.zone, max_text_chars=self.settings.max_text_chars),
+            maker=RecordMaker(
+                key=locator.key,
+                zone=self.zone,
+                max_text_chars=self.settings.max_text_chars,
+                redactor=Redactor() if self.redact else None,
+            ),
             is_quiet=self._is_quiet,
         )
 

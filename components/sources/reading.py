@@ -23,11 +23,13 @@ from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
 from components.sources.opener import Opened, up_to
 from components.sources.recognise import Recognition, document_row, read_document
-from components.sources.records import RecordMaker
+from components.sources.records import RecordMaker, clean_text
 
-EXCERPT_BYTES = 200
 NOTHING_TO_READ = Skipped(rule="item without anything to read", is_unknown=True)
 NO_RUN = Skipped(rule="archive member that holds no run")
+EXCERPT_CHARS = 200
+REASON_CHARS = 400
+REDACTED_CHARS = 4_000  # of an excerpt or reason are looked at for secrets before it is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,17 @@ class Gathered:
             self.skipped[made.rule] += 1
             self.n_unknown += made.is_unknown
         else:
-            self.defects.append(replace(made, offset=offset))
+            self.defects.append(self._shown(made, offset))
 
     def defect(self, offset: int, reason: str, raw: bytes = b"") -> None:
-        excerpt = raw[:EXCERPT_BYTES].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
-        self.defects.append(Defect(offset=offset, reason=reason, excerpt=excerpt))
+        excerpt = raw[:REDACTED_CHARS].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
+        self.defects.append(self._shown(Defect(offset=0, reason=reason, excerpt=excerpt), offset))
+
+    def _shown(self, defect: Defect, offset: int) -> Defect:
+        """The defect at its offset, without secrets, short enough to be read."""
+        clean = partial(clean_text, redactor=self.job.maker.redactor)
+        reason, excerpt = (clean(text, REDACTED_CHARS) for text in (defect.reason, defect.excerpt))
+        return Defect(offset=offset, reason=reason[:REASON_CHARS], excerpt=excerpt[:EXCERPT_CHARS].strip())
 
     def add_all(self, read: Callable[[Json], Iterable[Read]], item: Json, offset: int, raw: bytes = b"") -> None:
         """All that the format makes of one item, or a defect in its place if the format raises.
@@ -108,6 +116,7 @@ class Gathered:
             n_unknown=self.n_unknown,
             unknown_bytes=self.unknown_bytes,
             sessions=frozenset(self.sessions),
+            redacted=self.job.maker.redactor.take() if self.job.maker.redactor else {},
         )
         self.records, self.defects, self.skipped, self.sessions = [], [], Counter(), set()
         self.size_bytes = self.n_unknown = self.unknown_bytes = 0
@@ -115,7 +124,7 @@ class Gathered:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return f"{type(error).__name__}: {error}"[:REDACTED_CHARS]
 
 
 def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[Batch]:

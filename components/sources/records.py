@@ -15,11 +15,14 @@ from typing import Final
 import orjson
 
 from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
-from components.sources.escapes import spellings, with_letters
+from components.sources.escapes import with_letters
+from components.sources.redaction import Redactor
 
 INT32_MAX: Final = 2**31 - 1
 WINDOW: Final = 256
 SHORTEST_DATA_URL: Final = 22
+MOST_FILENAMES: Final = 1_000  # that are remembered; a source may hold millions of runs
+SHORTEST_TOKEN: Final = 12  # of what stands by itself; a password in a URL may be shorter, and comes before an `@`
 LONG_BLOB: Final = 2 * WINDOW  # every run of so many characters covers a whole window
 _DATA_URL = re.compile(r"data:([a-z]+)/[\w.+-]+(?:;[\w.=+-]+)*;base64,[A-Za-z0-9+/=_-]*")
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{512,}={0,2}")
@@ -33,31 +36,58 @@ _FEW_KINDS: Final = 24  # distinct characters; base64 of real data has some 60, 
 class RecordMaker:
     """Makes the records of one source. `key` is the source's, `zone` what naive times are in.
 
-    `run_names`: the names of runs that are other than the format says.
+    `run_names`: the names of runs that are other than the format says. `redactor`: what takes secrets out; None keeps
+    them.
     """
 
     key: str
     zone: tzinfo
     max_text_chars: int
     run_names: Mapping[str, str] = field(default_factory=dict)
+    redactor: Redactor | None = None
+    _filenames: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)  # run -> filename
 
     def record(self, event: Event) -> Record | Defect | Skipped:
         """The event as a record; a defect (its place unknown) if its numbers can't be; skipped if it says nothing."""
         iteration, idx = event.iteration, event.idx_in_iteration
         if not (0 <= iteration <= INT32_MAX and 0 <= idx <= INT32_MAX):
             return Defect(offset=0, reason=f"iteration {iteration}, index {idx}: not between 0 and {INT32_MAX}")
-        text = clean_text(event.text, self.max_text_chars)
+        redactor = self.redactor
+        n_redacted = redactor.total if redactor else 0
+        text = clean_text(event.text, self.max_text_chars, redactor)
         if not text or text.isspace():
             return Skipped(rule="empty text")
-        type = event.type if event.type in type_names else clean_text(event.type, 100)
-        run = self.run_names.get(event.run, event.run)
-        filename = f"{self.key}#{clean_text(run, 500)}" if run else self.key
+        type = event.type if event.type in type_names else clean_text(event.type, 100, redactor)
+        filename = self._filename_of(event.run)
         written, text = text, with_letters(text) if type in OFTEN_JSON else text
-        if written is not text and written not in spellings(text):
-            written = text  # spelled in several ways: an id has to follow from what is stored
-        id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=written)
-        extra = clean_extra(event.extra) if event.extra else event.extra
-        return Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
+        id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
+        extra = clean_extra(event.extra, redactor) if event.extra else event.extra
+        made = Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
+        if text != written or (redactor and redactor.total != n_redacted):
+            return self._with_former_id(made, event)
+        return made
+
+    def _filename_of(self, run: str) -> str:
+        if (known := self._filenames.get(run)) is None:
+            known = self._filename(run, self.redactor)
+            if len(self._filenames) < MOST_FILENAMES:
+                self._filenames[run] = known
+        return known
+
+    def _filename(self, run: str, redactor: Redactor | None) -> str:
+        name = self.run_names.get(run, run)
+        return f"{self.key}#{clean_text(name, 500, redactor)}" if name else self.key
+
+    def _with_former_id(self, made: Record, event: Event) -> Record:
+        """The record, with the id of the one that version 0.1 stored in its place: of the text as the log wrote it."""
+        former = record_id(
+            filename=self._filename(event.run, None),
+            iteration=made.iteration,
+            idx_in_iteration=made.idx_in_iteration,
+            type=event.type if event.type in type_names else clean_text(event.type, 100),
+            text=clean_text(event.text, self.max_text_chars),
+        )
+        return made if former == made.id else made._replace(former_id=former)
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:
@@ -70,8 +100,10 @@ def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:
         return None
 
 
-def clean_text(text: str, max_chars: int) -> str:
+def clean_text(text: str, max_chars: int, redactor: Redactor | None = None) -> str:
     r"""The text without what no database or reader takes: NUL and lone surrogates become U+FFFD, blobs a short mark.
+
+    Secrets are redacted before the text is cut, or what is left of one would not be recognised.
 
     >>> clean_text("a\x00b data:image/png;base64,iVBORw0KGgo= c", 100)
     'a�b [image] c'
@@ -85,6 +117,8 @@ def clean_text(text: str, max_chars: int) -> str:
             text.encode()
         except UnicodeEncodeError:
             text = _SURROGATE.sub("\ufffd", text)
+    if redactor is not None and (len(text) >= SHORTEST_TOKEN or "@" in text):
+        text = redactor.redact(text)
     if len(text) < SHORTEST_DATA_URL:
         return text if len(text) <= max_chars else _cut(text, max_chars)
     if ";base64," in text:
@@ -111,12 +145,15 @@ def _blob_mark(found: re.Match[str]) -> str:
     return blob if len(set(blob[:2_048])) < _FEW_KINDS else f"[base64, {len(blob)} characters]"
 
 
-def clean_extra(extra: Json) -> Json:
-    """The same JSON, fit for every database: clean strings, nothing that is not JSON."""
+def clean_extra(extra: Json, redactor: Redactor | None = None) -> Json:
+    """The same JSON, fit for every database: clean strings, nothing that is not JSON, no secrets."""
     try:
         spelled = orjson.dumps(extra)
     except TypeError:
-        return _clean_value(extra, 0)
+        cleaned = _clean_value(extra, 0)
+        return redactor.redact_values(cleaned) if redactor else cleaned
+    if redactor is not None and redactor.suspects(spelled):
+        extra = redactor.redact_values(extra)
     if b"\\u0000" in spelled or b";base64," in spelled or len(spelled) > 65_536:
         return _clean_value(extra, 0)
     return extra

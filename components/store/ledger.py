@@ -181,7 +181,8 @@ class Ledger:
             new = self.db.insert_new(connection, record_t, rows)
             note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
             self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
-            superseded = self._leave_behind(connection, entry, generation, closes) if closes else 0
+            superseded = _supersede_former(connection, dataset_id, batch.records)
+            superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
                 update(source_t)
                 .where(source_t.c.id == entry.source_id)
@@ -560,6 +561,16 @@ def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], gener
         is_published = record_t.c.batch.is_not(None)  # it never left the output
         back = case((is_published, int(RecordState.INDEXED)), else_=int(RecordState.WAITING))
         connection.execute(revived.values(state=back))
+
+
+def _supersede_former(connection: Connection, dataset_id: int, records: Sequence[Record]) -> int:
+    """Retire the records that an earlier version stored in the place of these, with secrets or escapes in the text."""
+    superseded = 0
+    for chunk in in_batches([r.former_id for r in records if r.former_id], in_clause):
+        mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
+        retire = update(record_t).where(mine, record_t.c.state != RecordState.SUPERSEDED)
+        superseded += connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
+    return superseded
 
 
 def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:

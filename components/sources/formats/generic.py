@@ -97,7 +97,7 @@ class Reader:
         try:
             given = [_whole_number(values.get(name), name) for name in ("iteration", "idx_in_iteration")]
         except ValueError as error:
-            return Defect(offset=0, reason=str(error), excerpt=text[:200])
+            return Defect(offset=0, reason=str(error), excerpt=text[:4_000])
         iteration, idx = self._place(run, type, *given)
         return Event(
             iteration=iteration, idx_in_iteration=idx, type=type, text=text, timestamp=when, run=run, extra=extra

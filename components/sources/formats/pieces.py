@@ -58,10 +58,10 @@ def not_an_object(index: int, item: Json) -> Defect:
 
 
 def excerpt(item: Json) -> str:
-    """The first 80 characters of an item, for a person to recognise it by."""
+    """The beginning of an item, for a person to recognise it by; it is cut when its secrets are redacted."""
     if isinstance(item, dict | list):
         return f"{type(item).__name__} of {len(item)}"
-    return str(item)[:80]
+    return str(item)[:4_000]
 
 
 def mostly(items: Sequence[Json], fits: Callable[[Json], bool]) -> bool:
