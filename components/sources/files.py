@@ -15,7 +15,15 @@ from components.sources import cursors, reading, tables
 from components.sources.discover import discover
 from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
-from components.sources.recognise import GENERIC, Limits, Recognition, named, recognise, without_document
+from components.sources.recognise import (
+    GENERIC,
+    Limits,
+    Recognition,
+    named,
+    recognise,
+    refuse_other_files,
+    without_document,
+)
 from components.sources.records import RecordMaker
 
 
@@ -103,6 +111,7 @@ class FileSource:
 
     def _recognised(self, opened: Opened, path: str) -> Recognition:
         name = os.path.basename(path)  # noqa: PTH119
+        refuse_other_files(opened)
         try:
             return recognise(opened, name, limits=self.limits, wanted=self.format, columns=self.options.columns)
         except UnknownFormat as error:

@@ -21,8 +21,9 @@ from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
 from components.sources.opener import Opened
-from components.sources.recognise import Recognition, document_row, read_document
+from components.sources.recognise import GENERIC, Recognition, document_row, read_document
 from components.sources.records import RecordMaker
+from components.sources.recovery import Recovery, Stretch, place_of
 
 EXCERPT_BYTES = 200
 
@@ -118,7 +119,7 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
         case "parquet":
             return _parquet(job, opened, state)
         case _:
-            return _lines(job, opened, state, Fingerprint())
+            return _lines(job, opened, state, Fingerprint(), n_neutral=recognition.n_neutral)
 
 
 def _names_alone(job: Job, recognition: Recognition) -> dict[str, str]:
@@ -165,27 +166,51 @@ class _Lines:
     prints: Fingerprint
     gathered: Gathered
     values: Callable[[bytes], Sequence[Json]]
+    recovery: Recovery
 
     def take(self, piece: lines.Piece) -> bool:
         """Take the piece in; False if it is no whole item yet and has to wait."""
+        if self.recovery.held:
+            return self._recover(self.recovery.add(piece))
         try:
             values = self.values(piece.data)
         except ValueError as error:
+            if self.state["kind"] in {"json", "stacked"}:
+                return self._recover(self.recovery.add(piece))
             if piece.kind == "open":
                 return False
             self.gathered.defect(piece.start, str(error), piece.data)
             values = []
         if piece.kind == "open" and not self._may_end_with(values):
             return False
+        place = place_of(piece) if self.state["kind"] == "json" else piece.start
         for value in values:
             if isinstance(value, Defect):
                 self.gathered.add(value, piece.start)
+            elif self.state["kind"] == "csv":
+                row = _as_item(self.job.format, value)
+                self.gathered.add_all(self.reader.read, row, piece.start, piece.data)
             elif isinstance(value, dict | list | str):
-                self.gathered.add_all(self.reader.read, value, piece.start, piece.data)
+                self.gathered.add_all(self.reader.read, value, place, piece.data)
             else:
-                self.gathered.defect(piece.start, "not a JSON object", piece.data)
+                self.gathered.defect(place, "not a JSON object", piece.data)
         self.accept(piece.data)
         return True
+
+    def _recover(self, settled: Sequence[Stretch]) -> bool:
+        """Take in what lines held that are not one value each; False while the last ones may still go on."""
+        for stretch in settled:
+            for found in stretch.found:
+                if found.reason:
+                    self.gathered.defect(found.offset, found.reason, found.raw)
+                else:
+                    self.gathered.add_all(self.reader.read, found.value, found.offset, found.raw)
+            self.accept(stretch.data)
+        return not self.recovery.held
+
+    def give_up_held(self) -> None:
+        """Take the lines that were held back as they are: what follows can't complete them."""
+        self._recover(self.recovery.flush())
 
     def _may_end_with(self, values: Sequence[Json]) -> bool:
         """A JSON object can't go on after its brace; rows and text may, until the source is quiet."""
@@ -207,7 +232,9 @@ class _Lines:
         )
 
 
-def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint) -> Iterator[Batch]:
+def _lines(
+    job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint, *, n_neutral: int = 0
+) -> Iterator[Batch]:
     assert job.format.reader is not None
     start = prints.prints().offset
     reader = job.format.reader(state.get("reader"), job.options)
@@ -220,11 +247,13 @@ def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint
         prints=prints,
         gathered=Gathered(job=job),
         values=_parser(state, skip_header=start == 0),
+        recovery=Recovery(max_bytes=job.settings.max_line_bytes),
     )
     reason = ""
     long_start, before_long = start, prints
     for piece in _pieces(opened, state, start, job.settings.max_line_bytes):
         if piece.kind in {"part", "last_part"}:
+            reading.give_up_held()
             if before_long is reading.prints:
                 long_start, before_long = piece.start, reading.prints
                 reading.prints = before_long.copy()
@@ -234,18 +263,27 @@ def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint
                 reading.gathered.defect(long_start, f"a line of {size:,} bytes, longer than load.max_line_bytes")
                 before_long = reading.prints
             reason = "The last line is very long and not complete." if piece.kind == "part" else ""
-        elif not reading.take(piece):
-            reason = f"The last item, {len(piece.data):,} bytes at offset {piece.start:,}, is not complete yet."
+        elif reading.take(piece):
+            reason = ""
+        else:
+            at, size = reading.recovery.place or (piece.start, len(piece.data))
+            reason = f"The last item, {size:,} bytes at offset {at:,}, is not complete yet."
         if reading.gathered.is_full and before_long is reading.prints:
             yield reading.gathered.batch(reading.cursor())
     if before_long is not reading.prints:
         reading.prints = before_long
     yield from _last_lines(reading, reason)
+    if n_neutral:
+        raise NotReady(
+            f"It holds {n_neutral:,} lines of bookkeeping of {job.format.name} and no message yet; "
+            "it is read on once it grows."
+        )
 
 
 def _last_lines(reading: _Lines, reason: str) -> Iterator[Batch]:
     opened = reading.opened
     if opened.damage:
+        reading.give_up_held()
         reading.gathered.defect(reading.prints.prints().offset, f"Nothing more can be read: {opened.damage}")
         reason = ""
     elif opened.cut:
@@ -288,6 +326,11 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         return [_row_value(header, fields) for fields in rows]
 
     return row
+
+
+def _as_item(format: Format, row: Json) -> Json:
+    """A row of a table as its format reads it: only the generic one knows columns, the others know objects."""
+    return row if format.name == GENERIC else parsing.unfolded(row)
 
 
 def _row_value(header: Sequence[str], fields: Sequence[str]) -> Json | Defect:
@@ -373,7 +416,7 @@ def _parquet(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[Batch
 
     def read() -> Iterator[Read]:
         for row in parquet.rows(opened):
-            yield from _one(job.format.name, reader, row)
+            yield from _one(job.format.name, reader, _as_item(job.format, row))
 
     yield from _items(job, opened, state, read, lambda: taken, skip=state.get("items", 0), size_bytes=taken.offset)
 

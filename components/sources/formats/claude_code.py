@@ -59,6 +59,15 @@ def recognises(head: Head) -> Verdict:
     return decline("no line of type user or assistant with a message and a session")
 
 
+def is_neutral(line: Json) -> bool:
+    """Is it a line without a conversation: a queue operation, a snapshot of files, a mode, a note of the system?"""
+    if not isinstance(line, dict) or not isinstance(kind := line.get("type"), str):
+        return False
+    if kind == "file-history-snapshot":
+        return isinstance(line.get("snapshot"), dict)
+    return kind not in ("user", "assistant", "summary") and isinstance(line.get("sessionId"), str)
+
+
 class Reader:
     """Remembers each run's numbers and last message id, and which sub-agent a line goes on."""
 
@@ -247,6 +256,6 @@ def _end(document: Json) -> End:
 
 
 ROWS = (
-    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader),
+    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader, is_neutral=is_neutral),
     Format(name="claude_code", shape="document", recognises=_recognise_document, read=_read_document, end=_end),
 )
