@@ -11,6 +11,7 @@ RunAtlasError
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it
     │   └── Unreadable          it can't be opened or is damaged
+    │       └── TooLarge        it is one document beyond the limit
     ├── EmbeddingFailed         a model or service gave something that is no vector
     ├── DimensionMismatch       vectors of another dimension than the map's
     ├── ModelChanged            another model than the map's, and no recompute asked for
@@ -70,6 +71,10 @@ class UnknownFormat(SourceError):
 
 class Unreadable(SourceError):
     """The source can't be opened or is damaged."""
+
+
+class TooLarge(Unreadable):
+    """The source is one document that is larger than `load.max_item_bytes`."""
 
 
 class EmbeddingFailed(TerminalError):

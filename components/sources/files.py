@@ -9,7 +9,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator
-from components.errors import BadSetting, NotReady, SourceError, UnknownFormat
+from components.errors import BadSetting, NotReady, SourceError, TooLarge, UnknownFormat
 from components.settings import LoadSettings
 from components.sources import cursors, reading, tables
 from components.sources.discover import discover
@@ -44,7 +44,7 @@ class FileSource:
         self.format = format
         self.now = now
         self.options = Options(history=history, columns=columns or {})
-        self.limits = Limits(line_bytes=settings.max_line_bytes, document_bytes=settings.max_document_bytes)
+        self.limits = Limits(item_bytes=settings.max_item_bytes)
         try:
             self.zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -101,7 +101,11 @@ class FileSource:
             return
         with open_file(locator.location) as opened:
             if cursor is None:
-                recognition = self._recognised(opened, locator.location)
+                try:
+                    recognition = self._recognised(opened, locator.location)
+                except TooLarge as error:
+                    yield reading.only_defect(opened, str(error))
+                    raise
                 job = self._job(locator, recognition.format)
                 yield from reading.from_start(job, opened, recognition)
             else:

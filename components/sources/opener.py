@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, Self
 import zstandard
 from isal import isal_zlib
 
-from components.errors import Unreadable
+from components.errors import TooLarge, Unreadable
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
 
@@ -84,16 +84,16 @@ class Opened:
                 break
         return bytes(start[:size_bytes])
 
-    def whole(self, limit_bytes: int) -> bytes:
-        """All of the content. Raises `Unreadable` where it is larger than `limit_bytes`."""
+    def whole(self, limit_bytes: int) -> bytearray:
+        """All of the content. Raises `TooLarge` where it is larger than `limit_bytes`."""
+        if self.seekable and self.size_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
         content = bytearray()
         for block in self.blocks():
             content += block
             if len(content) > limit_bytes:
-                raise Unreadable(
-                    f"The document is larger than {limit_bytes:,} bytes (setting load.max_document_bytes)."
-                )
-        return bytes(content)
+                raise _too_large(limit_bytes)
+        return content
 
     def has_changed(self) -> bool:
         """Was the file written to since it was opened?"""
@@ -140,6 +140,13 @@ class Opened:
                 raise Unreadable(f"The file unpacks to more than {MAX_RATIO} times its size; it looks like a bomb.")
             for at in range(0, len(block), BLOCK_BYTES):
                 yield block[at : at + BLOCK_BYTES]
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The document is larger than {limit_bytes:,} bytes (load.max_item_bytes): raise that setting and load the "
+        "source with --verify, or split the document."
+    )
 
 
 def open_file(path: str) -> Opened:

@@ -137,12 +137,19 @@ def _runs_of(name: str, read: Callable[[], Iterable[Read]]) -> list[str]:
     return [got.run for got in _safely(name, read) if isinstance(got, Event)]
 
 
+def only_defect(opened: Opened, reason: str) -> Batch:
+    """What is kept of a source of which nothing can be read: the reason, and a cursor that is read anew on a change."""
+    state = {"kind": "document", "shape": "document"}
+    cursor = Cursor(format="", inode=opened.inode, state=state)
+    return Batch(records=(), defects=(Defect(offset=0, reason=reason),), cursor=cursor, size_bytes=0)
+
+
 def from_cursor(job: Job, opened: Opened, cursor: Cursor) -> Iterator[Batch]:
     """The batches of a source after `cursor`."""
     state = dict(cursor.state)
     match state.get("kind"):
         case "document":
-            document = _document_again(opened, cursor, job.settings.max_document_bytes)
+            document = _document_again(opened, cursor, job.settings.max_item_bytes)
             return _document(job, opened, state, *document, skip=state.get("items", 0))
         case "archive":
             return _archive(job, opened, state)
@@ -247,11 +254,11 @@ def _lines(
         prints=prints,
         gathered=Gathered(job=job),
         values=_parser(state, skip_header=start == 0),
-        recovery=Recovery(max_bytes=job.settings.max_line_bytes),
+        recovery=Recovery(),
     )
     reason = ""
     long_start, before_long = start, prints
-    for piece in _pieces(opened, state, start, job.settings.max_line_bytes):
+    for piece in _pieces(opened, state, start, job.settings.max_item_bytes):
         if piece.kind in {"part", "last_part"}:
             reading.give_up_held()
             if before_long is reading.prints:
@@ -260,7 +267,7 @@ def _lines(
             reading.accept(piece.data)
             if piece.kind == "last_part":
                 size = piece.start + len(piece.data) - long_start
-                reading.gathered.defect(long_start, f"a line of {size:,} bytes, longer than load.max_line_bytes")
+                reading.gathered.defect(long_start, f"a line of {size:,} bytes, larger than load.max_item_bytes")
                 before_long = reading.prints
             reason = "The last line is very long and not complete." if piece.kind == "part" else ""
         elif reading.take(piece):
@@ -470,7 +477,7 @@ def _takes(format: Format, name: str) -> bool:
 def _member_items(job: Job, opened: Opened, member: zips.Member) -> Iterable[Read]:
     assert job.format.read_member is not None
     try:
-        raw = zips.content(opened, member, job.settings.max_document_bytes)
+        raw = zips.content(opened, member, job.settings.max_item_bytes)
         values = parsing.json_values(raw.replace(b"\r", b" "))
     except ValueError as error:
         return [Defect(offset=0, reason=f"{member.name}: {error}")]
@@ -486,7 +493,7 @@ def _expect_end(job: Job, opened: Opened, listing: zips.Listing) -> None:
     for member in listing.members:
         if member.name == job.format.end_member:
             try:
-                end = job.format.end(orjson.loads(zips.content(opened, member, job.settings.max_document_bytes)))
+                end = job.format.end(orjson.loads(zips.content(opened, member, job.settings.max_item_bytes)))
             except Exception as error:  # the format meets whatever is in there
                 raise NotReady(f"The archive's end can't be read: {_told(error)}") from error
             if end.mark:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import orjson
 
 from components.contracts import Json
-from components.errors import BadSetting, NotReady, SourceError, UnknownFormat, Unreadable
+from components.errors import BadSetting, NotReady, SourceError, TooLarge, UnknownFormat, Unreadable
 from components.sources import magic, parquet, parsing, recovery, zips
 from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import FORMATS
@@ -80,8 +80,7 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    line_bytes: int
-    document_bytes: int
+    item_bytes: int  # of a line or a document
 
 
 def recognise(
@@ -285,7 +284,7 @@ class _Look:
 def _look_further(opened: Opened, limits: Limits) -> _Look:
     """The first values of JSON lines, damaged ones included, and for each format those behind its neutral lines."""
     look = _Look(behind=[_Behind(row=row) for row in FORMATS if row.is_neutral])
-    for found in recovery.values(lines(opened.blocks(), 0, limits.line_bytes), limits.line_bytes):
+    for found in recovery.values(lines(opened.blocks(), 0, limits.item_bytes)):
         if found.reason:
             look.n_damaged += 1
         else:
@@ -398,7 +397,7 @@ def _spans_lines(bare: bytes) -> bool:
 def _as_document(opened: Opened, name: str, limits: Limits) -> Shown | Exception:
     """The source as one JSON document, or why it is none."""
     try:
-        return _document_view(name, read_document(opened, limits.document_bytes))
+        return _document_view(name, read_document(opened, limits.item_bytes))
     except (NotReady, Unreadable, ValueError) as error:
         return error
 
@@ -419,7 +418,7 @@ def _first_lines(pieces: Iterator[Piece], opened: Opened, limits: Limits, first:
     for piece in pieces:
         if piece.kind in {"part", "last_part"}:
             first.n_lines += piece.kind == "last_part"
-            if opened.packing == "plain" and piece.start > limits.document_bytes:
+            if opened.packing == "plain" and piece.start > limits.item_bytes:
                 return first
             continue
         _look_at(first, piece)
@@ -453,8 +452,10 @@ def _json_views(opened: Opened, name: str, start: bytes, limits: Limits, first: 
     document = _as_document(opened, name, limits) if spans_lines else None
     if isinstance(document, Shown):
         return [document]
-    _first_lines(lines(opened.blocks(), 0, limits.line_bytes), opened, limits, first)
+    _first_lines(lines(opened.blocks(), 0, limits.item_bytes), opened, limits, first)
     views = _line_views(opened, name, first)
+    if isinstance(document, TooLarge) and 2 * first.n_values < first.n_lines:
+        views = []  # lines of the document that happen to be JSON
     if not views and spans_lines:
         views = _stacked_views(opened, name, limits)
     if not views and not spans_lines and _DOCUMENT_START.match(bare):
@@ -486,7 +487,7 @@ def _prints(opened: Opened) -> Prints:
 
 def _stacked_views(opened: Opened, name: str, limits: Limits) -> list[Shown]:
     """The source as objects of several lines each, one below the other, as programs print them."""
-    items = stacked(lines(opened.blocks(), 0, limits.line_bytes), limits.line_bytes)
+    items = stacked(lines(opened.blocks(), 0, limits.item_bytes), limits.item_bytes)
     values = _first_lines(items, opened, limits, _FirstLines()).values
     return [Shown(kind="stacked", head=Head(name=name, shape="lines", lines=values))] if values else []
 
@@ -511,7 +512,7 @@ def read_document(opened: Opened, limit_bytes: int) -> Document:
     except orjson.JSONDecodeError as error:
         if opened.cut or _stops_early(error):
             raise NotReady("The JSON document stops before its end; it is being written or was cut short.") from error
-        value = _only_value(raw)
+        value = _only_value(bytes(raw))
     return Document(value=value, prints=prints.prints())
 
 
@@ -544,8 +545,7 @@ def _table(opened: Opened, name: str, limits: Limits) -> Shown | None:
     try:
         head, *found = [row for raw in pieces for row in parsing.csv_rows(parsing.text_from(raw), delimiter)]
         header = parsing.column_names([column.strip() for column in head])
-        named = sum(bool(column.strip()) for column in head)
-        if len(header) < 2 or 2 * named < len(header) or not found:
+        if len(header) < 2 or not any(column.strip() for column in head) or not found:
             return None
         if len(set(header)) < len(header) or not all(len(column) <= 64 for column in header):
             return None
@@ -559,7 +559,7 @@ def _table(opened: Opened, name: str, limits: Limits) -> Shown | None:
 def _first_rows(opened: Opened, limits: Limits) -> list[bytes]:
     """The header and the first rows, whole ones unless there is but one."""
     found: list[bytes] = []
-    for piece in rows(lines(opened.blocks(), 0, limits.line_bytes), limits.line_bytes):
+    for piece in rows(lines(opened.blocks(), 0, limits.item_bytes), limits.item_bytes):
         if piece.kind in {"part", "last_part"}:
             break
         if piece.data.strip():

@@ -21,6 +21,11 @@ _DATA_URL = re.compile(r"data:([a-z]+)/[\w.+-]+(?:;[\w.=+-]+)*;base64,[A-Za-z0-9
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{512,}={0,2}")
 _BLOB_WINDOW = re.compile(r"[A-Za-z0-9+/=_-]{256}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
+_ESCAPE = re.compile(  # ECMA-48: control sequences (colours, cursor), strings (titles, links), two-character escapes
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[0-Z\\^-~])"
+)
+_ESCAPE_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u001[bB]\[[0-?]*[ -/]*[@-~]")
 _FEW_KINDS: Final = 24  # distinct characters; base64 of real data has some 60, a line of dashes one, hex 16
 
 
@@ -41,15 +46,30 @@ class RecordMaker:
         iteration, idx = event.iteration, event.idx_in_iteration
         if not (0 <= iteration <= INT32_MAX and 0 <= idx <= INT32_MAX):
             return Defect(offset=0, reason=f"iteration {iteration}, index {idx}: not between 0 and {INT32_MAX}")
-        text = clean_text(event.text, self.max_text_chars)
+        text = clean_text(without_escapes(event.text, event.type), self.max_text_chars)
         if not text or text.isspace():
             return Skipped(rule="empty text")
+        if len(text) < 20 and text.strip() in NO_TEXT:
+            return Skipped(rule="text is only None or null")
         type = event.type if event.type in type_names else clean_text(event.type, 100)
         run = self.run_names.get(event.run, event.run)
         filename = f"{self.key}#{clean_text(run, 500)}" if run else self.key
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
         extra = clean_extra(event.extra) if event.extra else event.extra
         return Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
+
+
+def without_escapes(text: str, type: str = "") -> str:
+    r"""The text without ANSI escapes; of a tool call also without those that its JSON spells.
+
+    >>> without_escapes("\x1b[1;31mred\x1b[0m \x1b]8;;http://a\x07link\x1b]8;;\x07")
+    'red link'
+    """
+    if "\x1b" in text:
+        text = _ESCAPE.sub("", text).replace("\x1b", "")
+    if type == "tool_call" and "\\u001" in text:
+        text = _ESCAPE_IN_JSON.sub(r"\1", text)
+    return text
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:

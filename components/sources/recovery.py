@@ -23,6 +23,7 @@ from components.sources.parsing import PADDING, json_value, json_values
 
 MAX_DEPTH: Final = 200  # of records that go over several lines; logs nest some 20 levels
 WORK_FACTOR: Final = 64  # characters that the search may look at in vain, per character of the line
+MAX_HELD_BYTES: Final = 8 << 20  # of a record over several lines
 FREE_WORK: Final = 1 << 20  # and so many in any case
 ATTEMPT_WORK: Final = 64  # that each attempt counts for at least
 WINDOW: Final = 4_096  # characters that are decoded at first
@@ -72,7 +73,7 @@ def split(raw: bytes, start: int, reason: str = "") -> list[Found]:
     `reason` is told where nothing whole is in it.
 
     >>> [found.value or found.reason for found in split(b'{"a": 1}{"a": "c{"a": 2}', 0)]
-    [{'a': 1}, "not JSON: Expecting ',' delimiter at character 16", {'a': 2}]
+    [{'a': 1}, "not JSON: Expecting ',' delimiter at character 18", {'a': 2}]
     """
     text = raw.decode("latin-1")
     search = _Search(text)
@@ -290,7 +291,6 @@ class Recovery:
     `held`: lines that may be the beginning of a record, and need the next ones to tell.
     """
 
-    max_bytes: int
     held: list[Piece] = field(default_factory=list)
     _held_bytes: int = 0
     _prefix: Prefix = field(default_factory=Prefix)
@@ -328,7 +328,7 @@ class Recovery:
             return [_fresh(held[0])]
         self.held.append(piece)
         self._held_bytes += len(piece.data)
-        if state == "open" and self._held_bytes > self.max_bytes:
+        if state == "open" and self._held_bytes > MAX_HELD_BYTES:
             held = self._released()
             waiting.extendleft(reversed(held[1:]))
             return [_fresh(held[0])]
@@ -400,9 +400,9 @@ def _merged(stretches: list[Stretch]) -> list[Stretch]:
     return [Stretch(b"".join(stretch.data for stretch in stretches), found)]
 
 
-def values(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Found]:
+def values(pieces: Iterator[Piece]) -> Iterator[Found]:
     """Everything found on the lines of a content, as far as it is settled."""
-    recovery = Recovery(max_bytes=max_bytes)
+    recovery = Recovery()
     for piece in pieces:
         is_too_long = piece.kind in {"part", "last_part"}
         settled = recovery.flush() if is_too_long else recovery.add(piece)

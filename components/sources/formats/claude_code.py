@@ -36,6 +36,21 @@ NO_CONVERSATION: Final = frozenset(
         "queue-operation",
     }
 )
+BOOKKEEPING: Final = NO_CONVERSATION | {  # of a session; a log may begin with any number of such lines
+    "agent-color",
+    "agent-name",
+    "agent-setting",
+    "ai-title",
+    "attribution-snapshot",
+    "content-replacement",
+    "custom-title",
+    "mode",
+    "pr-link",
+    "speculation-accept",
+    "tag",
+    "task-summary",
+    "worktree-state",
+}
 KEPT: Final = (  # key of a line, key of `extra`
     ("sessionId", "session_id"),
     ("session_id", "session_id"),
@@ -60,12 +75,11 @@ def recognises(head: Head) -> Verdict:
 
 
 def is_neutral(line: Json) -> bool:
-    """Is it a line without a conversation: a queue operation, a snapshot of files, a mode, a note of the system?"""
-    if not isinstance(line, dict) or not isinstance(kind := line.get("type"), str):
+    """Is it a line of a session, but of no conversation: a queue operation, a snapshot of files, a mode?"""
+    kind = line.get("type") if isinstance(line, dict) else None
+    if not isinstance(kind, str) or kind not in BOOKKEEPING:
         return False
-    if kind == "file-history-snapshot":
-        return isinstance(line.get("snapshot"), dict)
-    return kind not in ("user", "assistant", "summary") and isinstance(line.get("sessionId"), str)
+    return isinstance(line.get("sessionId"), str) or isinstance(line.get("snapshot"), dict)
 
 
 class Reader:
