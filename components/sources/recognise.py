@@ -487,7 +487,7 @@ def _prints(opened: Opened) -> Prints:
 
 def _stacked_views(opened: Opened, name: str, limits: Limits) -> list[Shown]:
     """The source as objects of several lines each, one below the other, as programs print them."""
-    items = stacked(lines(opened.blocks(), 0, limits.item_bytes), limits.item_bytes)
+    items = stacked(lines(opened.blocks(), 0, limits.item_bytes), min(limits.item_bytes, HEAD_BYTES))
     values = _first_lines(items, opened, limits, _FirstLines()).values
     return [Shown(kind="stacked", head=Head(name=name, shape="lines", lines=values))] if values else []
 
