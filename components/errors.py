@@ -11,7 +11,8 @@ RunAtlasError
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it
     │   └── Unreadable          it can't be opened or is damaged
-    │       └── ReadFailed      the system refused this time; a later load tries again
+    │       ├── ReadFailed      the system refused this time; a later load tries again
+    │       └── TooLarge        it is one document beyond the limit
     ├── EmbeddingFailed         a model or service gave something that is no vector
     ├── DimensionMismatch       vectors of another dimension than the map's
     ├── ModelChanged            another model than the map's, and no recompute asked for
@@ -76,6 +77,10 @@ class Unreadable(SourceError):
 
 class ReadFailed(Unreadable):
     """The system refused to open or read the source this time (I/O error, permissions, too many open files)."""
+
+
+class TooLarge(Unreadable):
+    """The source is one document that is larger than `load.max_item_bytes`."""
 
 
 class EmbeddingFailed(TerminalError):

@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -68,10 +68,19 @@ class LoadSettings(Section):
     )  # a document without end mark is taken after this long unchanged, seconds; 0: at once
     batch_records: int = Field(5_000, ge=1)  # records a transaction
     batch_bytes: int = Field(32 << 20, ge=1)  # source bytes a transaction, at most
-    max_line_bytes: int = Field(64 << 20, ge=1)  # longer lines become a defect
-    max_document_bytes: int = Field(512 << 20, ge=1)  # whole-document formats, unpacked
+    max_item_bytes: int = Field(64 << 20, ge=1)  # a larger line, document or archive member, unpacked, is a defect
     max_text_chars: int = Field(1_000_000, ge=1)  # longer texts are cut, with a mark
     poll_s: int = Field(300, ge=10)  # interval of the polling schedule that `runatlas up` registers, seconds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_former_name(cls, given: Any) -> Any:
+        for former in ("max_line_bytes", "max_document_bytes"):
+            if isinstance(given, dict) and former in given:
+                raise ValueError(
+                    f"load.{former} is now load.max_item_bytes, one limit for lines and documents: rename it"
+                )
+        return given
 
 
 class EmbedSettings(Section):

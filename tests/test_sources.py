@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from shelf import DATA, LOGS, QUIET, Shelf, corpus, generic, jsonl, loaded
 
 from components.contracts import Event
-from components.errors import BadSetting, NotReady, UnknownFormat, Unreadable
+from components.errors import BadSetting, NotReady, TooLarge, UnknownFormat, Unreadable
 from components.settings import LoadSettings
 from components.sources import zips
 from components.sources.files import FileSource
@@ -522,7 +522,7 @@ def test_an_empty_text_is_no_record_and_no_defect(tmp_path):
 
 
 def test_a_line_that_is_too_long_is_a_defect_and_never_held(tmp_path):
-    small = QUIET.model_copy(update={"max_line_bytes": 1 << 20})
+    small = QUIET.model_copy(update={"max_item_bytes": 1 << 20})
     long = b'{"iteration": 0, "text": "' + b"a" * (5 << 20) + b'"}\n'
     path = write(tmp_path / "a.jsonl", GOOD + long + GOOD.replace(b"good", b"also"))
     shelf = loaded(path, settings=small)
@@ -532,7 +532,7 @@ def test_a_line_that_is_too_long_is_a_defect_and_never_held(tmp_path):
 
 
 def test_a_line_that_is_too_long_and_still_grows_waits(tmp_path):
-    small = QUIET.model_copy(update={"max_line_bytes": 1 << 20})
+    small = QUIET.model_copy(update={"max_item_bytes": 1 << 20})
     path = write(tmp_path / "a.jsonl", GOOD + b'{"iteration": 0, "text": "' + b"a" * (5 << 20))
     shelf = loaded(path, settings=small)
     assert shelf.waits
@@ -545,10 +545,78 @@ def test_a_line_that_is_too_long_and_still_grows_waits(tmp_path):
     assert shelf.decide(path, verify=True).action == "skip"
 
 
+def test_whether_a_line_is_too_long_does_not_depend_on_where_reading_began(tmp_path):
+    """Blocks of a file are read from where the last load stopped, so their ends lie elsewhere in the line."""
+    small = QUIET.model_copy(update={"max_item_bytes": (1 << 20) + 1_000})
+    long = b'{"iteration": 0, "text": "' + b"a" * ((1 << 20) + 2_000) + b'"}\n'
+    for n_before in (0, 1, 10_000):
+        path = write(tmp_path / f"{n_before}.jsonl", GOOD + GOOD * n_before + long + GOOD)
+        assert [defect.offset for defect in loaded(path, settings=small).defects] == [len(GOOD) * (n_before + 1)]
+
+
+def test_a_document_beyond_the_limit_is_a_defect_that_names_the_setting(tmp_path):
+    small = QUIET.model_copy(update={"max_item_bytes": 100_000})
+    messages = [{"role": "user", "content": f"message {i}"} for i in range(5_000)]
+    path = tmp_path / "a.json"
+    for content in (json.dumps({"messages": messages}), json.dumps({"messages": messages}, indent=1)):
+        path.write_text(content)
+        reading = FileSource(small).read(Shelf().locator(path), None)
+        batches = list(_until_refused(reading))
+        assert [defect.reason.partition(" (")[0] for batch in batches for defect in batch.defects] == [
+            "The document is larger than 100,000 bytes"
+        ]
+        assert len(loaded(path).records) == 5_000
+
+
+def _until_refused(batches):
+    with pytest.raises(TooLarge, match=r"load\.max_item_bytes"):
+        yield from batches
+
+
+def test_a_log_beyond_the_limit_that_begins_over_several_lines_is_read(tmp_path):
+    small = QUIET.model_copy(update={"max_item_bytes": 100_000})
+    printed = json.dumps(generic(1)[0], indent=1).encode() + b"\n"
+    path = write(tmp_path / "a.jsonl", printed + jsonl(*generic(4_000, start=1)))
+    assert loaded(path, settings=small).texts == [f"text {i}" for i in range(4_001)]
+
+
 def test_a_long_text_is_cut_with_a_mark(tmp_path):
     small = QUIET.model_copy(update={"max_text_chars": 10})
     shelf = loaded(write(tmp_path / "a.jsonl", jsonl(record(text="0123456789abc"))), settings=small)
     assert shelf.texts == ["0123456789… [3 more characters]"]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("\x1b[1;31mFAILED\x1b[0m test_a", "FAILED test_a"),
+        ("\x1b[38;5;196mred\x1b[m\x1b[K", "red"),
+        ("\x1b]0;title\x07$ ls\x1b[2J", "$ ls"),
+        ("\x1b]8;;http://a/\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b(Bplain\x1b=\x1bM", "plain"),
+        ("cut \x1b", "cut "),
+        ("an array[0m] and [31m", "an array[0m] and [31m"),
+    ],
+)
+def test_a_text_holds_no_ansi_escapes(tmp_path, written, kept):
+    shelf = loaded(write(tmp_path / "a.jsonl", jsonl(record(text=written))))
+    assert shelf.texts == [kept]
+
+
+def test_a_tool_call_holds_no_ansi_escapes_that_its_json_spells(tmp_path):
+    written = 'bash {"command":"echo \\u001b[31mred\\u001b[0m and \\\\u001b[31m"}'
+    call = loaded(write(tmp_path / "a.jsonl", jsonl(record(text=written, type="tool_call"))), format="generic")
+    assert call.texts == ['bash {"command":"echo red and \\\\u001b[31m"}']
+    assert loaded(write(tmp_path / "b.jsonl", jsonl(record(text=written)))).texts == [written]
+
+
+@pytest.mark.parametrize("nothing", ["None", "null", " None\n", "\x1b[1mnull\x1b[0m", "\x1b[0m"])
+def test_a_text_that_only_prints_nothing_is_no_record_and_is_counted(tmp_path, nothing):
+    said = (record(text=nothing), record(text="none"), record(text="None of it"))
+    shelf = loaded(write(tmp_path / "a.jsonl", jsonl(*said)), format="generic")
+    assert shelf.texts == ["none", "None of it"]
+    assert sum(shelf.skipped.values()) == 1
+    assert not shelf.defects
 
 
 def test_base64_becomes_a_short_mark():

@@ -10,7 +10,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
-from components.errors import BadSetting, NotReady, ReadFailed, SourceError, UnknownFormat
+from components.errors import BadSetting, NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
 from components.settings import LoadSettings
 from components.sources import cursors, reading, tables
 from components.sources.cursors import LINE_KINDS
@@ -24,6 +24,7 @@ from components.sources.recognise import (
     expect_format,
     named,
     recognise,
+    refuse_other_files,
     without_document,
 )
 from components.sources.records import RecordMaker
@@ -52,7 +53,7 @@ class FileSource:
         self.redact = redact
         self.now = now
         self.options = Options(history=history, columns=columns or {})
-        self.limits = Limits(line_bytes=settings.max_line_bytes, document_bytes=settings.max_document_bytes)
+        self.limits = Limits(item_bytes=settings.max_item_bytes)
         try:
             self.zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -177,7 +178,11 @@ class FileSource:
             return
         with _file_errors(), open_file(locator.location) as opened:
             if cursor is None:
-                recognition = self._recognised(opened, locator.location)
+                try:
+                    recognition = self._recognised(opened, locator.location)
+                except TooLarge as error:
+                    yield reading.only_defect(opened, str(error))
+                    raise
                 job = self._job(locator, recognition.format)
                 yield from reading.from_start(job, opened, recognition)
             else:
@@ -189,6 +194,7 @@ class FileSource:
 
     def _recognised(self, opened: Opened, path: str) -> Recognition:
         name = os.path.basename(path)  # noqa: PTH119
+        refuse_other_files(opened)
         try:
             return recognise(opened, name, limits=self.limits, wanted=self.format, columns=self.options.columns)
         except UnknownFormat as error:

@@ -36,11 +36,11 @@ class Fingerprint:
     _tail: bytes = b""
     _chain: bytes = b""
     _filled: int = 0
-    _waiting: list[bytes] = field(default_factory=list)
+    _waiting: list[bytes | bytearray] = field(default_factory=list)
     _waiting_bytes: int = 0
     _open: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         self._waiting.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes >= CHAIN_BYTES:
@@ -65,7 +65,7 @@ class Fingerprint:
         self._waiting, self._waiting_bytes = [], 0
         if len(self._head) < EDGE_BYTES:
             self._head += data[: EDGE_BYTES - len(self._head)]
-        self._tail = data[-EDGE_BYTES:] if len(data) >= EDGE_BYTES else (self._tail + data)[-EDGE_BYTES:]
+        self._tail = bytes(data[-EDGE_BYTES:]) if len(data) >= EDGE_BYTES else (self._tail + data)[-EDGE_BYTES:]
         self.offset += len(data)
         view = memoryview(data)
         while len(view) >= CHAIN_BYTES - self._filled:

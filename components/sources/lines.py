@@ -32,18 +32,18 @@ def lines(blocks: Iterator[bytes], offset: int, max_bytes: int) -> Iterator[Piec
                 held.append(data)
                 data = b"".join(held)
                 held, held_bytes = [], 0
-            yield Piece(offset, data, "last_part" if too_long else "whole")
+            yield Piece(offset, data, "last_part" if too_long or len(data) > max_bytes else "whole")
             offset += len(data)
             too_long = False
             begin = end
         if begin < len(block):
             held.append(block[begin:])
             held_bytes += len(block) - begin
-        if held_bytes > max_bytes:
-            data = b"".join(held)
-            held, held_bytes, too_long = [], 0, True
-            yield Piece(offset, data, "part")
-            offset += len(data)
+        if held_bytes > max_bytes or too_long:
+            parts, held, held_bytes, too_long = held, [], 0, True
+            for data in parts:  # not joined: that would take the same memory once more
+                yield Piece(offset, data, "part")
+                offset += len(data)
     if held:
         yield Piece(offset, b"".join(held), "part" if too_long else "open")
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, Self
 import zstandard
 from isal import isal_zlib
 
-from components.errors import ReadFailed, Unreadable
+from components.errors import ReadFailed, TooLarge, Unreadable
 from components.sources.births import birth_ns
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
@@ -87,16 +87,16 @@ class Opened:
                 break
         return bytes(start[:size_bytes])
 
-    def whole(self, limit_bytes: int) -> bytes:
-        """All of the content. Raises `Unreadable` where it is larger than `limit_bytes`."""
+    def whole(self, limit_bytes: int) -> bytearray:
+        """All of the content. Raises `TooLarge` where it is larger than `limit_bytes`."""
+        if self.seekable and self.size_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
         content = bytearray()
         for block in self.blocks():
             content += block
             if len(content) > limit_bytes:
-                raise Unreadable(
-                    f"The document is larger than {limit_bytes:,} bytes (setting load.max_document_bytes)."
-                )
-        return bytes(content)
+                raise _too_large(limit_bytes)
+        return content
 
     def has_changed(self) -> bool:
         """Was the file written to since it was opened?"""
@@ -169,6 +169,13 @@ def up_to(opened: Opened, size_bytes: int) -> Opened:
     """The first `size_bytes` bytes of an open file whose offsets are those of its content."""
     start: Any = _Start(opened.file, size_bytes)
     return replace(opened, file=start, size_bytes=size_bytes)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The document is larger than {limit_bytes:,} bytes (load.max_item_bytes): raise that setting and load the "
+        "source with --verify, or split the document."
+    )
 
 
 def open_file(path: str) -> Opened:

@@ -10,6 +10,7 @@ from typing import Final
 from components.contracts import Json
 from components.errors import NotReady, ReadFailed, Unreadable
 from components.sources.opener import Opened
+from components.sources.parsing import column_names
 
 MAGIC: Final = b"PAR1"
 ROWS: Final = 1_024
@@ -29,7 +30,8 @@ def rows(opened: Opened, skip: int = 0) -> Iterator[Json]:
                 if skip >= batch.num_rows:
                     skip -= batch.num_rows
                     continue
-                yield from (plain(row) for row in batch.slice(skip).to_pylist())
+                named = batch.slice(skip).rename_columns(column_names(batch.schema.names))
+                yield from (plain(row) for row in named.to_pylist())
                 skip = 0
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # of the system; what Arrow itself finds damaged has no number

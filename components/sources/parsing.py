@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -37,10 +38,11 @@ def json_values(line: bytes) -> Sequence[Json]:
         return [value for part in bare.split(b"\r") for value in json_values(part)]
     if _CLOSED_BY.get(bare[0]) != bare[-1]:  # no mending helps what is cut or no JSON at all
         raise ValueError(f"not JSON: {refused.msg} at character {refused.pos}")
-    return (_lenient(bare),)
+    return (json_value(bare),)
 
 
-def _lenient(raw: bytes) -> Json:
+def json_value(raw: bytes) -> Json:
+    """The one JSON value that `raw` is, mended as `json_values` does. Raises `ValueError` with the reason."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -90,3 +92,44 @@ def row_item(header: Sequence[str], fields: Sequence[str]) -> Mapping[str, Any]:
     if len(fields) > len(header):
         raise ValueError(f"the row has {len(fields)} fields, the header {len(header)}")
     return {name: field for name, field in zip(header, fields, strict=False) if field != ""}
+
+
+def column_names(names: Sequence[str]) -> list[str]:
+    """The names of a table's columns; those without one are called by their place.
+
+    >>> column_names(["", "text", " "])
+    ['column_1', 'text', 'column_3']
+    """
+    return [name if name.strip() else f"column_{place}" for place, name in enumerate(names, start=1)]
+
+
+def unfolded(row: Json) -> Json:
+    """A row of a table as the object that it would be on a line of JSON.
+
+    Cells that hold an object or a list as JSON text become these; what is null is left out, since a table has every
+    column in every row.
+
+    >>> unfolded({"id": "a", "messages": '[{"role": "user"}]', "score": None})
+    {'id': 'a', 'messages': [{'role': 'user'}]}
+    """
+    if not isinstance(row, dict):
+        return row
+    return {name: _without_nulls(_cell(value)) for name, value in row.items() if value is not None}
+
+
+def _cell(value: Json) -> Json:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if not isinstance(value, str) or _CLOSED_BY.get(ord(value[:1] or " ")) != ord(value[-1:] or "!"):
+        return value
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+    return found if isinstance(found, dict | list) else value
+
+
+def _without_nulls(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value

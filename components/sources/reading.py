@@ -22,8 +22,9 @@ from components.sources.fingerprints import Fingerprint, Prints
 from components.sources.formats import plain_text
 from components.sources.formats.contract import Format, LineReader, Options, Read
 from components.sources.opener import Opened, up_to
-from components.sources.recognise import Recognition, document_row, read_document
+from components.sources.recognise import GENERIC, Recognition, document_row, read_document
 from components.sources.records import RecordMaker, clean_text
+from components.sources.recovery import Recovery, Stretch, place_of
 
 NOTHING_TO_READ = Skipped(rule="item without anything to read", is_unknown=True)
 NO_RUN = Skipped(rule="archive member that holds no run")
@@ -146,7 +147,7 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
         case "parquet":
             return _parquet(job, opened, state)
         case _:
-            return _lines(job, opened, state, Fingerprint())
+            return _lines(job, opened, state, Fingerprint(), n_neutral=recognition.n_neutral)
 
 
 def _names_alone(job: Job, recognition: Recognition) -> dict[str, str]:
@@ -164,12 +165,19 @@ def _runs_of(name: str, read: Callable[[], Iterable[Read]]) -> list[str]:
     return [got.run for got in _safely(name, read) if isinstance(got, Event)]
 
 
+def only_defect(opened: Opened, reason: str) -> Batch:
+    """What is kept of a source of which nothing can be read: the reason, and a cursor that is read anew on a change."""
+    state = {"kind": "document", "shape": "document"}
+    cursor = Cursor(format="", inode=opened.inode, state=state)
+    return Batch(records=(), defects=(Defect(offset=0, reason=reason),), cursor=cursor, size_bytes=0)
+
+
 def from_cursor(job: Job, opened: Opened, cursor: Cursor) -> Iterator[Batch]:
     """The batches of a source after `cursor`."""
     state = dict(cursor.state)
     match state.get("kind"):
         case "document":
-            document = _document_again(opened, cursor, job.settings.max_document_bytes)
+            document = _document_again(opened, cursor, job.settings.max_item_bytes)
             return _document(job, opened, state, *document, skip=state.get("items", 0))
         case "archive":
             return _archive(job, opened, state)
@@ -201,27 +209,51 @@ class _Lines:
     prints: Fingerprint
     gathered: Gathered
     values: Callable[[bytes], Sequence[Json]]
+    recovery: Recovery
 
     def take(self, piece: lines.Piece) -> bool:
         """Take the piece in; False if it is no whole item yet and has to wait."""
+        if self.recovery.held:
+            return self._recover(self.recovery.add(piece))
         try:
             values = self.values(piece.data)
         except ValueError as error:
+            if self.state["kind"] in {"json", "stacked"}:
+                return self._recover(self.recovery.add(piece))
             if piece.kind == "open":
                 return False
             self.gathered.defect(piece.start, str(error), piece.data)
             values = []
         if piece.kind == "open" and not self._may_end_with(values):
             return False
+        place = place_of(piece) if self.state["kind"] == "json" else piece.start
         for value in values:
             if isinstance(value, Defect):
                 self.gathered.add(value, piece.start)
+            elif self.state["kind"] == "csv":
+                row = _as_item(self.job.format, value)
+                self.gathered.add_all(self.reader.read, row, piece.start, piece.data)
             elif isinstance(value, dict | list | str):
-                self.gathered.add_all(self.reader.read, value, piece.start, piece.data)
+                self.gathered.add_all(self.reader.read, value, place, piece.data)
             else:
-                self.gathered.defect(piece.start, "not a JSON object", piece.data)
+                self.gathered.defect(place, "not a JSON object", piece.data)
         self.accept(piece.data)
         return True
+
+    def _recover(self, settled: Sequence[Stretch]) -> bool:
+        """Take in what lines held that are not one value each; False while the last ones may still go on."""
+        for stretch in settled:
+            for found in stretch.found:
+                if found.reason:
+                    self.gathered.defect(found.offset, found.reason, found.raw)
+                else:
+                    self.gathered.add_all(self.reader.read, found.value, found.offset, found.raw)
+            self.accept(stretch.data)
+        return not self.recovery.held
+
+    def give_up_held(self) -> None:
+        """Take the lines that were held back as they are: what follows can't complete them."""
+        self._recover(self.recovery.flush())
 
     def _may_end_with(self, values: Sequence[Json]) -> bool:
         """A JSON object can't go on after its brace; rows and text may, until the source is quiet."""
@@ -243,7 +275,9 @@ class _Lines:
         )
 
 
-def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint) -> Iterator[Batch]:
+def _lines(
+    job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint, *, n_neutral: int = 0
+) -> Iterator[Batch]:
     assert job.format.reader is not None
     start = prints.prints().offset
     reader = job.format.reader(state.get("reader"), job.options)
@@ -256,32 +290,43 @@ def _lines(job: Job, opened: Opened, state: dict[str, Json], prints: Fingerprint
         prints=prints,
         gathered=Gathered(job=job),
         values=_parser(state, skip_header=start == 0),
+        recovery=Recovery(),
     )
     reason = ""
     long_start, before_long = start, prints
-    for piece in _pieces(opened, state, start, job.settings.max_line_bytes):
+    for piece in _pieces(opened, state, start, job.settings.max_item_bytes):
         if piece.kind in {"part", "last_part"}:
+            reading.give_up_held()
             if before_long is reading.prints:
                 long_start, before_long = piece.start, reading.prints
                 reading.prints = before_long.copy()
             reading.accept(piece.data)
             if piece.kind == "last_part":
                 size = piece.start + len(piece.data) - long_start
-                reading.gathered.defect(long_start, f"a line of {size:,} bytes, longer than load.max_line_bytes")
+                reading.gathered.defect(long_start, f"a line of {size:,} bytes, larger than load.max_item_bytes")
                 before_long = reading.prints
             reason = "The last line is very long and not complete." if piece.kind == "part" else ""
-        elif not reading.take(piece):
-            reason = f"The last item, {len(piece.data):,} bytes at offset {piece.start:,}, is not complete yet."
+        elif reading.take(piece):
+            reason = ""
+        else:
+            at, size = reading.recovery.place or (piece.start, len(piece.data))
+            reason = f"The last item, {size:,} bytes at offset {at:,}, is not complete yet."
         if reading.gathered.is_full and before_long is reading.prints:
             yield reading.gathered.batch(reading.cursor())
     if before_long is not reading.prints:
         reading.prints = before_long
     yield from _last_lines(reading, reason)
+    if n_neutral:
+        raise NotReady(
+            f"It holds {n_neutral:,} lines of bookkeeping of {job.format.name} and no message yet; "
+            "it is read on once it grows."
+        )
 
 
 def _last_lines(reading: _Lines, reason: str) -> Iterator[Batch]:
     opened = reading.opened
     if opened.damage:
+        reading.give_up_held()
         reading.gathered.defect(reading.prints.prints().offset, f"Nothing more can be read: {opened.damage}")
         reason = ""
     elif opened.cut:
@@ -324,6 +369,11 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         return [_row_value(header, fields) for fields in rows]
 
     return row
+
+
+def _as_item(format: Format, row: Json) -> Json:
+    """A row of a table as its format reads it: only the generic one knows columns, the others know objects."""
+    return row if format.name == GENERIC else parsing.unfolded(row)
 
 
 def _row_value(header: Sequence[str], fields: Sequence[str]) -> Json | Defect:
@@ -411,7 +461,7 @@ def _parquet(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[Batch
 
     def read() -> Iterator[Read]:
         for row in parquet.rows(opened):
-            yield from _one(job.format.name, reader, row)
+            yield from _one(job.format.name, reader, _as_item(job.format, row))
 
     yield from _items(job, opened, state, read, lambda: taken, skip=state.get("items", 0), size_bytes=taken.offset)
 
@@ -470,7 +520,7 @@ def _takes(format: Format, name: str) -> bool:
 def _member_items(job: Job, opened: Opened, member: zips.Member) -> Iterable[Read]:
     assert job.format.read_member is not None
     try:
-        raw = zips.content(opened, member, job.settings.max_document_bytes)
+        raw = zips.content(opened, member, job.settings.max_item_bytes)
         values = parsing.json_values(raw.replace(b"\r", b" "))
     except ValueError as error:
         return [Defect(offset=0, reason=f"{member.name}: {error}")]
@@ -486,7 +536,7 @@ def _expect_end(job: Job, opened: Opened, listing: zips.Listing) -> None:
     for member in listing.members:
         if member.name == job.format.end_member:
             try:
-                end = job.format.end(orjson.loads(zips.content(opened, member, job.settings.max_document_bytes)))
+                end = job.format.end(orjson.loads(zips.content(opened, member, job.settings.max_item_bytes)))
             except Exception as error:  # the format meets whatever is in there
                 raise NotReady(f"The archive's end can't be read: {_told(error)}") from error
             if end.mark:

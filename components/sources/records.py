@@ -29,6 +29,12 @@ _BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{512,}={0,2}")
 _BLOB_WINDOW = re.compile(r"[A-Za-z0-9+/=_-]{256}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 OFTEN_JSON: Final = frozenset({"tool_call", "tool_result", "error"})
+SHORT_TEXT: Final = 20  # characters; a longer one is not looked at for `NO_TEXT`
+NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
+_ESCAPE = re.compile(  # ECMA-48: control sequences (colours, cursor), strings (titles, links), two-character escapes
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[0-Z\\^-~])"
+)
+_ESCAPE_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u001[bB]\[[0-?]*[ -/]*[@-~]")
 _FEW_KINDS: Final = 24  # distinct characters; base64 of real data has some 60, a line of dashes one, hex 16
 
 
@@ -54,16 +60,19 @@ class RecordMaker:
             return Defect(offset=0, reason=f"iteration {iteration}, index {idx}: not between 0 and {INT32_MAX}")
         redactor = self.redactor
         n_redacted = redactor.total if redactor else 0
-        text = clean_text(event.text, self.max_text_chars, redactor)
+        bare = without_escapes(event.text, event.type)
+        text = clean_text(bare, self.max_text_chars, redactor)
         if not text or text.isspace():
             return Skipped(rule="empty text")
+        if len(text) < SHORT_TEXT and text.strip() in NO_TEXT:
+            return Skipped(rule="text is only None or null")
         type = event.type if event.type in type_names else clean_text(event.type, 100, redactor)
         filename = self._filename_of(event.run)
-        written, text = text, with_letters(text) if type in OFTEN_JSON else text
+        spelled, text = text, with_letters(text) if type in OFTEN_JSON else text
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
         extra = clean_extra(event.extra, redactor) if event.extra else event.extra
         made = Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
-        if text != written or (redactor and redactor.total != n_redacted):
+        if bare is not event.text or text != spelled or (redactor and redactor.total != n_redacted):
             return self._with_former_id(made, event)
         return made
 
@@ -88,6 +97,19 @@ class RecordMaker:
             text=clean_text(event.text, self.max_text_chars),
         )
         return made if former == made.id else made._replace(former_id=former)
+
+
+def without_escapes(text: str, type: str = "") -> str:
+    r"""The text without ANSI escapes; of a tool call also without those that its JSON spells.
+
+    >>> without_escapes("\x1b[1;31mred\x1b[0m \x1b]8;;http://a\x07link\x1b]8;;\x07")
+    'red link'
+    """
+    if "\x1b" in text:
+        text = _ESCAPE.sub("", text).replace("\x1b", "")
+    if type == "tool_call" and "\\u001" in text:
+        text = _ESCAPE_IN_JSON.sub(r"\1", text)
+    return text
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:

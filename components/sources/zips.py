@@ -78,7 +78,7 @@ def content(opened: Opened, member: Member, limit_bytes: int) -> bytes:
     if member.encrypted:
         raise ValueError("the member is encrypted")
     if member.size_bytes > limit_bytes:
-        raise ValueError(f"the member is larger than {limit_bytes:,} bytes (setting load.max_document_bytes)")
+        raise ValueError(f"the member is larger than {limit_bytes:,} bytes (load.max_item_bytes)")
     opened.file.seek(member.start)
     header = opened.file.read(LOCAL_HEADER.size)
     if len(header) < LOCAL_HEADER.size or not header.startswith(LOCAL_MAGIC):

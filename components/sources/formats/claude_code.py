@@ -36,6 +36,21 @@ NO_CONVERSATION: Final = frozenset(
         "queue-operation",
     }
 )
+BOOKKEEPING: Final = NO_CONVERSATION | {  # of a session; a log may begin with any number of such lines
+    "agent-color",
+    "agent-name",
+    "agent-setting",
+    "ai-title",
+    "attribution-snapshot",
+    "content-replacement",
+    "custom-title",
+    "mode",
+    "pr-link",
+    "speculation-accept",
+    "tag",
+    "task-summary",
+    "worktree-state",
+}
 KEPT: Final = (  # key of a line, key of `extra`
     ("sessionId", "session_id"),
     ("session_id", "session_id"),
@@ -58,6 +73,14 @@ def recognises(head: Head) -> Verdict:
         if line.get("type") == "summary" and "leafUuid" in line:
             return accept("a summary line with leafUuid")
     return decline("no line of type user or assistant with a message and a session")
+
+
+def is_neutral(line: Json) -> bool:
+    """Is it a line of a session, but of no conversation: a queue operation, a snapshot of files, a mode?"""
+    kind = line.get("type") if isinstance(line, dict) else None
+    if not isinstance(kind, str) or kind not in BOOKKEEPING:
+        return False
+    return isinstance(line.get("sessionId"), str) or isinstance(line.get("snapshot"), dict)
 
 
 class Reader:
@@ -250,7 +273,14 @@ def _end(document: Json) -> End:
 
 
 ROWS = (
-    Format(name="claude_code", shape="lines", recognises=recognises, reader=Reader, session_key="session_id"),
+    Format(
+        name="claude_code",
+        shape="lines",
+        recognises=recognises,
+        reader=Reader,
+        is_neutral=is_neutral,
+        session_key="session_id",
+    ),
     Format(
         name="claude_code",
         shape="document",

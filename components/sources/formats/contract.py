@@ -84,7 +84,8 @@ class Format:
 
     A family that comes in several shapes has a row a shape under the same `name`.
 
-    - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file.
+    - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file. Lines that
+      `is_neutral` are the format's bookkeeping, which may fill any stretch of a log: recognition reads on behind them.
     - `document`: `read(document, options)` gives all items; `end(document)` tells whether the end mark is there.
     - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
       members that hold runs; `end(document)` is asked of the member named `end_member`.
@@ -97,6 +98,7 @@ class Format:
     shape: Shape
     recognises: Callable[[Head], Verdict]
     reader: Callable[[Json, Options], LineReader] | None = None
+    is_neutral: Callable[[Json], bool] | None = None
     read: Callable[[Json, Options], Iterable[Read]] | None = None
     takes: Callable[[str], bool] | None = None
     read_member: Callable[[str, Json, Options], Iterable[Read]] | None = None

@@ -621,6 +621,6 @@ def end_jaeger(document: Json) -> End:
 
 ROWS: Final = (
     Format(name="otel_genai", shape="document", recognises=recognises_document, read=read_document, end=end_document),
-    Format(name="otel_genai", shape="lines", recognises=recognises_lines, reader=reader),
+    Format(name="otel_genai", shape="lines", recognises=recognises_lines, reader=reader, is_neutral=_is_metrics),
     Format(name="otel_genai_jaeger", shape="document", recognises=recognises_jaeger, read=read_jaeger, end=end_jaeger),
 )

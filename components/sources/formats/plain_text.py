@@ -32,8 +32,8 @@ def recognises(head: Head) -> Verdict:
     lines = [line for line in head.text.splitlines()[:JUDGED_LINES] if line.strip()]
     if len(lines) < 2:
         return decline("too short to tell a log from any other text; ask for it by name")
-    stamped = sum(_is_stamped(line) for line in lines)
-    if stamped >= 0.5 * len(lines) or (stamped >= 0.1 * len(lines) and _is_stamped(lines[0])):
+    stamped = sum(is_stamped(line) for line in lines)
+    if stamped >= 0.5 * len(lines) or (stamped >= 0.1 * len(lines) and is_stamped(lines[0])):
         return accept(f"{stamped} of its first {len(lines)} lines begin with a time or a level")
     speakers = [found.group(1) or "think" for line in lines if (found := _SPEAKER.match(line))]
     if len(speakers) >= 0.1 * len(lines) and len(set(speakers)) >= 2 and len(speakers) >= 4:
@@ -41,7 +41,8 @@ def recognises(head: Head) -> Verdict:
     return decline("its lines begin with neither a time, a level nor a speaker; ask for it by name")
 
 
-def _is_stamped(line: str) -> bool:
+def is_stamped(line: str) -> bool:
+    """Does the line begin with a time or a level?"""
     return any(pattern.match(line) for pattern in (_STAMP, _OTHER_STAMP, _LEVEL))
 
 
@@ -49,14 +50,14 @@ def unit_of(text: str) -> str:
     """What makes a record of this text: `stamped` entries, each a `paragraph`, or each a `line`."""
     lines = text.splitlines()[:JUDGED_LINES]
     spoken = [line for line in lines if line.strip()]
-    if spoken and sum(_is_stamped(line) for line in spoken) >= 0.1 * len(spoken):
+    if spoken and sum(is_stamped(line) for line in spoken) >= 0.1 * len(spoken):
         return "stamped"
     return "paragraph" if len(lines) - len(spoken) >= 0.05 * len(lines) and len(spoken) > 1 else "line"
 
 
 def begins_item(unit: str, _: bytes, line: bytes) -> bool:
     """Does `line` begin a new record, whatever came before it?"""
-    return unit == "line" or (unit == "stamped" and _is_stamped(line[:80].decode("utf-8", "replace")))
+    return unit == "line" or (unit == "stamped" and is_stamped(line[:80].decode("utf-8", "replace")))
 
 
 class Reader:
