@@ -131,11 +131,14 @@ class ServiceEmbedder:
         that the next try asks, and pays, for the rest alone.
         """
         batches = list(request_batches([text for text in texts if text not in self._paid], self.endpoint.batch_texts))
-        with ThreadPoolExecutor(min(self.settings.connections, max(1, len(batches))), "embed") as pool:
+        pool = ThreadPoolExecutor(min(self.settings.connections, max(1, len(batches))), "embed")
+        try:
             pending = [pool.submit(self._fitting, batch) for batch in batches]
             wait(pending, return_when=FIRST_EXCEPTION)
-            for future in pending:
-                future.cancel()
+        except BaseException:  # a cancellation does not wait for a service that does not answer
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown(cancel_futures=True)
         done = [future for future in pending if not future.cancelled()]
         for batch, future in zip(batches, pending, strict=True):
             if future in done and future.exception() is None:

@@ -29,12 +29,13 @@ from components.contracts import (
 from components.errors import TransientError
 from components.store.engine import Database, in_clause
 from components.store.sessions import note_sessions
-from components.store.tables import Dataset, DefectRow, RecordRow, RecordState, Source
+from components.store.tables import Dataset, DefectRow, RecordRow, RecordState, SessionRow, Source
 
 dataset_t = Dataset.__table__  # type: ignore[attr-defined]
 source_t = Source.__table__  # type: ignore[attr-defined]
 record_t = RecordRow.__table__  # type: ignore[attr-defined]
 defect_t = DefectRow.__table__  # type: ignore[attr-defined]
+session_t = SessionRow.__table__  # type: ignore[attr-defined]
 
 OnRewrite = Literal["keep", "replace"]
 never = -1  # no file was written then
@@ -459,7 +460,9 @@ def _remove_sources(connection: Connection, source_ids: Sequence[int], *, with_r
     connection.execute(update(source_t).where(ours).values(left))
     connection.execute(delete(defect_t).where(defect_t.c.source_id.in_(source_ids)))
     has_records = select(record_t.c.seq).where(record_t.c.source_id == source_t.c.id).exists()
-    connection.execute(delete(source_t).where(ours, ~has_records))
+    empty = list(connection.execute(select(source_t.c.id).where(ours, ~has_records)).scalars())
+    connection.execute(delete(session_t).where(session_t.c.source_id.in_(empty)))
+    connection.execute(delete(source_t).where(source_t.c.id.in_(empty)))
     return retired
 
 
