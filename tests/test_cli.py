@@ -101,7 +101,7 @@ def test_people_are_told_in_sentences(shell: Shell, tmp_path: Path) -> None:
         (["load", "--no-such-flag"], 2, "No such option"),
         (["index", "-d", "../etc"], 2, "can't be used"),
         (["verify", "-d", "nothing"], 1, "no dataset"),
-        (["show", "0" * 32], 1, "no dataset"),
+        (["show", "0" * 32], 1, "Nothing was loaded"),
         (["export", "--to", "out"], 1, "runatlas index"),
         (["view"], 1, "runatlas index"),
     ],

@@ -419,7 +419,7 @@ def test_a_cancelled_index_leaves_all_whole_and_the_next_one_goes_on(pipeline: P
 def test_an_unknown_dataset_is_named_with_those_there_are(pipeline: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(3))
     pipeline.load([tmp_path])
-    with pytest.raises(NotFound, match=r'no dataset "other" \(there are: default\)'):
+    with pytest.raises(NotFound, match=r"no dataset 'other'; there are: default"):
         pipeline.verify("other")
 
 
