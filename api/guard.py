@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.peers import is_of_another_user
 from api.problems import Problem, problem_response
 from components.errors import BadSetting
 from components.settings import Settings
@@ -167,6 +168,12 @@ class Guard:
             return problem_response(Problem(400, "bad-request", "The query is not percent-encoded."), path)
         if self._checks_host and not self._answers_to(headers.get("host", ""), name):
             return problem_response(Problem(421, "misdirected-request", _unknown_host(name)), path)
+        if self._checks_host and not self._allowed and is_of_another_user(scope.get("client"), _port(scope)):
+            detail = (
+                "Without a token this server answers to the user who started it alone: set RUNATLAS_API_TOKEN there, and send "
+                "it with `Authorization: Bearer …`."
+            )
+            return problem_response(Problem(403, "another-user", detail), path)
         if method not in safe_methods and sent_by_another_site(headers, self._allowed):
             detail = (
                 "Pages of other sites can't start anything here. If a proxy or tunnel of yours serves this page, name "
@@ -188,6 +195,11 @@ class Guard:
         return problem_response(
             Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="runatlas"'}), scope["path"]
         )
+
+
+def _port(scope: Scope) -> int | None:
+    server = scope.get("server")
+    return server[1] if server else None
 
 
 def _unknown_host(name: str) -> str:

@@ -35,4 +35,5 @@ def server_config(settings: Settings, *, log_level: str) -> uvicorn.Config:
         log_level=log_level,
         log_config=log_config,
         timeout_graceful_shutdown=end_within_s,
+        proxy_headers=False,  # the guard asks who really holds the other end of the connection
     )

@@ -22,6 +22,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from uuid import UUID
 
 from api.browser import open_page
 from api.child import Child
@@ -32,7 +33,9 @@ from api.prefect_server import PrefectServer, adopt_environment, expect_usable
 from api.problems import without_places
 from components.errors import RunAtlasError
 from components.http_client import answers
+from components.projector.kernels import compile_in_background
 from components.settings import Settings
+from flows.deploy import DeployCommand, deploy, is_registered_before
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -179,6 +182,7 @@ def _listen(host: str, wanted: int, who: str, terminal: TextIO) -> socket.socket
 def _with_server(product: Product) -> int:
     """The server first, then all that talks to it; and down again in the other order."""
     web = Child(["-m", "api", "--fd", str(product.socket.fileno())], inherits=[product.socket.fileno()])
+    compile_in_background(product.settings.shared_cache)  # for the first map on this machine
     try:
         return _with_api(product, web)
     finally:
@@ -192,21 +196,25 @@ def _with_api(product: Product, web: Child) -> int:
     asked = product.settings.prefect
     log = product.logs / "prefect-server.log"
     server = PrefectServer(product.prefect_socket, asked.host, log, allowed_hosts=asked.allowed_hosts)
+    command = None if is_registered_before(product.settings) else DeployCommand()
     try:
         importlib.import_module("prefect.workers.process")  # slow, and the server boots on the other core meanwhile
         server.wait_until_healthy(product.prefect)
-        status = asyncio.run(_conduct(product, web, server))
+        status = asyncio.run(_conduct(product, web, server, command))
         _all_is_told()
         return status
     finally:
+        if command is not None:
+            command.close()
         server.stop()
 
 
-async def _conduct(product: Product, web: Child, server: PrefectServer | None) -> int:
+async def _conduct(
+    product: Product, web: Child, server: PrefectServer | None, command: DeployCommand | None = None
+) -> int:
     """Registers the deployments, then runs all parts until one ends or a signal comes. The exit status."""
     from prefect import get_client
 
-    from flows.deploy import deploy
     from flows.runs import reconcile, skip_overdue
 
     stop, closing = asyncio.Event(), asyncio.Event()
@@ -216,7 +224,8 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
             product.say(f"{n} runs were left by an earlier start and are marked as crashed.")
         if server is None:
             await expect_usable(client)
-        await deploy(client, product.settings)
+        await deploy(client, product.settings, command)
+        demo = await _start_demo(product, client) if product.demo else None
         if n := await asyncio.to_thread(skip_overdue):
             product.say(f"{n} runs that schedules had planned for the time of the stop are skipped.")
         parts: dict[str, Coroutine[Any, Any, None]] = {
@@ -229,7 +238,7 @@ async def _conduct(product: Product, web: Child, server: PrefectServer | None) -
             parts["Prefect server"] = server.keep_running(product.prefect, product.say)
         tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         try:
-            return await _serve(product, client, tasks, stop)
+            return await _serve(product, client, tasks, stop, demo)
         finally:
             closing.set()
             await _end(client, server, tasks)
@@ -252,10 +261,12 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-async def _serve(product: Product, client: PrefectClient, tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> int:
+async def _serve(
+    product: Product, client: PrefectClient, tasks: list[asyncio.Task[None]], stop: asyncio.Event, demo: UUID | None
+) -> int:
     """Tells that all is ready, and waits for the end. The exit status."""
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    ready = asyncio.create_task(_ready(product, client), name="ready")
+    ready = asyncio.create_task(_ready(product, client, demo), name="ready")
     await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (ready, stopped):
         task.cancel()
@@ -269,7 +280,7 @@ async def _serve(product: Product, client: PrefectClient, tasks: list[asyncio.Ta
     return 1
 
 
-async def _ready(product: Product, client: PrefectClient) -> None:
+async def _ready(product: Product, client: PrefectClient, demo: UUID | None) -> None:
     while not await asyncio.to_thread(answers, f"{product.api}/health", timeout_s=5):  # noqa: ASYNC110 - a process, not a task
         await asyncio.sleep(0.05)
     product.lock.truncate(0)
@@ -283,8 +294,8 @@ async def _ready(product: Product, client: PrefectClient) -> None:
         f"  Map         {product.maps_of(dataset)}\n"
         f"Logs are in {product.logs}. Ctrl-C stops everything."
     )
-    if product.demo:
-        await _demo(product, client)
+    if demo is not None:
+        await _demo(product, client, demo)
     if product.open_browser:
         open_page(f"{product.api}/map/{dataset}")
 
@@ -382,12 +393,23 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
         stop.set()
 
 
-async def _demo(product: Product, client: PrefectClient) -> None:
-    """Loads and indexes the sample logs through the deployments, as any trigger would."""
-    product.say("Loading and indexing the sample logs …")
+async def _start_demo(product: Product, client: PrefectClient) -> UUID:
+    """The run that loads the sample logs, and what else has changed; started before the worker, which looks for runs
+    only every few seconds.
+    """
+    from flows.runs import start_run
+
     await asyncio.to_thread(_remember_samples, product.settings)
-    loaded = await _ran(client, "load/load", {"dataset": "demo"})
-    indexed = await _ran(client, "index/index", {"dataset": "demo"}) if loaded.is_completed() else loaded
+    return await start_run(client, "load/load", {"dataset": "*"}, tags=["demo"])
+
+
+async def _demo(product: Product, client: PrefectClient, load: UUID) -> None:
+    """Indexes the sample logs once they are loaded, through the deployments, as any trigger would."""
+    from flows.runs import end_of
+
+    product.say("Loading and indexing the sample logs …")
+    await end_of(client, load)
+    indexed = await _ran(client, "index/index", {"dataset": "demo"})
     if indexed.is_completed():
         product.say(f"The demo is on the map: {product.maps_of('demo')}")
     else:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,23 +46,28 @@ class Declared:
     triggers: Sequence[str]  # names
 
 
-async def deploy(client: PrefectClient, settings: Settings) -> bool:
+def is_registered_before(settings: Settings) -> bool:
+    """Were the present declarations registered by an earlier start?"""
+    seen = settings.home / "prefect-deployed"
+    return seen.exists() and seen.read_text(encoding="utf-8") == _mark(settings)
+
+
+async def deploy(client: PrefectClient, settings: Settings, command: DeployCommand | None = None) -> bool:
     """True where `prefect.yaml` had to be registered: it is new to this server, has changed, or a part is missing there.
 
-    Registering anew switches on again what somebody switched off in the UI, so it is not done without need. Schedules
+    `command` is one that was started before. Registering anew switches on again what somebody switched off in the UI, so it is not done without need. Schedules
     and default parameters are compared at every start, and corrected; a paused schedule stays paused.
     """
     await ensure_pool(client, work_pool, is_ours=_is_own(settings))
-    seen = settings.home / "prefect-deployed"
-    mark = _mark(settings)
     wanted = declared(settings)
-    is_known = seen.exists() and seen.read_text(encoding="utf-8") == mark and await _are_registered(client, wanted)
+    is_known = is_registered_before(settings) and await _are_registered(client, wanted)
     if not is_known:
-        await _prefect_deploy()
+        with closing(command or DeployCommand()) as prepared:
+            await prepared.run()
     for one in wanted:
         await _correct_schedules(client, one)
     if not is_known:
-        seen.write_text(mark, encoding="utf-8")
+        (settings.home / "prefect-deployed").write_text(_mark(settings), encoding="utf-8")
     return not is_known
 
 
@@ -182,17 +189,45 @@ def _corrected(found: DeploymentSchedule, wanted: dict[str, Any]) -> DeploymentS
     return found.model_copy(update={"schedule": schedule, "parameters": wanted.get("parameters", {})})
 
 
-async def _prefect_deploy() -> None:
-    """The command a person would type. Raises `ServiceUnavailable` with the end of what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"),
-        cwd=root,
-        env={**os.environ, "RUNATLAS_ROOT": str(root)},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    if process.returncode:
-        told = output.decode(errors="replace").strip().splitlines()[-8:]
-        raise ServiceUnavailable("`prefect deploy --all` failed:\n" + "\n".join(told))
+class DeployCommand:
+    """`prefect deploy --all`, as a person would type it, in a process that has imported everything when it is needed.
+
+    Imports take most of its time. Started while the Prefect server boots, it waits for `run`; close it in any case.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _wait_and_deploy],
+            cwd=root,
+            env={**os.environ, "RUNATLAS_ROOT": str(root), "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    async def run(self) -> None:
+        """Registers all deployments. Raises `ServiceUnavailable` with the end of what the command printed."""
+        output, _ = await asyncio.to_thread(self._process.communicate, b"now\n")
+        if self._process.returncode:
+            last_lines = output.decode(errors="replace").strip().splitlines()[-8:]
+            raise ServiceUnavailable("`prefect deploy --all` failed:\n" + "\n".join(last_lines))
+
+    def close(self) -> None:
+        """Ends the process where it was not needed."""
+        if self._process.poll() is None:
+            self._process.communicate()  # closes its input
+
+
+_wait_and_deploy = """
+import sys
+import prefect.cli.deploy, flows.index, flows.load
+from prefect.cli import app
+if not sys.stdin.readline():
+    sys.exit()
+sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
+sys.exit(app())
+"""
+
+
+def _with_root(path: str | None) -> str:
+    return os.pathsep.join(filter(None, (str(root), path)))

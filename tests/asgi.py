@@ -50,7 +50,7 @@ def ask(
         "raw_path": raw.encode(),
         "query_string": query,
         "headers": names,
-        "client": ("127.0.0.1", 1),
+        "client": ("client.example", 1),
         "server": ("127.0.0.1", 8000),
         "root_path": "",
     }

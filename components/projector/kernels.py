@@ -70,7 +70,7 @@ def compile_once(cache: Path, small_fit: Callable[[], object]) -> None:
 
 def compile_in_background(cache: Path) -> None:
     """Start `compile_once` in a process of its own and return at once; quick where all is compiled already."""
-    command = [sys.executable, "-m", "components.projector", str(cache)]
+    command = [sys.executable, "-P", "-m", "components.projector", str(cache)]
     quiet = subprocess.DEVNULL
     threading.Thread(
         target=lambda: subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False),
