@@ -486,16 +486,14 @@ def test_even_vectors_without_structure_stay_where_they_are_when_nothing_is_new(
 # --- compiling ----------------------------------------------------------------------------------------------------
 
 
-def test_kernels_are_compiled_once_on_a_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+def test_kernels_are_compiled_once_on_a_machine(tmp_path):
     compiled = []
     for _ in range(2):
         kernels.compile_once(tmp_path, lambda: compiled.append("here"))
     assert compiled == ["here"]
 
 
-def test_a_fit_waits_for_the_process_that_compiles(tmp_path, monkeypatch):
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+def test_a_fit_waits_for_the_process_that_compiles(tmp_path):
     begun, may_end, order = threading.Event(), threading.Event(), []
 
     def slow_fit():

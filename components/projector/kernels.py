@@ -11,6 +11,7 @@ fit that comes too early waits for it. Importing umap imports pynndescent, which
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -57,19 +58,20 @@ def umap_kernels(cache: Path) -> Iterator[Any]:
 
 def compile_once(cache: Path, small_fit: Callable[[], object]) -> None:
     """Make sure that the functions are compiled and kept: one process of the machine does it, others wait for it."""
-    folder = _use_cache(cache)
-    done = folder / f"runatlas-umap-{version('umap-learn')}-numba-{version('numba')}-{sys.implementation.cache_tag}"
-    if done.exists():
+    mark = _mark(cache)
+    if mark.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(done.with_suffix(".lock")):
-        if not done.exists():
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(mark.with_suffix(".lock")):
+        if not mark.exists():
             small_fit()
-            done.touch()
+            mark.touch()
 
 
 def compile_in_background(cache: Path) -> None:
-    """Start `compile_once` in a process of its own and return at once; quick where all is compiled already."""
+    """Start `compile_once` in a process of its own and return at once; does nothing where that was done before."""
+    if _mark(cache).exists():
+        return
     command = [sys.executable, "-P", "-m", "components.projector", str(cache)]
     quiet = subprocess.DEVNULL
     threading.Thread(
@@ -79,15 +81,20 @@ def compile_in_background(cache: Path) -> None:
     ).start()
 
 
-def _use_cache(cache: Path) -> Path:
-    """Tell numba where to keep what it compiles of umap; the folder."""
+def _mark(cache: Path) -> Path:
+    """The file that says that this installation of umap was compiled; it may lie, which costs a compilation."""
+    installation = f"{_sources()} {version('umap-learn')} {version('numba')} {sys.implementation.cache_tag}"
+    return cache / "kernels" / f"compiled-{hashlib.sha256(installation.encode()).hexdigest()[:16]}"
+
+
+def _use_cache(cache: Path) -> None:
+    """Tell numba where to keep what it compiles of umap."""
     import numba
 
     config: Any = numba.config
     sources = _sources()
     if not config.CACHE_DIR and (sources is None or not os.access(sources, os.W_OK)):
         config.CACHE_DIR = str(cache / "kernels")
-    return Path(config.CACHE_DIR) if config.CACHE_DIR else Path(str(sources)) / "__pycache__"
 
 
 def _sources() -> Path | None:
