@@ -84,7 +84,7 @@ class AtlasSites:
         from components.atlas import build_atlas
 
         try:
-            with replaced_folder(folder) as aside:
+            with replaced_folder(folder, keeps_sound=True) as aside:
                 build_atlas(snapshot, aside)
             for old in self._sites(folder.parent)[kept_sites:]:
                 shutil.rmtree(old, ignore_errors=True)

@@ -26,10 +26,11 @@ _block_bytes = 1 << 20
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_folder(path: Path, *, keeps_sound: bool = False) -> Iterator[Path]:
     """A folder to fill; after the block it stands durably at `path`, in place of what was there.
 
-    A failing block leaves the old one. Of several writers at once the last one's folder stays, or an equal one.
+    A failing block leaves the old one. Of several writers at once the last one's folder stays, or an equal one. With
+    `keeps_sound`, for folders whose name decides their content, a sound one stays: somebody may be reading it.
     """
     make_folder(path.parent)
     _remove_abandoned(path)
@@ -38,13 +39,17 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         yield aside
         (aside / CHECKSUMS).write_bytes(orjson.dumps({name: _sum(aside / name) for name in _files(aside)}))
         _flush(aside)
-        if path.exists():
+        if not keeps_sound and path.exists():
             remove_folder(path)
         try:
-            os.rename(aside, path)  # noqa: PTH104 - the call that crash tests watch
+            os.rename(aside, path)  # noqa: PTH104 - the call that crash tests watch; fails where a folder lies
         except OSError:
-            if not is_sound(path):  # else another process was quicker
+            if is_sound(path):
+                return  # another process was quicker
+            if not path.exists():
                 raise
+            remove_folder(path)
+            os.rename(aside, path)  # noqa: PTH104
         fsync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -36,7 +36,7 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: P
     if is_sound(folder):
         return folder / GRAPH
     try:
-        with replaced_folder(folder) as aside:
+        with replaced_folder(folder, keeps_sound=True) as aside:
             build_graph(safetensors, shape, aside)
             if precision == "int8":
                 _quantise(aside)
