@@ -527,7 +527,7 @@ def test_a_database_that_knows_a_model_by_its_limit_knows_it_without_afterwards(
     store = Store(url)
     ids = [store.vectors.model_id(identity, 3) for identity in old]
     with store.db.write() as connection:
-        connection.execute(text("update alembic_version set version_num = '0002'"))
+        connection.execute(text("update alembic_version set version_num = '0006'"))
     store.close()
     upgraded = Store(url)
     assert upgraded.vectors.model_id("m at http://h/v1 normalized long_text=truncate v1", 3) == ids[0]

@@ -735,7 +735,7 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
         seconds=IndexSeconds(),
     )
     assert {"what": "records new", "is": "1,234"} in load_rows(load)
-    assert load_rows(load)[-1] == {"what": "c.bin", "is": "no format recognises it"}
+    assert load_rows(load)[-1] == {"what": "problem", "is": "c.bin: no format recognises it"}
     assert {"what": "snapshot", "is": "7"} in index_rows(index)
 
 
