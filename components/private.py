@@ -18,7 +18,9 @@ from components.settings import Settings
 
 UMASK: Final = 0o077
 OTHERS: Final = 0o077  # the bits of group and others
-OURS: Final = frozenset({"up.pid", "prefect-deployed", "credentials.json", "output", "cache", "logs", "prefect"})
+OURS: Final = frozenset(
+    {"up.pid", "prefect-deployed", "credentials.json", "home-id", "output", "cache", "logs", "prefect"}
+)
 DATABASE: Final = "runatlas.db"  # and its -wal, -shm, -journal
 
 _given: ContextVar[int | None] = ContextVar("umask of the user", default=None)

@@ -245,6 +245,7 @@ def plant(folder: Path, planted: list[Secret]) -> None:
     broken = [
         *['{"text": "whole", "iteration": 1}'] * 9,
         *('{"text": "' + text.replace('"', "'") for text in spelled[7]),
+        '{"text": "whole", "iteration": 2}',  # a record that is cut waits until something follows it
     ]
     (folder / "broken.jsonl").write_text("\n".join(one.replace("\n", "\\n").replace("\r", "") for one in broken) + "\n")
     (folder / "numbers.jsonl").write_text(
