@@ -199,7 +199,8 @@ class Loading:
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
         outcome = self._load_in_turn(locator)
-        if outcome.outcome != "failed":
+        is_empty = locator.kind == "file" and locator.size_bytes == 0  # it may be written to later
+        if outcome.outcome != "failed" or is_empty:
             self._remember({locator.spec})
         return outcome
 

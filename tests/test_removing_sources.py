@@ -33,6 +33,14 @@ def test_a_folder_with_one_file_that_can_be_read_is_remembered(pipeline, tmp_pat
     assert pipeline.sources() == (str(tmp_path / "logs"),)
 
 
+def test_a_folder_whose_files_are_still_empty_is_remembered(pipeline, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.jsonl").touch()
+    pipeline.load([tmp_path / "logs"])
+    write(tmp_path / "logs" / "a.jsonl", lines(3))
+    assert pipeline.load().records.new == 3
+
+
 def test_an_unchanged_source_that_is_given_again_is_remembered(pipeline, tmp_path):
     path = write(tmp_path / "a.jsonl", lines(3))
     pipeline.load([path])
