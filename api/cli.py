@@ -18,7 +18,7 @@ from api.cli_progress import progress
 from api.home import reach_loopback_directly
 from components.contracts import LoadReport
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
-from components.load_report import problem_lines, read_nothing
+from components.load_report import printable, problem_lines, read_nothing
 from components.private import private_umask, users_umask
 from components.settings import Settings, load_settings
 
@@ -202,13 +202,13 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
     for item in told:
         reason, _, _ = item["reason"].partition("\n")
         given = f"; gives {item['records']:,} records and {item['defects']:,} defects" if "records" in item else ""
-        typer.echo(f"{item['source']}: {item['format'] or 'skipped'}: {reason}{given}")
+        typer.echo(f"{printable(item['source'])}: {item['format'] or 'skipped'}: {printable(reason)}{given}")
     for item in told:
         _, _, details = item["reason"].partition("\n")
         left_out = [_left_out_line(item["skipped_by_rule"])] if item.get("skipped_by_rule") else []
         declined = [f"not {name}: {reason}" for name, reason in item.get("declined", {}).items()]
         if details or left_out or declined:
-            typer.echo(f"\n{item['source']}")
+            typer.echo(f"\n{printable(item['source'])}")
             for line in (*details.splitlines(), *left_out, *declined):
                 typer.echo(f"    {line.strip()}")
 
@@ -309,7 +309,7 @@ def sources(context: typer.Context, dataset: DatasetOption = "default", json: Js
         _print_json({"sources": [asdict(one) for one in listed], "problems": [asdict(one) for one in problems]})
         return
     for one in listed:
-        typer.echo(f"{one.source}  ({one.origin})")
+        typer.echo(f"{printable(one.source)}  ({one.origin})")
     if not listed:
         typer.echo("No sources. `runatlas load PATH` loads one and remembers it.")
     if problems:
@@ -354,7 +354,8 @@ def defects(dataset: DatasetOption = "default", limit: LimitOption = 100, json: 
         _print_json(found)
         return
     for defect in found:
-        typer.echo(f"{defect['source']} at {defect['offset']}: {defect['reason']}  {defect['excerpt'][:80]!r}")
+        source, reason = printable(defect["source"]), printable(defect["reason"])
+        typer.echo(f"{source} at {defect['offset']}: {reason}  {defect['excerpt'][:80]!r}")
     if not found:
         typer.echo("No defects.")
 
@@ -371,7 +372,8 @@ def failed(dataset: DatasetOption = "default", limit: LimitOption = 100, json: J
         _print_json(found)
         return
     for failure in found:
-        typer.echo(f"{failure['id']} {failure['filename']} ({failure['attempts']} tries): {failure['error']}")
+        filename, error = printable(failure["filename"]), printable(failure["error"])
+        typer.echo(f"{failure['id']} {filename} ({failure['attempts']} tries): {error}")
     typer.echo("`runatlas index --retry-failed` tries them again." if found else "No failed records.")
 
 
@@ -387,9 +389,9 @@ def show(id: str, dataset: DatasetOption = "default", json: JsonOption = False) 
         _print_json(record)
         return
     for key in ("id", "filename", "timestamp", "iteration", "idx_in_iteration", "type"):
-        typer.echo(f"{key:<17} {record[key]}")
+        typer.echo(f"{key:<17} {printable(str(record[key]))}")
     for key, value in record["extra"].items():
-        typer.echo(f"{'extra.' + key:<17} {value}")
+        typer.echo(f"{printable('extra.' + key):<17} {printable(str(value))}")
     typer.echo(f"\n{record['text']}")
 
 

@@ -15,9 +15,18 @@ def read_nothing(report: LoadReport) -> bool:
     return s.failed > 0 and not s.loaded + s.resumed + s.skipped + s.not_ready
 
 
+def printable(text: str) -> str:
+    r"""The text with control characters spelled out: a file's name must not steer a terminal or forge a line.
+
+    >>> printable("a\x1b]0;b\x07\nc")
+    'a\\x1b]0;b\\x07\\nc'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def summary(problem: Problem) -> str:
     """The first line of the reason; what each format missed stands on the lines below and is for `--explain`."""
-    return problem.reason.partition("\n")[0]
+    return printable(problem.reason.partition("\n")[0])
 
 
 def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
@@ -29,7 +38,7 @@ def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for problem in problems:
         if not problem.known:
-            by_reason.setdefault(summary(problem), []).append(problem.source)
+            by_reason.setdefault(summary(problem), []).append(printable(problem.source))
     for reason, sources in by_reason.items():
         if len(sources) == 1:
             yield f"{sources[0]}: {reason}"

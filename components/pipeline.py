@@ -22,7 +22,7 @@ from components import wiring
 from components.batching import EmbedTask, longest_wait_s
 from components.contracts import IndexReport, LoadReport, Progress
 from components.datasets import find_dataset
-from components.errors import Cancelled, NotFound, RunAtlasError, TransientError
+from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError, TransientError
 from components.settings import EmbedSettings, Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
@@ -89,6 +89,10 @@ class Pipeline:
     ) -> LoadReport:
         """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
         patiently(lambda: self.store)
+        if not all(str(spec).strip() for spec in sources):
+            raise BadSetting(
+                "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
+            )
         specs = [str(Path(spec).expanduser()) if "://" not in str(spec) else str(spec) for spec in sources]
         loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
         with self._noted(dataset, "load") as note:

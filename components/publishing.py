@@ -207,7 +207,7 @@ class Publishing:
             parts += [_info(logs, batch, batch), _info(embeddings, batch, batch)]
             batches[batch] = [(link.first_seq, link.last_seq, len(link.ids)) for link in links]
             if progress:
-                progress("publish", (batch - first + 1) * self.settings.part_rows, 0)
+                progress("publish", sum(n for stretches in batches.values() for _, _, n in stretches), 0)
         return Written(parts=parts, batches=batches)
 
     def _rebuild(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from components.settings import Settings
+from components.sources.discover import is_written_by_us
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -99,7 +100,7 @@ def watch(
     wanted = sources or (lambda: {name: dataset.sources for name, dataset in settings.datasets.items()})
     # a document is taken once it has been quiet for `quiet_s`: a load that comes sooner would come in vain
     changes = Debounce(quiet_s=max(settings.watch.debounce_s, settings.load.quiet_s + 0.2))
-    watchers = _Watchers(stop)
+    watchers = _Watchers(stop, str(settings.home.absolute()))
     try:
         while not stop.is_set():
             with _logged("What is to be watched can't be told just now; nothing changes till the next look."):
@@ -127,8 +128,9 @@ def _logged(what: str) -> Iterator[None]:
 class _Watchers:
     """One thread for all files, one for each database; they leave the names of changed datasets to be taken."""
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: threading.Event, home: str) -> None:
         self._stop = stop
+        self._home = home  # what is written there while a load works must not start the next one
         self._changed: set[str] = set()
         self._lock = threading.Lock()
         self._files: tuple[tuple[tuple[str, str, Any], ...], threading.Event, threading.Thread] | None = None
@@ -187,7 +189,7 @@ class _Watchers:
         try:
             for changes in changes_below(
                 *folders,
-                watch_filter=None,
+                watch_filter=lambda _, path: not is_written_by_us(path, self._home),
                 debounce=400,
                 step=100,
                 stop_event=ended,

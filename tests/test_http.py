@@ -204,7 +204,7 @@ def test_a_record_is_found_by_its_id(client: Client, world: Settings) -> None:
         ("/map/default/records?rows=9999", "52 rows"),
         ("/map/default/snapshot.json?snapshot=77", "newest is 2"),
         ("/map/default/row?id=nope", "nope"),
-        (f"/runs/{uuid.uuid4()}/more", "GET /docs"),
+        ("/runs/5f5a301b-01bd-4dbe-893e-c16308907bbe/more", "GET /docs"),
     ],
 )
 def test_what_is_not_there_is_a_404_with_the_way_out(client: Client, path: str, told: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from logs import lines, write
 
 from components.errors import BadSetting, NotFound
+from components.load_report import problem_lines
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, LoadSettings, Settings
 
@@ -94,3 +95,26 @@ def test_a_configured_source_is_removed_in_the_settings(tmp_path):
         pipeline.load()
         with pytest.raises(BadSetting, match=r"runatlas\.toml"):
             pipeline.remove_sources([folder])
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_no_source(pipeline, name):
+    with pytest.raises(BadSetting, match="empty"):
+        pipeline.load([name])
+
+
+def test_a_load_of_the_folder_that_holds_the_home_never_loads_its_own_output(tmp_path):
+    write(tmp_path / "a.jsonl", lines(5))
+    with Pipeline(Settings(home=tmp_path / "data", model="hash://32", load=LoadSettings(quiet_s=0))) as pipeline:
+        for new in (5, 0, 0):
+            report = pipeline.load([tmp_path])
+            assert (report.records.new, report.sources.failed) == (new, 0)
+            pipeline.index()
+
+
+def test_a_name_with_control_characters_can_not_steer_a_terminal(pipeline, tmp_path):
+    odd = tmp_path / 'bad\x1b]0;x\x07\nDataset "x": ok.bin'
+    odd.write_bytes(bytes(range(256)))
+    (line,) = problem_lines(pipeline.load([odd]).problems)
+    assert line.isprintable()
+    assert "bad\\x1b]0;x\\x07\\nDataset" in line

@@ -26,6 +26,7 @@ from components.contracts import Event
 from components.errors import BadSetting, NotReady, TooLarge, UnknownFormat, Unreadable
 from components.settings import LoadSettings
 from components.sources import zips
+from components.sources.discover import discover
 from components.sources.files import FileSource
 from components.sources.formats.contract import Format, accept
 from components.sources.opener import open_file
@@ -1000,3 +1001,30 @@ def test_papers_are_read_when_the_settings_name_their_columns():
     shelf = loaded(path, columns={"text": "summary"})
     assert len(shelf.records) == len(path.read_bytes().splitlines())
     assert DATA.is_dir()
+
+
+# --- homes of runatlas ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", ["home-id", "runatlas.db"])
+def test_what_a_home_holds_is_no_source(tmp_path, mark):
+    for name in ("a.jsonl", "data/output/d/current/logs.parquet", "data/logs/up.log", "data/cache/x", f"data/{mark}"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert [one.key for one in discover([str(tmp_path)]).locators] == ["a.jsonl"]
+    assert [one.key for one in discover([f"{tmp_path}/**/*"]).locators] == ["a.jsonl"]
+
+
+def test_logs_beside_a_home_in_the_named_folder_are_read(tmp_path):
+    for name in ("home-id", "runatlas.db-wal", "output/x.parquet", "logs/a.jsonl", "b.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert [one.key for one in discover([str(tmp_path)]).locators] == ["b.jsonl", "logs/a.jsonl"]
+
+
+def test_a_link_to_the_root_itself_is_harmless_and_not_reported(tmp_path, caplog):
+    (tmp_path / "a.jsonl").write_text("{}")
+    (tmp_path / "loop").symlink_to(".")
+    found = discover([str(tmp_path)])
+    assert [one.key for one in found.locators] == ["a.jsonl"]
+    assert (found.problems, caplog.messages) == ([], [])

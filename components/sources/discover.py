@@ -22,6 +22,9 @@ from components.sources import tables
 
 logger = logging.getLogger(__name__)
 
+home_marks = frozenset({"home-id", "runatlas.db"})  # a folder that holds one of them is a home of runatlas
+in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -42,8 +45,8 @@ class _Root:
     problems: list[Problem] = field(default_factory=list)
 
     def holds(self, real: str) -> bool:
-        """Does this real path lie below the root?"""
-        return real.startswith(self.real if self.real.endswith(os.sep) else self.real + os.sep)
+        """Is this real path the root, or does it lie below it?"""
+        return real == self.real or real.startswith(self.real if self.real.endswith(os.sep) else self.real + os.sep)
 
     def refuse(self, folder: str, error: OSError) -> None:
         """Note a folder that can't be listed; one that has vanished is no problem."""
@@ -155,12 +158,34 @@ def _below(root: _Root) -> Iterator[Found]:
 
 
 def _entries(folder: str, root: _Root) -> list[os.DirEntry[str]]:
+    """What lies in a folder, but for hidden names and for what runatlas keeps in a home: its output is no log."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:  # the folders beside it are read
         root.refuse(folder, error)
         return []
+    if not any(entry.name in home_marks for entry in shown):
+        return shown
+    return [entry for entry in shown if not _is_of_home(entry.name, is_below=folder != root.path)]
+
+
+def _is_of_home(name: str, *, is_below: bool) -> bool:
+    """Does runatlas write this in a home? `logs` in the very folder that was named may be the user's."""
+    return name in in_homes or name.startswith("runatlas.db") or (is_below and name == "logs")
+
+
+def is_written_by_us(path: str, home: str) -> bool:
+    """Is the change of this path one that runatlas makes itself while it works in its home?
+
+    >>> is_written_by_us("/data/runatlas.db-wal", "/data"), is_written_by_us("/data/logs/a.jsonl", "/data")
+    (True, False)
+    """
+    below = path.removeprefix(home.rstrip(os.sep) + os.sep)
+    if below == path:
+        return False
+    first, _, rest = below.partition(os.sep)
+    return _is_of_home(first, is_below=False) or (first == "logs" and rest.startswith(("up.log", "prefect-server.log")))
 
 
 def _found(path: str, real: str) -> Iterator[Found]:
@@ -213,8 +238,10 @@ def _named_alike(folder: str, part: str, root: _Root) -> Iterator[str]:
     except OSError as error:
         root.refuse(folder, error)
         return
+    is_home = not home_marks.isdisjoint(names)
     for name in fnmatch.filter(names, part):
-        if part.startswith(".") or not name.startswith("."):
+        is_hidden = name.startswith(".") and not part.startswith(".")
+        if not is_hidden and not (is_home and _is_of_home(name, is_below=folder != root.path)):
             yield f"{folder.rstrip(os.sep)}{os.sep}{name}"
 
 
