@@ -143,6 +143,7 @@ def texts_of(items: Sequence[dict[str, Any]]) -> Counter[str]:
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_loads_that_read_the_same_growing_files_lose_and_double_nothing(either: World) -> None:
     expected: Counter[str] = Counter()
     for n in range(3):

@@ -185,6 +185,7 @@ def test_version_is_printed(shell: Shell) -> None:
     assert shell("--version").stdout == f"runatlas {version('runatlas')}\n"
 
 
+@pytest.mark.slow
 def test_status_of_one_dataset(shell: Shell, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines(3))
     for name in ("one", "two"):
@@ -193,6 +194,7 @@ def test_status_of_one_dataset(shell: Shell, tmp_path: Path) -> None:
     assert shell("status", "-d", "three").returncode == 1
 
 
+@pytest.mark.slow
 def test_doctor_names_a_dataset_whose_settings_ask_for_another_model(
     shell: Shell, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -230,6 +232,7 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
     assert output.text.startswith("embed: 512 of 2,048 (25%), 0 s\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
     shell: Shell, environment: dict[str, str], tmp_path: Path
 ) -> None:

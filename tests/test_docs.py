@@ -139,6 +139,7 @@ def test_a_table_is_loaded_as_the_readme_says(place: Path, environment: dict[str
     assert 'Dataset "app": 1 new records' in told(line, place, environment)
 
 
+@pytest.mark.slow
 def test_what_stands_in_the_table_of_commands_runs(indexed: Path, environment: dict[str, str]) -> None:
     ids = subprocess.run(
         [
@@ -202,6 +203,7 @@ def calls() -> list[tuple[str, str, str | None]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path", "body"), calls(), ids=lambda value: str(value)[:40])
 def test_calls_are_answered(method: str, path: str, body: str | None, viewed: str) -> None:
     with httpx.Client(base_url=viewed, timeout=30) as client:
@@ -224,6 +226,7 @@ def test_both_pages_of_the_map_are_served(viewed: str) -> None:
 # --- Python ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_python_examples_run_one_after_the_other(place: Path, environment: dict[str, str]) -> None:
     folder = place / "python"
     folder.mkdir()

@@ -360,6 +360,7 @@ def threshold_events(http, dataset, n):
     raise AssertionError(answer.text)
 
 
+@pytest.mark.slow
 def test_a_load_without_anything_new_does_not_restart_a_cancelled_index(cancelled, prefect_api):
     from flows.load import load
 

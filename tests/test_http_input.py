@@ -283,6 +283,7 @@ bodies = st.one_of(
 )
 
 
+@pytest.mark.slow
 @sampling
 @given(path=st.sampled_from(["/load", "/index"]), body=bodies)
 def test_no_body_is_a_server_error(app: FastAPI, path: str, body: bytes) -> None:

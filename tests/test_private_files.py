@@ -60,6 +60,7 @@ def shell(home: Path, *arguments: str, **more: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_load_index_and_publish_make_files_for_this_user_alone(tmp_path: Path) -> None:
     home = tmp_path / "home"
     write_run(tmp_path / "logs", "a", 12)
@@ -102,6 +103,7 @@ def test_a_folder_that_also_holds_other_things_stays_open_and_ours_in_it_are_clo
     assert open_to_others(home) == {str(home): "drwxr-xr-x", str(home / "notes.txt"): "-rw-r--r--"}
 
 
+@pytest.mark.slow
 def test_private_files_off_leaves_modes_to_the_user(tmp_path: Path) -> None:
     home = tmp_path / "home"
     write_run(tmp_path / "logs", "a", 12)
@@ -111,6 +113,7 @@ def test_private_files_off_leaves_modes_to_the_user(tmp_path: Path) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o755
 
 
+@pytest.mark.slow
 def test_an_export_has_the_modes_of_its_user(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", "a", 12)
     for arguments in (["load", str(tmp_path / "logs")], ["index"], ["export", "--to", str(tmp_path / "plain")]):
@@ -118,6 +121,7 @@ def test_an_export_has_the_modes_of_its_user(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "plain" / "logs.parquet").stat().st_mode) == 0o644
 
 
+@pytest.mark.slow
 def test_the_api_alone_makes_files_for_this_user_alone_and_logs_no_query(tmp_path: Path) -> None:
     port = str(Product(tmp_path).ports[1])
     write_run(tmp_path / "runs", "a", 12)
