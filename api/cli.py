@@ -243,11 +243,11 @@ def index(
         return
     drift = "" if report.drift is None else f", {report.drift:.0%} of the newly placed lie off the map"
     typer.echo(
-        f'Dataset "{dataset}": {report.records} records ({report.embedded} texts embedded, {report.reused} known, '
+        f'Dataset "{dataset}": {report.records:,} records ({report.embedded:,} texts embedded, {report.reused:,} known, '
         f"{report.failed} failed), {report.step} on layout {report.layout}{drift}."
     )
     typer.echo(
-        f"Snapshot {report.snapshot}: {report.rows} rows in {output / 'current'} ({report.seconds.total:.1f} s)."
+        f"Snapshot {report.snapshot}: {report.rows:,} rows in {output / 'current'} ({report.seconds.total:.1f} s)."
     )
 
 

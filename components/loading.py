@@ -94,6 +94,7 @@ class Loading:
         self._vanished: list[LedgerEntry] = []
         self._registered: dict[str, LedgerEntry] = {}  # by this load, and not read by it yet
         self._problems: list[Problem] = []
+        self._reported: set[str] = set()  # keys of sources that still wait, for the reason that an earlier load gave
         self._n_discovered = 0
         self._n_unchanged = 0
         self._redacted: dict[str, Counter[str]] = {}  # source -> kind -> secrets replaced
@@ -321,6 +322,9 @@ class Loading:
         *,
         is_looked_at_again: bool = False,
     ) -> SourceOutcome:
+        waits = outcome == "not_ready" or is_looked_at_again
+        if waits and (entry.status, entry.reason) == (outcome, reason):
+            self._reported.add(entry.key)
         self.store.ledger.note(
             entry,
             locator,
@@ -362,7 +366,11 @@ class Loading:
         retired = 0 if number is None else patiently(lambda: self.store.sessions.settle(number))
         unindexed = 0 if number is None else patiently(lambda: self.store.records.count(number, waiting))
         kinds = Counter(outcome.outcome for outcome in done)
-        unread = [Problem(source=o.source, reason=o.reason) for o in tried if o.outcome in {"not_ready", "failed"}]
+        unread = [
+            Problem(source=o.source, reason=o.reason, known=o.source in self._reported)
+            for o in tried
+            if o.outcome in {"not_ready", "failed"}
+        ]
         unchanged = [Problem(source=o.source, reason=o.reason, known=True) for o in self._unchanged]
         warned = [Problem(source=o.source, reason=o.warning) for o in done if o.warning]
         skipped = sum((Counter(o.skipped_by_rule) for o in done), Counter[str]())

@@ -118,3 +118,15 @@ def test_a_name_with_control_characters_can_not_steer_a_terminal(pipeline, tmp_p
     (line,) = problem_lines(pipeline.load([odd]).problems)
     assert line.isprintable()
     assert "bad\\x1b]0;x\\x07\\nDataset" in line
+
+
+def test_a_source_that_still_waits_is_reported_once(pipeline, tmp_path):
+    path = write(tmp_path / "a.jsonl", lines(3))
+    with path.open("a") as file:
+        file.write('{"iteration": 9, "text": "cut')
+    reports = [pipeline.load([path]) for _ in range(3)]
+    assert [report.sources.not_ready for report in reports] == [1, 1, 1]
+    assert [problem.known for report in reports for problem in report.problems] == [False, True, True]
+    with path.open("a") as file:
+        file.write(" further")
+    assert [problem.known for problem in pipeline.load().problems] == [False]

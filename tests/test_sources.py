@@ -1028,3 +1028,9 @@ def test_a_link_to_the_root_itself_is_harmless_and_not_reported(tmp_path, caplog
     found = discover([str(tmp_path)])
     assert [one.key for one in found.locators] == ["a.jsonl"]
     assert (found.problems, caplog.messages) == ([], [])
+
+
+@pytest.mark.parametrize("url", ["https://logs.example/a.jsonl", "s3://bucket/a.jsonl"])
+def test_a_url_that_names_no_database_is_refused_with_what_to_do(url):
+    (problem,) = discover([url]).problems
+    assert "Download it" in problem.reason

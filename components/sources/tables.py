@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 1_000
 TWINS: Final = 10_000  # rows of one cursor value that are told apart by their content
+NO_DATABASES: Final = frozenset({"http", "https", "ftp", "s3", "gs", "az", "abfs", "hf"})
 OWN_PARAMETERS: Final = ("table", "cursor", "schema")
 
 
@@ -63,6 +64,8 @@ def without_secrets(spec: str) -> str:
 
 def locator(spec: str) -> Locator:
     """The locator of a table's URL. Raises `SourceError` where it names no table."""
+    if spec.partition("://")[0].lower() in NO_DATABASES:
+        raise SourceError("Only database tables are read by URL. Download it, and name the file or folder.")
     if "table" not in _url(spec).query:
         raise SourceError("The URL names no table; write it as postgresql://host/db?table=NAME&cursor=COLUMN.")
     return Locator(location=without_password(spec), key=without_secrets(spec), kind="table", url=spec)
