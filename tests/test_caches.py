@@ -60,6 +60,7 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         yield opened
 
 
+@pytest.mark.slow
 @each_damage
 @pytest.mark.parametrize("name", ["layout.npz", "vectors.npy"])
 def test_a_damaged_layout_cache_is_rebuilt_and_records_lie_where_they_would(
@@ -150,6 +151,7 @@ class TestCachedFolder:
         assert seen[named + 1 :] == [tmp_path.name]
 
 
+@pytest.mark.slow
 @each_damage
 @pytest.mark.parametrize("name", ["graph.onnx", "weights.bin"])
 def test_a_damaged_graph_of_the_model_is_rebuilt_and_gives_the_same_vectors(

@@ -255,6 +255,7 @@ class TestLocalBertFolder(EmbedderContract):
         assert str(default_folder().parent) not in embedder.identity
 
 
+@pytest.mark.slow
 class TestPreview(EmbedderContract):
     uri = "preview+all-MiniLM-L6-v2"
 

@@ -569,6 +569,7 @@ def deployed(world: Settings, prefect_server: None) -> Iterator[tuple[Client, Se
         yield opened, settings
 
 
+@pytest.mark.slow
 def test_load_and_index_answer_202_with_the_run(deployed: tuple[Client, Settings]) -> None:
     client, _ = deployed
     started = client.post("/load", json={"dataset": "default"})
@@ -583,6 +584,7 @@ def test_load_and_index_answer_202_with_the_run(deployed: tuple[Client, Settings
     assert (again.json()["flow_run_id"], again.json()["joined"]) == (body["flow_run_id"], True)
 
 
+@pytest.mark.slow
 def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_it(
     deployed: tuple[Client, Settings],
 ) -> None:
@@ -596,6 +598,7 @@ def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_i
         assert pipeline.store.wishes.open("default").recompute
 
 
+@pytest.mark.slow
 def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Settings]) -> None:
     client, _ = deployed
     ids = {client.post("/load", headers={"Idempotency-Key": "k1"}).json()["flow_run_id"] for _ in range(2)}
@@ -603,6 +606,7 @@ def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Set
     assert len(ids) == 2
 
 
+@pytest.mark.slow
 def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
     with Pipeline(settings) as pipeline:
@@ -619,6 +623,7 @@ def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client
     assert_problem(client.post("/load", headers=load), 422, "Idempotency-Key")
 
 
+@pytest.mark.slow
 def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
     run = client.post("/load", headers={"Idempotency-Key": "told"}).json()["flow_run_id"]
@@ -634,6 +639,7 @@ def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[C
     assert told["report"]["problems"] == [{"source": "x.jsonl", "reason": "can't open …/x.jsonl"}]
 
 
+@pytest.mark.slow
 def test_health_is_ok_with_everything_there(deployed: tuple[Client, Settings]) -> None:
     client, _ = deployed
     deadline = time.monotonic() + 180
@@ -644,6 +650,7 @@ def test_health_is_ok_with_everything_there(deployed: tuple[Client, Settings]) -
     assert body["prefect"]["age_s"] >= 0
 
 
+@pytest.mark.slow
 def test_an_unknown_run_is_a_404(deployed: tuple[Client, Settings]) -> None:
     assert_problem(deployed[0].get(f"/runs/{uuid.uuid4()}"), 404)
 

@@ -220,6 +220,7 @@ def sha256(places):
     return hashlib.sha256(places.tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_the_same_vectors_give_the_same_map_in_a_fresh_process(cache, layout):
     assert in_a_fresh_process(cache) == sha256(layout.places)
 
@@ -241,6 +242,7 @@ print(sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_compiles_nothing_that_was_compiled_before(cache, layout):
     assert layout.n_fitted  # compiled by now
     assert python(COMPILED.format(root=str(root), cache=str(cache))) == "0"
