@@ -17,9 +17,10 @@ methods = frozenset({"get", "post", "put", "patch", "delete"})
 refusals = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
-    403: "A page of another site sent this.",
+    403: "A page of another site or, where there is no token, another user of the machine sent this.",
     404: "There is no such dataset, record, row, snapshot or run.",
     405: "This method is not possible here.",
+    409: "The Idempotency-Key started a run with other parameters.",
     413: "The body is larger than api.max_body_bytes.",
     421: "The server does not answer to that host name; api.allowed_hosts names those that it does.",
     422: "A value can't be used; `errors` name the fields.",
@@ -27,7 +28,7 @@ refusals = {
     502: "The Prefect server answered with an error.",
     503: "The database or the Prefect server does not answer; `Retry-After` says when to try again.",
 }
-of_posts = frozenset({403, 413, 502})
+of_posts = frozenset({409, 413, 502})
 
 problem_schema: dict[str, Any] = {
     "type": "object",

@@ -190,7 +190,7 @@ def _key_reused(found: Run) -> Problem:
         f"Idempotency-Key: it started run {found.id} before, with other parameters. Repeat that request as it was, or send "
         "a new key with this one."
     )
-    return Problem(422, "key-reused", detail, errors=[{"field": "idempotency-key", "message": "was used before"}])
+    return Problem(409, "key-reused", detail, errors=[{"field": "idempotency-key", "message": "was used before"}])
 
 
 def _asks_the_same(given: Any, wanted: dict[str, Any]) -> bool:

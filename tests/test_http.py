@@ -614,13 +614,13 @@ def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client
     key = {"Idempotency-Key": "reused"}
     first = client.post("/index", json={"dataset": "default"}, headers=key).json()
     for body in ({"dataset": "other"}, {"dataset": "default", "recompute": True}):
-        problem = assert_problem(client.post("/index", json=body, headers=key), 422, first["flow_run_id"])
+        problem = assert_problem(client.post("/index", json=body, headers=key), 409, first["flow_run_id"])
         assert problem["errors"][0]["field"] == "idempotency-key"
     again = client.post("/index", json={"dataset": "default"}, headers=key).json()
     assert (again["flow_run_id"], again["links"]) == (first["flow_run_id"], first["links"])
     load = {"Idempotency-Key": "reused by a load"}
     client.post("/load", json={"sources": ["a.jsonl"]}, headers=load)
-    assert_problem(client.post("/load", headers=load), 422, "Idempotency-Key")
+    assert_problem(client.post("/load", headers=load), 409, "Idempotency-Key")
 
 
 @pytest.mark.slow

@@ -121,10 +121,11 @@ def test_one_walks_along_a_run(browser: Browser, address: str) -> None:
     open_map(browser, address)
     browser.click(*place_of(browser, lone_row(browser)))
     browser.wait_for("window.runatlas.page.path.length > 1")
-    first = browser.run("return window.runatlas.page.path[0]")
-    browser.run("const p = window.runatlas.page; p.selected = p.path[0]")
+    first = browser.run("return window.runatlas.page.selected")
     before = browser.run("return document.querySelector('#reader .bar span').textContent")
-    browser.press("#reader .bar button[title^='later']")
+    browser.press(
+        "#reader .bar button[title*='in the run']:not([disabled])"
+    )  # earlier; later where it is the first one
     browser.wait_for(f"document.querySelector('#reader .bar span').textContent !== '{before}'")
     assert browser.run("return window.runatlas.page.selected") != first
 
@@ -163,8 +164,14 @@ def test_wheel_and_drag_move_the_view_and_the_address_keeps_it(browser: Browser,
 def test_the_page_asks_for_the_token_once(world: Settings, browser: Browser) -> None:
     settings = world.model_copy(update={"api_token": "open sesame"})
     with served(create_app(settings)) as client:
-        open_map(browser, str(client.base_url).rstrip("/"), "?token=open%20sesame")
-        assert browser.run("return location.search") == ""
+        browser.open(f"{str(client.base_url).rstrip('/')}/map/default")
+        browser.wait_for("document.querySelector('input[name=token]') !== null")
+        browser.complaints()  # the locked page is a 401
+        browser.type("input[name=token]", "open sesame")
+        browser.press("form button")
+        browser.wait_for("document.body.dataset.ready === 'yes'")
+        browser.complaints()  # and so is its icon
+        assert browser.run("return location.pathname + location.search") == "/map/default"
         assert n_coloured(browser.picture()) > 300
 
 

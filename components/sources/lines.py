@@ -63,7 +63,7 @@ def grouped(
             yield from held.let_go("whole")
             yield piece
             continue
-        if held.parts and (held.size_bytes > max_bytes or (not is_blank and closes(held.parts[-1], piece.data))):
+        if held.buffer and (held.size_bytes > max_bytes or (not is_blank and closes(held.last, piece.data))):
             yield from held.let_go("whole")
         held.take(piece)
         held.has_text = held.has_text or not is_blank
@@ -101,20 +101,23 @@ def rows(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Piece]:
 
 @dataclass(slots=True)
 class _Held:
-    """Lines that may be one item; joined only when it is let go, since joining as they come takes their square."""
+    """Lines that may be one item, in one buffer: a list of millions of short ones takes ten times their size."""
 
     start: int = 0
     size_bytes: int = 0
     has_text: bool = False
-    parts: list[bytes] = field(default_factory=list)
+    buffer: bytearray = field(default_factory=bytearray)
+    last: bytes = b""  # line
 
     def take(self, piece: Piece) -> None:
-        if not self.parts:
+        if not self.buffer:
             self.start = piece.start
-        self.parts.append(piece.data)
+        self.buffer += piece.data
+        self.last = piece.data
         self.size_bytes += len(piece.data)
 
     def let_go(self, kind: Literal["whole", "open", "part", "last_part"]) -> Iterator[Piece]:
-        if self.parts:
-            yield Piece(self.start, b"".join(self.parts), kind)
-        self.parts, self.size_bytes, self.has_text = [], 0, False
+        if self.buffer:
+            data, self.buffer = bytes(self.buffer), bytearray()
+            yield Piece(self.start, data, kind)
+        self.size_bytes, self.has_text = 0, False

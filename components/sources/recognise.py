@@ -28,6 +28,7 @@ HEAD_BYTES: Final = 8 << 20
 TEXT_BYTES: Final = 64 << 10
 GENERIC: Final = "generic"
 TABLES: Final = frozenset({"csv", "parquet"})
+FIRST_ROW_BYTES: Final = 2 << 20  # a row beyond that is a quote that was never closed, as far as recognition goes
 DELIMITERS: Final = ",\t;|"
 TEXT_ENDINGS: Final = frozenset({"log", "logs", "txt", "text", "out", "err", "stdout", "stderr", "syslog"})
 _QUOTED = re.compile(r'"[^"]*"')
@@ -569,8 +570,8 @@ def _table(opened: Opened, name: str, limits: Limits) -> Shown | None:
 def _first_rows(opened: Opened, limits: Limits) -> list[bytes]:
     """The header and the first rows, whole ones unless there is but one."""
     found: list[bytes] = []
-    for piece in rows(lines(opened.blocks(), 0, limits.item_bytes), limits.item_bytes):
-        if piece.kind in {"part", "last_part"}:
+    for piece in rows(lines(opened.blocks(), 0, limits.item_bytes), min(limits.item_bytes, FIRST_ROW_BYTES)):
+        if piece.kind in {"part", "last_part"} or len(piece.data) > FIRST_ROW_BYTES:
             break
         if piece.data.strip():
             found.append(piece.data)
