@@ -92,7 +92,7 @@ def test_a_record_that_waits_for_its_last_lines_is_read_when_they_come(tmp_path)
     assert not shelf.defects
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8).filter(str.strip)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00\x1b"), min_size=1, max_size=8).filter(str.strip)
 extras = st.recursive(
     st.none() | st.integers(0, 9) | st.sampled_from(["{", "}", '"', '{"iteration": 1', ":", "[{", "\\", "\n"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "{"]), inner, max_size=2),
