@@ -7,8 +7,8 @@ import socket
 
 import uvicorn
 
-from api.home import reach_loopback_directly
 from api.serving import server_config
+from api.up.home import reach_loopback_directly
 from components.errors import BadSetting
 from components.private import private_umask
 from components.settings import load_settings

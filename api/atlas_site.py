@@ -11,7 +11,7 @@ from pathlib import Path
 
 from api.map_data import version_of
 from components.cached_folder import is_sound, replaced_folder
-from components.snapshots import Snapshot
+from components.snapshot.read import Snapshot
 
 log = logging.getLogger(__name__)
 kept_sites = 2  # the newest, and the one that an open page still reads
@@ -81,7 +81,7 @@ class AtlasSites:
             building.thread.start()
 
     def _build(self, snapshot: Snapshot, folder: Path, building: _Building) -> None:
-        from components.atlas import build_atlas
+        from components.views.embedding_atlas import build_atlas
 
         try:
             with replaced_folder(folder, keeps_sound=True) as aside:

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from api.problems import Problem
-from components.durable import replaced
+from components.atomic import replaced
 from components.errors import NotFound
-from components.snapshots import Snapshot, current_number, map_columns, open_snapshot, snapshot_at, snapshot_name
+from components.snapshot.read import Snapshot, current_number, map_columns, open_snapshot, snapshot_at, snapshot_name
 
 max_groups = 12  # colours that a person can tell apart
 max_types = 24

@@ -8,7 +8,7 @@ import logging
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
-from api.http import create_app
+from api.app import create_app
 from components.settings import Settings
 
 end_within_s = 3  # what is being answered when it is stopped

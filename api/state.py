@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.problems import Problem, without_places
 from components.datasets import find_dataset
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.locations import without_password
 from components.settings import Settings
-from components.urls import without_password
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store

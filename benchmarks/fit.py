@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks.measure import Spent, fresh, one_thread, peak_mb, tell
 from benchmarks.place import clustered
-from components.projector import knn, open_projector, warm_kernels
+from components.neighbors import knn
+from components.projector import open_projector, warm_kernels
 from components.projector.geometry import displacement
 from components.projector.quality import Quality, quality_of_map
 from components.settings import ProjectSettings

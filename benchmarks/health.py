@@ -128,7 +128,7 @@ def measure(folder: Path, runs: int) -> None:
         "RUNATLAS_WATCH__ENABLED": "false",
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
-    up = ["-c", "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"]
+    up = ["-c", "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"]
     with (
         process(["-m", "benchmarks.health", "--bare", str(bare)], folder, environment),
         process(up, folder, environment) as product,

@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks.measure import Spent, fresh, one_thread, tell
 from components.contracts import Places, Vectors
-from components.projector import FittedMap, knn, open_projector, read_folder, write_folder
-from components.projector.cores import cores
+from components.neighbors import knn
+from components.neighbors.cores import cores
+from components.projector import FittedMap, open_projector, read_folder, write_folder
 from components.projector.kernels import umap_kernels
 from components.projector.quality import quality_of_placed
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import peak_mb, tell
-from components.publisher import (
+from components.publish.install import (
     Manifest,
     Part,
     collect_garbage,

@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 from isal.isal_zlib import crc32
 
-from components.durable import fsync_file, fsync_folder, make_folder, remove_folder
+from components.atomic import fsync_file, fsync_folder, make_folder, remove_folder
 
 CHECKSUMS = "checksums.json"
 abandoned_after_s = 3_600.0  # a folder that nobody wrote to for so long was left behind by a killed writer

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from components.durable import replaced
+from components.atomic import replaced
 from components.errors import BadSetting
-from components.urls import without_password
+from components.locations import without_password
 
 
 class Credentials:

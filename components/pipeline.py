@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
-from components.batching import EmbedTask, longest_wait_s
 from components.contracts import IndexReport, LoadReport, Progress
 from components.datasets import find_dataset
 from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError, TransientError
+from components.index.batches import EmbedTask, longest_wait_s
+from components.locations import without_password
 from components.settings import EmbedSettings, Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
 from components.store.engine import patiently
 from components.store.lease import Heartbeat
 from components.store.runs import cause_of
-from components.urls import without_password
 
 if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
-    from components.indexing import Indexing
-    from components.snapshots import Check, Snapshot
+    from components.index.run import Indexing
+    from components.snapshot.read import Check, Snapshot
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
 
@@ -237,7 +237,7 @@ class Pipeline:
 
     def snapshot(self, dataset: str = "default") -> Snapshot:
         """The newest published snapshot. Raises `NotFound` before the first one, and for an unknown dataset."""
-        from components.snapshots import open_snapshot
+        from components.snapshot.read import open_snapshot
 
         output = self.output(dataset)
         if not output.is_dir():
@@ -261,13 +261,13 @@ class Pipeline:
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        from components.snapshots import export
+        from components.snapshot.read import export
 
         return export(self.snapshot(dataset), Path(to))
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""
-        from components.verifying import verify_dataset
+        from components.snapshot.verify import verify_dataset
 
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
 

@@ -17,9 +17,9 @@ from components.store.engine import patiently
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.indexing import Indexing
-    from components.loading import Loading
-    from components.publishing import Publishing
+    from components.index.run import Indexing
+    from components.load.run import Loading
+    from components.publish.run import Publishing
     from components.sources.files import FileSource
 
 
@@ -79,7 +79,7 @@ def open_loading(
     verify: bool = False,
 ) -> Loading:
     """One load of a dataset. Raises `NotFound` where the name is unknown and no sources are given."""
-    from components.loading import Loading
+    from components.load.run import Loading
 
     if not sources:
         patiently(lambda: find_dataset(settings, store, dataset))
@@ -97,7 +97,7 @@ def open_loading(
 
 def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
     """Publication of a dataset, under a lease that is held."""
-    from components.publishing import Publishing
+    from components.publish.run import Publishing
 
     return Publishing(
         store,
@@ -122,7 +122,7 @@ def open_indexing(
     should_stop: Callable[[], bool] | None = None,
 ) -> Indexing:
     """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
-    from components.indexing import Indexing
+    from components.index.run import Indexing
 
     patiently(lambda: find_dataset(settings, store, dataset))
     return Indexing(

@@ -16,13 +16,13 @@ from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store import Store
 from components.wiring import open_store
-from flows import show, steps
+from flows import artifacts, tasks
 from flows.events import announce_drift
+from flows.recorder import Told
 from flows.runs import note_cancelled, turned_away
-from flows.telling import Told
 
 
-@flow(name="index", flow_run_name=steps.run_name)
+@flow(name="index", flow_run_name=tasks.run_name)
 def index(
     dataset: str = "default", recompute: bool = False, retry_failed: bool = False
 ) -> IndexReport | State[IndexReport]:
@@ -35,15 +35,15 @@ def index(
         retry_failed: Try again the records that could not be embedded before.
     """
     settings = load_settings()
-    dataset = steps.dataset_of(dataset)
+    dataset = tasks.dataset_of(dataset)
     with private_umask(settings), closing(open_store(settings)) as store:
         note_cancelled(store)
-        held_back = steps.held_back(store)
+        held_back = tasks.held_back(store)
         if dataset in held_back:
-            return Completed(name="HeldBack", message=f"{dataset}: {steps.held_back_because}.")
+            return Completed(name="HeldBack", message=f"{dataset}: {tasks.held_back_because}.")
         try:
             with Told(store, dataset, "index") as told:
-                if dataset == steps.every:
+                if dataset == tasks.every:
                     names = [name for name in store.ledger.datasets() if name not in held_back]
                     report = index_all(settings, store, told, names, recompute=recompute, retry_failed=retry_failed)
                 else:
@@ -61,10 +61,10 @@ def index_all(
     """These datasets in turn; one that fails does not keep the others."""
 
     def one(name: str) -> IndexReport:
-        with Told(store, name, "index", part_of=steps.every) as part:
+        with Told(store, name, "index", part_of=tasks.every) as part:
             return index_one(settings, store, part, name, recompute=recompute, retry_failed=retry_failed)
 
-    total = show.total_index(steps.for_each(names, one))
+    total = artifacts.total_index(tasks.for_each(names, one))
     told.report = asdict(total)
     return total
 
@@ -82,28 +82,28 @@ def index_others(settings: Settings, store: Store, done: set[str]) -> None:
 
     while True:
         asked = turned_away()
-        others = {name for name in steps.due(settings, store, asked) if name not in done}
-        others.update(steps.wished_for(store, asked, heard))
+        others = {name for name in tasks.due(settings, store, asked) if name not in done}
+        others.update(tasks.wished_for(store, asked, heard))
         if not others:
             return
         done.update(others)
-        steps.for_each(sorted(others), one)
+        tasks.for_each(sorted(others), one)
 
 
 def index_one(
     settings: Settings, store: Store, told: Told, dataset: str, *, recompute: bool, retry_failed: bool
 ) -> IndexReport:
     """Fetch, embed, place, publish, until nothing waits. Raises `LeaseHeld` while another index of it runs."""
-    with steps.open_index(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed) as run:
+    with tasks.open_index(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed) as run:
         while True:
-            for batch in steps.fetch_unindexed(run).tasks:
-                steps.embed(run, batch)
-            steps.place(run)
-            steps.publish(run)
+            for batch in tasks.fetch_unindexed(run).tasks:
+                tasks.embed(run, batch)
+            tasks.place(run)
+            tasks.publish(run)
             if run.indexing.is_done():
                 break
-        report = steps.report_index(run)
-    steps.show_picture(settings, report)
+        report = tasks.report_index(run)
+    tasks.show_picture(settings, report)
     announce_drift(dataset, drift=report.drift, limit=settings.project.drift_warn)
     return report
 

@@ -15,15 +15,15 @@ from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store import Store
 from components.wiring import open_store
-from flows import show, steps
+from flows import artifacts, tasks
 from flows.events import announce_threshold
+from flows.recorder import Told
 from flows.runs import note_cancelled
-from flows.telling import Told
 
 logger = logging.getLogger(__name__)
 
 
-@flow(name="load", flow_run_name=steps.run_name)
+@flow(name="load", flow_run_name=tasks.run_name)
 def load(dataset: str = "default", sources: list[str] | None = None, verify: bool = False) -> LoadReport:
     """
     Bring every new record of a dataset into the store, once. Cheap when nothing is new; safe at any time.
@@ -35,15 +35,15 @@ def load(dataset: str = "default", sources: list[str] | None = None, verify: boo
         verify: Compare the whole content of every source with what was read of it, not just size, time and ends.
     """
     settings = load_settings()
-    dataset = steps.dataset_of(dataset)
-    if dataset == steps.every and sources:
+    dataset = tasks.dataset_of(dataset)
+    if dataset == tasks.every and sources:
         raise BadSetting(
-            f"Sources belong to one dataset, and dataset is {steps.every!r}: name the dataset they are for."
+            f"Sources belong to one dataset, and dataset is {tasks.every!r}: name the dataset they are for."
         )
-    steps.skip_overdue_polls()
+    tasks.skip_overdue_polls()
     with private_umask(settings), closing(open_store(settings)) as store:
         note_cancelled(store)  # before anything new is loaded, which ends the wait after a cancellation
-        if dataset != steps.every:
+        if dataset != tasks.every:
             with Told(store, dataset, "load") as told:
                 return load_one(settings, store, told, dataset, sources or (), verify=verify)
         return load_all(settings, store, verify=verify)
@@ -53,11 +53,11 @@ def load_all(settings: Settings, store: Store, *, verify: bool) -> LoadReport:
     """Every known dataset in turn; one that fails does not keep the others."""
 
     def one(name: str) -> LoadReport:
-        with Told(store, name, "load", part_of=steps.every) as part:
+        with Told(store, name, "load", part_of=tasks.every) as part:
             return load_one(settings, store, part, name, (), verify=verify)
 
-    with Told(store, steps.every, "load") as told:
-        total = show.total_load(steps.for_each(steps.known_datasets(settings, store), one))
+    with Told(store, tasks.every, "load") as told:
+        total = artifacts.total_load(tasks.for_each(tasks.known_datasets(settings, store), one))
         told.report = asdict(total)
     return total
 
@@ -66,13 +66,13 @@ def load_one(
     settings: Settings, store: Store, told: Told, dataset: str, sources: Sequence[str], *, verify: bool
 ) -> LoadReport:
     """Discover, read and persist, report; and tell who waits for it that enough records wait."""
-    sources = steps.permitted(settings, store, dataset, sources)
-    run = steps.open_load(settings, store, told, dataset, sources, verify=verify)
-    for group in steps.discover(run):
-        steps.read_and_persist(run, group, label=steps.label_of(group))
-    report = steps.report_load(run)
-    if not report.records.new and steps.is_held_back(store, dataset):
-        logger.info("%s: no index is asked for: %s.", dataset, steps.held_back_because)
+    sources = tasks.permitted(settings, store, dataset, sources)
+    run = tasks.open_load(settings, store, told, dataset, sources, verify=verify)
+    for group in tasks.discover(run):
+        tasks.read_and_persist(run, group, label=tasks.label_of(group))
+    report = tasks.report_load(run)
+    if not report.records.new and tasks.is_held_back(store, dataset):
+        logger.info("%s: no index is asked for: %s.", dataset, tasks.held_back_because)
         return report
     threshold = settings.dataset(dataset).index_threshold
     announce_threshold(dataset, unindexed=report.records.unindexed, threshold=threshold)

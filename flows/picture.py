@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from components.errors import RunAtlasError
-from components.labels import Label
-from components.picture import draw_map
-from components.snapshots import Snapshot, map_columns, open_snapshot, snapshot_at
+from components.publish.labels import Label
+from components.snapshot.read import Snapshot, map_columns, open_snapshot, snapshot_at
+from components.views.png import draw_map
 
 size_px = (800, 600)
 colours = 128  # the server keeps the picture in its database: about 60 KB

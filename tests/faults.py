@@ -66,7 +66,7 @@ def shell(
 ) -> subprocess.Popen[str]:
     """`runatlas WORDS` in a process of its own, on these settings."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from api.cli import main; main()", *map(str, words)],
+        [sys.executable, "-c", "from api.cli.main import main; main()", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -18,20 +18,23 @@ import pyarrow.parquet as pq
 from crashing import Watch
 from sqlalchemy import Connection, event
 
-from components import cached_folder, durable, parts, publisher, publishing, snapshots
+from components import atomic, cached_folder
 from components.contracts import Batch
-from components.labels import labels_table
 from components.pipeline import Pipeline
-from components.snapshots import snapshot_file_name, snapshot_name
+from components.publish import install
+from components.publish import run as publishing
+from components.publish.labels import labels_table
+from components.snapshot import parts, read
+from components.snapshot.read import snapshot_file_name, snapshot_name
 from components.store.lease import Fence
 from components.store.ledger import Ledger
 
 Mutant = Callable[[Pipeline, Watch], None]
-everywhere = (durable, parts, publisher, snapshots, cached_folder)
+everywhere = (atomic, parts, install, read, cached_folder)
 
 
 def _replace(name: str, value: Any) -> None:
-    """The function of `components.durable` in every module that has imported it."""
+    """The function of `components.atomic` in every module that has imported it."""
     for module in everywhere:
         if hasattr(module, name):
             setattr(module, name, value)
@@ -44,8 +47,8 @@ def rename_before_fsync(_: Pipeline, __: Watch) -> None:
         aside = path.with_name(f".{path.name}.tmp")
         yield aside
         os.replace(aside, path)  # noqa: PTH105
-        durable.fsync_file(path)
-        durable.fsync_folder(path.parent)
+        atomic.fsync_file(path)
+        atomic.fsync_folder(path.parent)
 
     _replace("replaced", replaced)
 
@@ -66,7 +69,7 @@ def no_fsync_of_folders(_: Pipeline, __: Watch) -> None:
 
 
 def manifest_without_fsync(_: Pipeline, __: Watch) -> None:
-    real = durable.replaced
+    real = atomic.replaced
 
     @contextmanager
     def replaced(path: Path) -> Iterator[Path]:
@@ -76,7 +79,7 @@ def manifest_without_fsync(_: Pipeline, __: Watch) -> None:
         with real(path) as aside:
             yield aside
 
-    publisher.replaced = replaced  # type: ignore[attr-defined]
+    install.replaced = replaced  # type: ignore[attr-defined]
 
 
 def cache_without_fsync(_: Pipeline, __: Watch) -> None:
@@ -93,7 +96,7 @@ def built_in_place_with_its_manifest_first(_: Pipeline, __: Watch) -> None:
                 os.link(parts_folder / part.file_name, final / kind / snapshot_file_name(index))
         pq.write_table(labels_table(labels), final / "labels.parquet")
 
-    publisher._build = build
+    install._build = build
 
 
 def pointer_not_replaced_at_once(_: Pipeline, __: Watch) -> None:
@@ -101,11 +104,11 @@ def pointer_not_replaced_at_once(_: Pipeline, __: Watch) -> None:
         (output / "current").unlink(missing_ok=True)
         os.symlink(f"snapshots/{snapshot_name(number)}", output / "current")  # noqa: PTH211
 
-    publisher._point = point
+    install._point = point
 
 
 def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
-    real = publisher.publish_snapshot
+    real = install.publish_snapshot
 
     def publish(output: Path, manifest: Any, *arguments: Any, **options: Any) -> None:
         for old in (output / "snapshots").glob("*"):
@@ -113,7 +116,7 @@ def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
                 shutil.rmtree(old)
         real(output, manifest, *arguments, **options)
 
-    publisher.publish_snapshot = publish
+    install.publish_snapshot = publish
 
 
 def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
@@ -139,9 +142,9 @@ def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
         import orjson
 
         body = orjson.loads(raw)
-        manifest = snapshots.manifest_from_json(orjson.dumps(body["manifest"]))
+        manifest = read.manifest_from_json(orjson.dumps(body["manifest"]))
         labels = [publishing.Label(**label) for label in body["labels"]]
-        publisher.publish_snapshot(self.output, manifest, self.parts_folder, labels)
+        install.publish_snapshot(self.output, manifest, self.parts_folder, labels)
         transaction.commit()
         connection.close()
 
@@ -204,41 +207,41 @@ def swap_without_fence(_: Pipeline, __: Watch) -> None:
         aside = output / f".current-{os.getpid()}"
         os.symlink(f"snapshots/{snapshot_name(number)}", aside)  # noqa: PTH211
         os.replace(aside, output / "current")  # noqa: PTH105
-        durable.fsync_folder(output)
+        atomic.fsync_folder(output)
 
-    publisher._point = point
+    install._point = point
 
 
 def swap_that_does_not_check_its_claim(_: Pipeline, __: Watch) -> None:
     """It lays its pointer aside and revokes older ones, but never asks whether it was overtaken."""
     Fence.check = lambda self: None  # type: ignore[method-assign]
-    publisher._expect_not_beyond = lambda output, number: None
+    install._expect_not_beyond = lambda output, number: None
 
 
 def asides_not_revoked(_: Pipeline, __: Watch) -> None:
     """Neither by this one nor, in the test, by the one that takes over."""
-    publisher._revoke_older = lambda output, token: None
+    install._revoke_older = lambda output, token: None
 
 
 def transaction_over_the_swap(_: Pipeline, __: Watch) -> None:
     """The fence's row stays locked while files are written."""
-    real = publisher.publish_snapshot
+    real = install.publish_snapshot
 
     def publish(*arguments: Any) -> None:
         fence = next(one for one in arguments if isinstance(one, Fence))
         with fence.write():
             real(*arguments[:-1])
 
-    publisher.publish_snapshot = publish
+    install.publish_snapshot = publish
 
 
 def clean_up_of_what_is_current(_: Pipeline, __: Watch) -> None:
     def collect(output: Path, **_: Any) -> list[str]:
         with suppress(OSError):
-            shutil.rmtree(output / "snapshots" / snapshot_name(snapshots.current_number(output) or 0))
+            shutil.rmtree(output / "snapshots" / snapshot_name(read.current_number(output) or 0))
         return []
 
-    publisher.collect_garbage = collect  # type: ignore[assignment]
+    install.collect_garbage = collect  # type: ignore[assignment]
 
 
 rows_and_cursor_in_two_transactions = _committed_before("update source set")

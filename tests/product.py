@@ -39,7 +39,7 @@ class Product:
         self.environment = {**kept, **settings}
 
     def start(self):
-        command = "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"
+        command = "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"
         with self.said.open("wb") as said:
             return subprocess.Popen(
                 [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said

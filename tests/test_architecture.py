@@ -14,7 +14,7 @@ root = Path(__file__).parents[1]
 rooms = ("components", "flows", "api")
 adapters = ("sources", "store", "embedders", "projector")
 # what an adapter may know besides itself and third parties
-ground = {"contracts", "errors", "settings", "text", "durable", "cached_folder", "http_client", "urls"}
+ground = {"contracts", "errors", "settings", "text", "atomic", "cached_folder", "http_client", "locations", "redact", "neighbors"}
 # what makes an HTTP client or a request, by module; only components/http_client.py may name it
 client_makers = {
     "httpx": {"Client", "AsyncClient", "HTTPTransport", "AsyncHTTPTransport", "request", "stream"}

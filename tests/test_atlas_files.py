@@ -9,10 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components import atlas
-from components.atlas import build_atlas, nearest, static_folder
-from components.labels import Label
-from components.publisher import (
+from components.publish.install import (
     Manifest,
     embeddings_table,
     logs_schema,
@@ -21,6 +18,9 @@ from components.publisher import (
     write_embeddings_part,
     write_logs_part,
 )
+from components.publish.labels import Label
+from components.views import embedding_atlas
+from components.views.embedding_atlas import build_atlas, nearest, static_folder
 
 
 def unit(n, dim=8):
@@ -67,7 +67,7 @@ def a_snapshot(output, n, number=1):
 def test_neighbours_are_stable_ids_nearest_first_and_never_null(tmp_path, n):
     folder = build_atlas(a_snapshot(tmp_path / "out", n), tmp_path / "cache")
     table = pq.read_table(folder / "dataset.parquet")
-    assert table["__neighbors"].type == atlas.NEIGHBORS_TYPE
+    assert table["__neighbors"].type == embedding_atlas.NEIGHBORS_TYPE
     assert table.num_rows == n
     assert table["__neighbors"].null_count == 0
     vectors = unit(n).astype(np.float16).astype(np.float32)
@@ -80,7 +80,7 @@ def test_neighbours_are_stable_ids_nearest_first_and_never_null(tmp_path, n):
 
 
 def test_beyond_the_limit_neighbours_are_empty_lists(tmp_path, monkeypatch):
-    monkeypatch.setattr(atlas, "EXACT_LIMIT", 5)
+    monkeypatch.setattr(embedding_atlas, "EXACT_LIMIT", 5)
     folder = build_atlas(a_snapshot(tmp_path / "out", 6), tmp_path / "cache")
     assert pq.read_table(folder / "dataset.parquet")["__neighbors"].to_pylist() == [{"ids": [], "distances": []}] * 6
 
@@ -88,7 +88,7 @@ def test_beyond_the_limit_neighbours_are_empty_lists(tmp_path, monkeypatch):
 def test_blocks_give_what_the_whole_gives(monkeypatch):
     vectors = unit(100)
     whole = nearest(vectors, 5)
-    monkeypatch.setattr(atlas, "BLOCK", 7)
+    monkeypatch.setattr(embedding_atlas, "BLOCK", 7)
     for blocked, at_once in zip(nearest(vectors, 5), whole, strict=True):
         np.testing.assert_allclose(blocked, at_once, atol=1e-6)
 
@@ -141,5 +141,5 @@ def test_it_is_made_once_and_old_ones_go(tmp_path):
 
 def test_the_page_is_found_without_importing_embedding_atlas():
     assert (static_folder() / "index.html").exists()
-    code = "import sys; from components.atlas import static_folder; static_folder(); print('embedding_atlas' in sys.modules)"
+    code = "import sys; from components.views.embedding_atlas import static_folder; static_folder(); print('embedding_atlas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

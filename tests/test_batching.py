@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.batching import Waiting, commit_groups, commit_tokens, cut_tasks, max_tasks, window_tokens
+from components.index.batches import Waiting, commit_groups, commit_tokens, cut_tasks, max_tasks, window_tokens
 from components.text import digest
 
 Text = tuple[int, bytes, int]

@@ -8,8 +8,8 @@ import pytest
 from door_world import settings_at
 from served import served
 
-from api.http import create_app
-from api.up import run_up
+from api.app import create_app
+from api.up.supervisor import run_up
 from components.errors import BadSetting
 
 

@@ -35,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "api.cli.main", *map(str, arguments)]
         root = str(Path(__file__).parents[1])
         env = {**environment, "PYTHONPATH": root}
         return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=600)
@@ -213,7 +213,7 @@ def test_doctor_names_a_dataset_whose_settings_ask_for_another_model(
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
     from threading import Event
 
-    from api.cli_progress import ProgressLines
+    from api.cli.progress import ProgressLines
 
     class Output:
         def __init__(self) -> None:
@@ -239,7 +239,7 @@ def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
     write(tmp_path / "a.jsonl", lines(3_000))
     shell("load", tmp_path / "a.jsonl")
     child = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "index"],
+        [sys.executable, "-m", "api.cli.main", "index"],
         env={**environment, "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -21,15 +21,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import Problem
-from api.routes_runs import allowed_source
+from api.routes.runs import allowed_source
 from components.credentials import Credentials
 from components.errors import BadSetting
+from components.locations import without_password
 from components.pipeline import Pipeline
 from components.settings import Settings
 from components.store import Store
 from components.store.engine import Database
 from components.store.migrate import migrations
-from components.urls import without_password
 from components.wiring import open_credentials
 from flows.runs import watched_sources
 
@@ -156,7 +156,7 @@ def test_the_shell_shows_sources_without_passwords(tmp_path: Path) -> None:
     }
 
     def shell(*arguments: str) -> str:
-        line = [sys.executable, "-m", "api.cli", *arguments]
+        line = [sys.executable, "-m", "api.cli.main", *arguments]
         done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 

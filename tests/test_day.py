@@ -96,7 +96,7 @@ def megabytes(process):
     total = tree.memory_info().rss
     for child in tree.children():
         with suppress(psutil.NoSuchProcess):
-            if {"api.prefect_app", "api"} & set(child.cmdline()):
+            if {"api.up.prefect_app", "api"} & set(child.cmdline()):
                 total += child.memory_info().rss
     return total / 1e6
 

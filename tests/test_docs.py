@@ -24,7 +24,7 @@ import typer
 from browser import free_port, waited
 from pydantic import BaseModel
 
-from api.cli import app
+from api.cli.main import app
 from components.settings import Settings, load_settings
 
 root = Path(__file__).parents[1]

@@ -19,10 +19,10 @@ from components import contracts
 from components.contracts import Batch, Cursor, Locator, Record, record_id
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
+from components.snapshot.verify import verify_dataset
 from components.store import Store
 from components.store.ledger import record_t
 from components.store.tables import RecordState
-from components.verifying import verify_dataset
 
 
 @pytest.fixture(scope="module")

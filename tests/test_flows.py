@@ -227,7 +227,7 @@ def test_only_errors_that_may_pass_are_tried_again():
     from prefect import flow, task
 
     from components.settings import EmbedSettings
-    from flows.steps import is_last_try, patiently
+    from flows.tasks import is_last_try, patiently
 
     options = patiently(EmbedSettings(retries=2, backoff_s=0.01))
     tries: list[tuple[str, bool]] = []
@@ -272,7 +272,7 @@ import threading
 from prefect import flow
 from prefect.runtime import flow_run
 from components.settings import load_settings
-from flows.telling import Told
+from flows.recorder import Told
 from components.wiring import open_store
 
 @flow(name="endless")
@@ -646,7 +646,7 @@ def locators(*sizes):
 
 
 def test_small_sources_share_a_task_and_a_big_one_has_its_own():
-    from flows.steps import by_size
+    from flows.tasks import by_size
 
     groups = by_size(locators(10, 20, 40 << 20, 30))
     assert [[locator.key for locator in group] for group in groups] == [["0", "1"], ["2"], ["3"]]
@@ -656,7 +656,7 @@ def test_small_sources_share_a_task_and_a_big_one_has_its_own():
 @pytest.mark.parametrize("sizes", [[0], [0, 10], [0, 0, 40 << 20], [10, 0]])
 def test_sources_without_a_size_are_grouped_like_any_other(sizes):
     """A table has no size, and a file may be empty."""
-    from flows.steps import by_size
+    from flows.tasks import by_size
 
     groups = by_size(locators(*sizes))
     assert sum(map(len, groups)) == len(sizes)
@@ -681,7 +681,7 @@ def test_a_table_and_a_folder_whose_first_file_is_empty_are_loaded(home, tmp_pat
 
 @pytest.mark.parametrize("size", [1, 1 << 20, 1 << 30])
 def test_however_many_sources_there_are_a_load_has_few_tasks(size):
-    from flows.steps import by_size
+    from flows.tasks import by_size
 
     groups = by_size(locators(*[size] * 30_000))
     assert len(groups) <= 201
@@ -689,14 +689,14 @@ def test_however_many_sources_there_are_a_load_has_few_tasks(size):
 
 
 def test_a_group_is_named_by_its_first_source():
-    from flows.steps import label_of
+    from flows.tasks import label_of
 
     assert label_of(locators(1)) == "0"
     assert label_of(locators(1, 1, 1)) == "0 and 2 more"
 
 
 def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
-    from flows.steps import for_each
+    from flows.tasks import for_each
 
     seen = []
 
@@ -711,7 +711,7 @@ def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
 
 
 def test_a_report_table_names_what_was_done_and_what_went_wrong():
-    from flows.show import index_rows, load_rows
+    from flows.artifacts import index_rows, load_rows
 
     load = LoadReport(
         dataset="runs",
@@ -759,7 +759,7 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
 def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
     from markdown_it import MarkdownIt
 
-    from flows.show import escaped
+    from flows.artifacts import escaped
 
     rendered = MarkdownIt("gfm-like", {"linkify": False, "html": True}).render(escaped(text))
     plain = " ".join(text.split())
@@ -767,7 +767,7 @@ def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
 
 
 def test_totals_add_up_and_name_the_furthest_step():
-    from flows.show import total_index, total_load
+    from flows.artifacts import total_index, total_load
 
     assert total_load([]).records.new == 0
     assert total_index([]).step == "none"

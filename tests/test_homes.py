@@ -16,9 +16,9 @@ from logs import append, lines, write
 
 from components.contracts import Home
 from components.errors import OutputElsewhere
-from components.homes import ID_FILE, expect_home, home_at, place_of
 from components.pipeline import Pipeline
-from components.publisher import current_number
+from components.publish.homes import ID_FILE, expect_home, home_at, place_of
+from components.publish.install import current_number
 
 
 @pytest.fixture(scope="module")

@@ -27,16 +27,16 @@ from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 from served import served
 
-from api.guard import host_may_be_ours
+from api.app import create_app
+from api.auth import host_may_be_ours
 from api.health import percent
-from api.http import create_app
 from api.map_data import source_groups
 from api.prefect_client import Run, answer_within_s
 from api.problems import without_places
-from api.routes_runs import joinable
+from api.routes.runs import joinable
 from components.pipeline import Pipeline
 from components.settings import Settings
-from components.snapshots import open_snapshot
+from components.snapshot.read import open_snapshot
 from components.store import lease_name
 from components.store.lease import lease_t
 

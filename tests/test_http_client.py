@@ -19,7 +19,7 @@ from product import Product, free_port, start_within_s, until, write_log
 from recording_proxy import RecordingProxy, recording_proxy
 from test_embedding_service import DIM, LLAMA, Service, serve, well_behaved
 
-from api.home import reach_loopback_directly
+from api.up.home import reach_loopback_directly
 from components.embedders import open_embedder
 from components.errors import BadSetting
 from components.http_client import answers, is_loopback, open_client, proxy_for, without_proxy
@@ -236,7 +236,7 @@ def test_the_whole_product_runs_behind_a_proxy_that_hears_nothing_of_it(
     assert product.environment["HTTP_PROXY"] == proxy.url
     product.environment["NO_PROXY"] = "localhost"  # `up` asks 127.0.0.1
     shell = subprocess.run(
-        [sys.executable, "-m", "api.cli", "doctor"],
+        [sys.executable, "-m", "api.cli.main", "doctor"],
         cwd=tmp_path,
         env=product.environment,
         capture_output=True,

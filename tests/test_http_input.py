@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.http import create_app
+from api.app import create_app
 from components.settings import Settings
 
 problem_type = "application/problem+json"

@@ -13,7 +13,7 @@ from door_world import make_world, settings_at
 from httpx import Client
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 
 config = Path(__file__).with_name("schemathesis.toml")
 token = "open sesame"

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.labels import LEVELS, SAMPLE, labels_schema, labels_table, map_labels, regions, sample_rows, words_of
+from components.publish.labels import (
+    LEVELS,
+    SAMPLE,
+    labels_schema,
+    labels_table,
+    map_labels,
+    regions,
+    sample_rows,
+    words_of,
+)
 
 
 def two_hills(n=200):

@@ -146,7 +146,7 @@ def test_the_shell_tells_what_was_left_out_and_what_gave_nothing(shell: Shell, t
 
 
 def test_the_artifact_tells_what_was_left_out() -> None:
-    from flows.show import load_rows, total_load
+    from flows.artifacts import load_rows, total_load
 
     told = LoadReport(
         dataset="runs",

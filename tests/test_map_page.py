@@ -13,7 +13,7 @@ from browser import Browser, a_browser, is_there, waited
 from door_world import evil, make_world, write_run
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 from components.pipeline import Pipeline
 from components.settings import Settings
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import uvicorn
 
-from api.home import listening
 from api.peers import is_of_another_user
 from api.serving import server_config
+from api.up.home import listening
 from components.settings import ApiSettings, Settings
 
 pytestmark = pytest.mark.skipif(

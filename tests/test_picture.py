@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.labels import Label
-from components.picture import BACKGROUND, COLOURS, NEW, draw_map
+from components.publish.labels import Label
+from components.views.png import BACKGROUND, COLOURS, NEW, draw_map
 
 TYPES = ("user", "assistant", "tool_call")
 

@@ -22,8 +22,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from api.prefect_app import PrefectGuard, sign_in_url
-from api.prefect_server import key_file, known_key, own_key
+from api.up.prefect_app import PrefectGuard, sign_in_url
+from api.up.prefect_server import key_file, known_key, own_key
 from components.errors import BadSetting
 from flows.deploy import job_template
 
@@ -372,7 +372,7 @@ def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(t
 
 
 def server_of(up):
-    return next(child for child in up.children() if "api.prefect_app" in child.cmdline())
+    return next(child for child in up.children() if "api.up.prefect_app" in child.cmdline())
 
 
 @pytest.mark.slow
@@ -393,7 +393,7 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
 def test_a_server_without_a_key_does_not_start(monkeypatch, capsys):
     from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-    from api import prefect_app
+    from api.up.supervisor import prefect_app
 
     monkeypatch.setattr("sys.argv", ["prefect_app", "--port", str(free_port())])
     with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}), pytest.raises(SystemExit) as left:

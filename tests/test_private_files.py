@@ -46,7 +46,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def shell(home: Path, *arguments: str, **more: str) -> str:
-    command = [sys.executable, "-m", "api.cli", *arguments]
+    command = [sys.executable, "-m", "api.cli.main", *arguments]
     done = subprocess.run(
         command,
         env=environment(home, **more),

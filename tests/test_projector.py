@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from components.contracts import Layout, Projector
 from components.errors import DimensionMismatch, EmbeddingFailed, NotFound
-from components.projector import kernels, knn, on_all_cores, open_projector, read_folder, write_folder
-from components.projector.cores import products_on_one_core
+from components.neighbors import knn
+from components.neighbors.cores import products_on_one_core
+from components.projector import kernels, on_all_cores, open_projector, read_folder, write_folder
 from components.projector.geometry import radius
 from components.projector.quality import quality_of_map, quality_of_placed
 from components.settings import ProjectSettings
@@ -171,7 +172,7 @@ def test_neighbours_that_single_precision_cannot_tell_apart_are_ranked_the_same_
 
 def test_threads_change_no_place(layout, monkeypatch, new, together):
     monkeypatch.setattr("components.projector.layout.placed_rows", 64)
-    monkeypatch.setattr("components.projector.cores.cores", lambda: 3)
+    monkeypatch.setattr("components.neighbors.cores.cores", lambda: 3)
     assert np.array_equal(layout.transform(new).places, together)
 
 

@@ -20,18 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import LeaseLost, NotFound
-from components.labels import Label
-from components.parts import (
-    FAN_IN,
-    MAX_PARTS,
-    SMALL_DATASET_ROWS,
-    YOUNG_DATASET_ROWS,
-    BadPart,
-    Part,
-    file_sha256,
-    read_row_groups,
-)
-from components.publisher import (
+from components.publish.install import (
     Manifest,
     check_snapshot,
     collect_garbage,
@@ -49,6 +38,17 @@ from components.publisher import (
     tiers,
     write_embeddings_part,
     write_logs_part,
+)
+from components.publish.labels import Label
+from components.snapshot.parts import (
+    FAN_IN,
+    MAX_PARTS,
+    SMALL_DATASET_ROWS,
+    YOUNG_DATASET_ROWS,
+    BadPart,
+    Part,
+    file_sha256,
+    read_row_groups,
 )
 
 DIM = 8

@@ -19,15 +19,15 @@ from reading import CORPUS
 from served import served
 from test_embedding_service import DIM, Service, serve
 
-from api.http import create_app
+from api.app import create_app
 from components.contracts import Event, Record
 from components.errors import SourceError
 from components.pipeline import Pipeline
+from components.redact import RULES, Redactor, _literals
 from components.settings import DatasetSettings, LoadSettings, PrivacySettings, Settings
 from components.sources.files import FileSource
 from components.sources.records import RecordMaker, clean_extra
-from components.sources.redaction import RULES, Redactor, _literals
-from flows.show import load_rows, total_load
+from flows.artifacts import load_rows, total_load
 
 # --- one text ---------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ def test_hostile_texts_take_linear_time() -> None:
     """Each literal, repeated and with what may follow it, in a process that may use so much CPU: 20 times what it needs."""
     code = (
         "import resource\n"
-        "from components.sources.redaction import Redactor, _literals\n"
+        "from components.redact import Redactor, _literals\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (300, 300))\n"
         "for literal in [*_literals(), '://', '://a:', '://a:b@', '-----BEGIN PRIVATE KEY-----']:\n"
         "    for rest in ('', 'a', 'A1', ' ', '\\\\', '-', '.', 'a' * 70 + '!', 'x' * 16):\n"

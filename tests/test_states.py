@@ -35,7 +35,7 @@ from test_embedding_service import Service, serve, well_behaved
 from components.contracts import record_id
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, PublishSettings
-from components.snapshots import check_snapshot, snapshot_at
+from components.snapshot.read import check_snapshot, snapshot_at
 from components.store.tables import RecordState
 
 datasets: dict[str, Literal["keep", "replace"]] = {"keeping": "keep", "replacing": "replace"}

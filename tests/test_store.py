@@ -20,12 +20,12 @@ from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Re
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
 from components.store import Store, Tally
 from components.store.engine import Database
+from components.store.index_requests import Wish, open_for
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.runs import cancelled_by_user, stopped_by_signal
 from components.store.tables import RecordState
-from components.store.wishes import Wish, open_for
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from door_world import settings_at, write_run
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 from components.errors import NotFound
 from components.pipeline import Pipeline
 from components.projector import placement

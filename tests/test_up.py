@@ -18,8 +18,8 @@ import pytest
 from product import Product, start_within_s, until, write_log
 from test_embedding_service import Service, serve, well_behaved
 
-from api.browser import has_display, open_page
-from api.home import AlreadyRuns, environment_of, hand_down, held, listening, running, settled, shorten
+from api.up.browser import has_display, open_page
+from api.up.home import AlreadyRuns, environment_of, hand_down, held, listening, running, settled, shorten
 from components.errors import BadSetting
 from components.settings import DatasetSettings, Settings, load_settings
 
@@ -128,7 +128,7 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
         assert (state["records"], state["rows"], state["unindexed"]) == (20, 20, 0)
 
         second = subprocess.run(
-            [sys.executable, "-c", "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"],
+            [sys.executable, "-c", "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"],
             cwd=tmp_path,
             env=product.environment,
             capture_output=True,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.atomic import replaced
 from components.contracts import Json
-from components.durable import replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

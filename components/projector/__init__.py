@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from components.contracts import Places, Vectors
 from components.errors import DimensionMismatch
+from components.neighbors.cores import on_all_cores
+from components.neighbors.knn import unit
 from components.projector import fitting, kernels
-from components.projector.cores import on_all_cores
 from components.projector.geometry import placement
-from components.projector.knn import unit
 from components.projector.layout import FittedMap, open_arrays, read_folder, write_folder
 
 if TYPE_CHECKING:  # placing alone starts quicker without pydantic

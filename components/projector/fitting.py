@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import Places, Vectors
+from components.neighbors.knn import Neighbors, around, index_of, nearest_of_many
 from components.projector import geometry, placing
 from components.projector.kernels import umap_kernels
-from components.projector.knn import Neighbors, around, index_of, nearest_of_many
 from components.projector.layout import FittedMap, far_from
 from components.projector.placing import Curve
 

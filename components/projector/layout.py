@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from components.cached_folder import is_sound, replaced_folder
 from components.contracts import Placed, Places, Vectors
 from components.errors import DimensionMismatch, NotFound
+from components.neighbors.cores import on_all_cores, products_on_one_core
+from components.neighbors.knn import Neighbors, VectorIndex, list_offsets, listed, unit
 from components.projector import geometry, placing
-from components.projector.cores import on_all_cores, products_on_one_core
-from components.projector.knn import Neighbors, VectorIndex, list_offsets, listed, unit
 from components.projector.placing import Curve
 
 placed_rows = 4_096  # at once

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import Places, Vectors
-from components.projector.knn import Neighbors
+from components.neighbors.knn import Neighbors
 
 Doubles = NDArray[np.float64]
 Words = NDArray[np.uint64]

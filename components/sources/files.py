@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
 from components.errors import BadSetting, NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
+from components.redact import Redactor
 from components.settings import LoadSettings
 from components.sources import cursors, reading, tables
 from components.sources.cursors import LINE_KINDS
@@ -28,7 +29,6 @@ from components.sources.recognise import (
     without_document,
 )
 from components.sources.records import RecordMaker
-from components.sources.redaction import Redactor
 from components.sources.yields import Yield
 
 

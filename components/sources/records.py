@@ -15,8 +15,8 @@ from typing import Final
 import orjson
 
 from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
+from components.redact import Redactor
 from components.sources.escapes import with_letters
-from components.sources.redaction import Redactor
 
 INT32_MAX: Final = 2**31 - 1
 WINDOW: Final = 256

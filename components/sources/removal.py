@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from components.errors import BadSetting, NotFound
+from components.locations import without_password
 from components.sources.tables import is_url, without_secrets
-from components.urls import without_password
 
 
 def remembered_spec(source: str, remembered: Sequence[str], configured: Sequence[str], dataset: str) -> str:

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from components.contracts import Batch, Cursor, Json, Locator
 from components.errors import SourceError, Unreadable
-from components.urls import without_password
+from components.locations import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Engine, Select, Table

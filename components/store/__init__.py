@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.store.engine import Database
+from components.store.index_requests import Wishes
 from components.store.layouts import Layouts
 from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
@@ -16,7 +17,6 @@ from components.store.runs import Runs
 from components.store.sessions import Sessions
 from components.store.tables import RecordState
 from components.store.vectors import Tally, VectorStore
-from components.store.wishes import Wishes
 
 shortest_stall_s = 10.0  # a busy machine may let a transaction wait for some seconds
 
