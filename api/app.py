@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from api.auth import Guard, require_token_beyond_loopback
-from api.dependencies import Doors, open_doors
+from api.dependencies import Dependencies, open_dependencies
 from api.limits import BodyLimit
 from api.openapi import describe
 from api.problems import install_problems
@@ -41,16 +41,16 @@ def create_app(settings: Settings) -> FastAPI:
     Raises `BadSetting` where it would serve other machines without a token.
     """
     require_token_beyond_loopback(settings)
-    doors = open_doors(settings)
+    deps = open_dependencies(settings)
     app = FastAPI(
         title="runatlas",
         version=version("runatlas"),
         description=about,
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(doors),
+        lifespan=_lifespan(deps),
     )
-    app.state.doors = doors
+    app.state.dependencies = deps
     install_problems(app)
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(Guard, settings=settings)
@@ -61,13 +61,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _lifespan(doors: Doors) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(deps: Dependencies) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await doors.monitor.start()
+        await deps.monitor.start()
         yield
-        doors.monitor.close()
-        await doors.prefect.close()
-        doors.state.close()
+        deps.monitor.close()
+        await deps.prefect.close()
+        deps.state.close()
 
     return lifespan

@@ -16,7 +16,7 @@ from components.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
+class Dependencies:
     settings: Settings
     state: State
     prefect: PrefectRuns
@@ -25,10 +25,10 @@ class Doors:
     atlas: AtlasSites
 
 
-def open_doors(settings: Settings) -> Doors:
+def open_dependencies(settings: Settings) -> Dependencies:
     """Everything the routes need; opens nothing yet."""
     state, prefect = State(settings), PrefectRuns(settings)
-    return Doors(
+    return Dependencies(
         settings=settings,
         state=state,
         prefect=prefect,
@@ -38,10 +38,10 @@ def open_doors(settings: Settings) -> Doors:
     )
 
 
-def _doors(request: Request) -> Doors:
-    doors = request.app.state.doors
-    assert isinstance(doors, Doors)
-    return doors
+def _dependencies(request: Request) -> Dependencies:
+    deps = request.app.state.dependencies
+    assert isinstance(deps, Dependencies)
+    return deps
 
 
-Here = Annotated[Doors, Depends(_doors)]
+Deps = Annotated[Dependencies, Depends(_dependencies)]

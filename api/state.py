@@ -1,4 +1,4 @@
-"""What the doors see of the database: opened at the first need, every failure told as a problem."""
+"""What the deps see of the database: opened at the first need, every failure told as a problem."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _WAYS_OUT = {
 
 
 @contextmanager
-def disk_failures_told(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Raises `DiskFailed`, with the place and the way out, for what the disk refuses in the block."""
     try:
         yield

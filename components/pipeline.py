@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress
 from components.datasets import find_dataset
-from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError, TransientError
-from components.index.batches import EmbedTask, longest_wait_s
+from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError
+from components.index.batches import EmbedTask
 from components.locations import without_password
-from components.settings import EmbedSettings, Settings, load_settings
+from components.retry import retry_transient, retry_while_busy
+from components.settings import Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
-from components.store.engine import patiently
 from components.store.lease import Heartbeat
 from components.store.runs import cause_of
 
@@ -88,7 +86,7 @@ class Pipeline:
         progress: Progress | None = None,
     ) -> LoadReport:
         """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
-        patiently(lambda: self.store)
+        retry_while_busy(lambda: self.store)
         if not all(str(spec).strip() for spec in sources):
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
@@ -116,7 +114,7 @@ class Pipeline:
         should_stop: Callable[[], bool] | None = None,
     ) -> IndexReport:
         """Embed, place and publish all that waits. Raises `LeaseHeld` while another index of the dataset runs."""
-        patiently(lambda: self.store)
+        retry_while_busy(lambda: self.store)
         indexing = wiring.open_indexing(
             self.settings,
             self.store,
@@ -129,7 +127,7 @@ class Pipeline:
         with self._noted(dataset, "index") as note, indexing:
             for _ in range(max_passes):
                 for task in indexing.plan().tasks:
-                    embed_patiently(indexing, task, self.settings.embed)
+                    self._embed(indexing, task)
                 indexing.place()
                 indexing.publish()
                 if indexing.is_done():
@@ -138,11 +136,19 @@ class Pipeline:
             note(asdict(report))
         return report
 
+    def _embed(self, indexing: Indexing, task: EmbedTask) -> None:
+        settings = self.settings.embed
+        retry_transient(
+            lambda is_last: indexing.embed(task, is_last_try=is_last),
+            retries=settings.retries,
+            backoff_s=settings.backoff_s,
+        )
+
     @contextmanager
     def _noted(self, dataset: str, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
         """A line in the run book, however the run ends."""
         run = uuid.uuid4().hex
-        patiently(lambda: self.store.runs.start(run, dataset, kind))
+        retry_while_busy(lambda: self.store.runs.start(run, dataset, kind))
         report: dict[str, Any] = {}
         try:
             yield report.update
@@ -151,7 +157,7 @@ class Pipeline:
             with suppress(RunAtlasError):  # the database itself may be what failed
                 self.store.runs.finish(run, "cancelled" if stopped else "failed", error=cause_of(error))
             raise
-        patiently(lambda: self.store.runs.finish(run, "done", report=report))
+        retry_while_busy(lambda: self.store.runs.finish(run, "done", report=report))
 
     # --- what there is
 
@@ -199,7 +205,7 @@ class Pipeline:
             return any(covers(spec, location) for spec in specs) and not any(covers(spec, location) for spec in rest)
 
         entries = [entry for entry in self.store.ledger.entries(dataset_id) if is_left(entry.location)]
-        records = patiently(
+        records = retry_while_busy(
             lambda: self.store.ledger.remove(
                 dataset_id, specs, [entry.source_id for entry in entries], with_records=with_records
             )
@@ -254,8 +260,8 @@ class Pipeline:
         fence = self.store.leases.acquire(lease_name(dataset), "publish")
         with Heartbeat(self.store.leases, fence):
             publishing = wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence)
-            patiently(lambda: publishing.claim(adopt=adopt))
-            patiently(lambda: publishing.finish(thorough=True))
+            retry_while_busy(lambda: publishing.claim(adopt=adopt))
+            retry_while_busy(lambda: publishing.finish(thorough=True))
         newest = self.store.publications.newest(dataset_id)
         return newest.no if newest else None
 
@@ -270,17 +276,3 @@ class Pipeline:
         from components.snapshot.verify import verify_dataset
 
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
-
-
-def embed_patiently(indexing: Indexing, task: EmbedTask, settings: EmbedSettings) -> None:
-    """Embed a task, with growing, jittered waits between tries on transient errors."""
-    for attempt in range(settings.retries + 1):
-        try:
-            indexing.embed(task, is_last_try=attempt == settings.retries)
-        except TransientError as error:
-            if attempt == settings.retries:
-                raise
-            wait_s = max(min(error.retry_after_s or 0.0, longest_wait_s), settings.backoff_s * 2**attempt)
-            time.sleep(wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - jitter, no secret
-        else:
-            return

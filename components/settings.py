@@ -3,7 +3,7 @@
 `RUNATLAS_CONFIG` names another file than the `runatlas.toml` of the current folder; empty, it means none at all.
 
 This is the one room that reads the environment. Everything has a default: with no settings at all, runatlas works
-offline on one machine. Doors call `load_settings()` once and hand the value, or a section of it, down.
+offline on one machine. Dependencies call `load_settings()` once and hand the value, or a section of it, down.
 """
 
 from __future__ import annotations

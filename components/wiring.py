@@ -11,9 +11,9 @@ from components.contracts import Embedder, Progress, Projector
 from components.credentials import Credentials
 from components.datasets import find_dataset
 from components.private import secure_home
+from components.retry import retry_while_busy
 from components.settings import Settings
 from components.store import Store
-from components.store.engine import patiently
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
@@ -82,7 +82,7 @@ def open_loading(
     from components.load.run import Loading
 
     if not sources:
-        patiently(lambda: find_dataset(settings, store, dataset))
+        retry_while_busy(lambda: find_dataset(settings, store, dataset))
     return Loading(
         store,
         open_source(settings, dataset, format=format),
@@ -124,7 +124,7 @@ def open_indexing(
     """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
     from components.index.run import Indexing
 
-    patiently(lambda: find_dataset(settings, store, dataset))
+    retry_while_busy(lambda: find_dataset(settings, store, dataset))
     return Indexing(
         store,
         open_embedder(settings, dataset),

@@ -14,8 +14,8 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from components.errors import Cancelled, LeaseHeld, RunAtlasError
+from components.retry import retry_while_busy
 from components.store import Store
-from components.store.engine import patiently
 from components.store.runs import cancelled_by_user, cause_of, stopped_by_signal
 from flows import artifacts
 from flows.runs import was_cancelled_by_user, withdraw_requests
@@ -59,7 +59,7 @@ class Told:
     def __enter__(self) -> Self:
         for room in ("components", "flows"):  # PREFECT_LOGGING_EXTRA_LOGGERS sends their lines, but sets no level
             logging.getLogger(room).setLevel(logging.INFO)
-        patiently(lambda: self._runs.start(self._id, self._dataset, self._kind))
+        retry_while_busy(lambda: self._runs.start(self._id, self._dataset, self._kind))
         self._beat.start()
         return self
 
@@ -69,7 +69,7 @@ class Told:
         if error is None:
             with suppress(Exception):
                 self._bar.end()
-            patiently(lambda: self._runs.finish(self._id, "done", report=self.report))
+            retry_while_busy(lambda: self._runs.finish(self._id, "done", report=self.report))
             return
         with suppress(RunAtlasError):
             self._runs.progress(self._id, self._now.step, self._now.done, self._now.total)

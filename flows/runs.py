@@ -244,7 +244,7 @@ def withdraw_requests(store: Store, dataset: str) -> None:
     """Forgets what indexes were asked to do beyond going on: somebody cancelled the index of `dataset`, or all (`*`)."""
     for name in store.ledger.datasets():
         if name == dataset or (dataset == every and store.runs.is_held_back(name)):
-            store.wishes.withdraw(name)
+            store.index_requests.withdraw(name)
 
 
 def was_cancelled_by_user(run: str | None) -> bool:

@@ -34,6 +34,7 @@ from components.index.batches import EmbedPlan, EmbedTask
 from components.index.run import Indexing
 from components.load.report import problem_lines, read_nothing
 from components.load.run import Loading, SourceOutcome
+from components.retry import longest_wait_s
 from components.settings import EmbedSettings, Settings
 from components.sources.roots import within
 from components.store import Store, lease_name
@@ -53,7 +54,6 @@ held_back_because = (
     "its index was cancelled and nothing new has been loaded since; it goes on with the next new records, "
     "or when somebody starts it"
 )
-longest_wait_s = 60.0  # that a service may ask for before another try
 
 
 # --- which datasets --------------------------------------------------------------------------------------------
@@ -140,10 +140,10 @@ def wished_for(store: Store, asked: Iterable[TurnedAway], heard: set[str]) -> li
     requests = list(asked)
     for name in known:
         for one in standing(store, name, requests):
-            store.wishes.ask(
+            store.index_requests.ask(
                 name, recompute=one.recompute, retry_failed=one.retry_failed, id=f"{one.id}/{name}", at=one.asked_at
             )
-    open_now = {name: set(store.wishes.open(name).ids) - heard for name in known}
+    open_now = {name: set(store.index_requests.open(name).ids) - heard for name in known}
     heard.update(*open_now.values())
     return [name for name, ids in open_now.items() if ids]
 
@@ -177,7 +177,7 @@ def another_try_may_help(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> b
     return False
 
 
-def patiently(settings: EmbedSettings) -> dict[str, Any]:
+def retry_options(settings: EmbedSettings) -> dict[str, Any]:
     """Options of a task that is tried again after transient errors, with doubling, jittered waits."""
     if not settings.retries:
         return {"retries": 0}
@@ -327,7 +327,7 @@ def open_index(
         progress=told,
         should_stop=told.stopping.is_set,
     )
-    reach_model.with_options(**patiently(settings.embed))(opened)
+    reach_model.with_options(**retry_options(settings.embed))(opened)
     store.leases.wait_for_the_dead(lease_name(dataset))
     with opened as indexing:
         yield Index(indexing, told, settings)
@@ -360,7 +360,7 @@ def fetch_unindexed(index: Index) -> EmbedPlan:
 
 def embed(index: Index, batch: EmbedTask) -> None:
     """Embed and commit a batch, with another try after errors that may pass."""
-    options = patiently(index.settings.embed)
+    options = retry_options(index.settings.embed)
     _embed.with_options(**options)(index, batch, label=f"{batch.no}, {len(batch.seqs)} texts")
 
 

@@ -1,4 +1,4 @@
-"""The house stands as docs and DESIGN say: imports point one way, and effects stay at the doors."""
+"""The house stands as docs and DESIGN say: imports point one way, and effects stay at the deps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ root = Path(__file__).parents[1]
 rooms = ("components", "flows", "api")
 adapters = ("sources", "store", "embedders", "projector")
 # what an adapter may know besides itself and third parties
-ground = {"contracts", "errors", "settings", "text", "atomic", "cached_folder", "http_client", "locations", "redact", "neighbors"}
+ground = {
+    "contracts",
+    "errors",
+    "settings",
+    "text",
+    "atomic",
+    "cached_folder",
+    "http_client",
+    "locations",
+    "redact",
+    "neighbors",
+    "retry",
+}
 # what makes an HTTP client or a request, by module; only components/http_client.py may name it
 client_makers = {
     "httpx": {"Client", "AsyncClient", "HTTPTransport", "AsyncHTTPTransport", "request", "stream"}

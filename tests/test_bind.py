@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from door_world import settings_at
+from api_world import settings_at
 from served import served
 
 from api.app import create_app

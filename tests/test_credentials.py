@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from api_world import settings_at
 from databases import fresh_database, postgres_server
-from door_world import settings_at
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -227,9 +227,9 @@ def test_only_errors_that_may_pass_are_tried_again():
     from prefect import flow, task
 
     from components.settings import EmbedSettings
-    from flows.tasks import is_last_try, patiently
+    from flows.tasks import is_last_try, retry_options
 
-    options = patiently(EmbedSettings(retries=2, backoff_s=0.01))
+    options = retry_options(EmbedSettings(retries=2, backoff_s=0.01))
     tries: list[tuple[str, bool]] = []
 
     @task(**options)
@@ -395,10 +395,10 @@ def test_what_was_asked_of_an_index_is_forgotten_when_somebody_cancels_it(cancel
     from flows.index import index
 
     with closing(open_store(load_settings())) as store:
-        store.wishes.ask(cancelled.name, recompute=True)
+        store.index_requests.ask(cancelled.name, recompute=True)
     index(dataset=cancelled.other)
     with closing(open_store(load_settings())) as store:
-        assert store.wishes.open(cancelled.name).ids == ()
+        assert store.index_requests.open(cancelled.name).ids == ()
     assert not (home / "output" / cancelled.name).exists()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from door_world import settings_at, write_run
+from api_world import settings_at, write_run
 
 from api.health import Monitor
 from api.state import State

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from api_world import make_world, settings_at, write_run
 from browser import free_port
-from door_world import make_world, settings_at, write_run
 from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 from served import served
@@ -595,7 +595,7 @@ def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_i
     assert (second.json()["flow_run_id"], second.json()["joined"]) == (first["flow_run_id"], True)
     assert "without recompute" in second.json()["detail"]
     with Pipeline(settings) as pipeline:
-        assert pipeline.store.wishes.open("default").recompute
+        assert pipeline.store.index_requests.open("default").recompute
 
 
 @pytest.mark.slow

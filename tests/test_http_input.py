@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from api_world import make_world, settings_at
 from asgi import Answer, ask
-from door_world import make_world, settings_at
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,14 +29,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def app(world: Settings) -> Iterator[FastAPI]:
     made = create_app(world)
     yield made
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 @pytest.fixture(scope="module")
 def locked(world: Settings) -> Iterator[FastAPI]:
     made = create_app(world.model_copy(update={"api_token": "open sesame"}))
     yield made
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 def assert_well_answered(answer: Answer) -> None:
@@ -150,7 +150,7 @@ def test_a_refused_host_name_learns_which_setting_allows_it(app: FastAPI, world:
     assert ask(allowing, "/datasets", headers=[(b"host", b"a1.tunnel.example")]).status == 200
     assert ask(allowing, "/datasets", headers=[(b"host", b"tunnel.example.evil.example")]).status == 421
     assert ask(allowing, "/datasets", headers=[(b"host", b"eviltunnel.example")]).status == 421
-    allowing.state.doors.state.close()
+    allowing.state.dependencies.state.close()
 
 
 def test_a_page_served_through_an_allowed_host_may_post_and_another_page_may_not(world: Settings) -> None:
@@ -164,7 +164,7 @@ def test_a_page_served_through_an_allowed_host_may_post_and_another_page_may_not
     refused = post(b"https://evil.example")
     assert refused.status == 403
     assert "api.allowed_hosts" in refused.json()["detail"]
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
@@ -296,4 +296,4 @@ def test_settings_without_a_database_still_answer_with_problems(tmp_path_factory
     for path in ("/datasets", "/map/default", "/metrics", "/"):
         answer = ask(made, path)
         assert (answer.status, answer.content_type) == (503, problem_type)
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()

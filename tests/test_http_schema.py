@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from door_world import make_world, settings_at
+from api_world import make_world, settings_at
 from httpx import Client
 from served import served
 

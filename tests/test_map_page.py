@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from api_world import evil, make_world, write_run
 from browser import Browser, a_browser, is_there, waited
-from door_world import evil, make_world, write_run
 from served import served
 
 from api.app import create_app

@@ -551,7 +551,7 @@ def test_a_recompute_that_is_asked_for_while_an_index_is_at_work_is_done_by_it(
     def ask_once(step: str, done: int, total: int) -> None:
         if step == "embed" and not asked:
             asked.append(step)
-            pipeline.store.wishes.ask("default", recompute=True)
+            pipeline.store.index_requests.ask("default", recompute=True)
 
     done = pipeline.index(progress=ask_once)
     assert (done.step, done.layout, done.rows) == ("fit", 2, 30)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from door_world import settings_at, write_run
+from api_world import settings_at, write_run
 from product import Product, until, write_log
 
 from components.pipeline import Pipeline

@@ -20,7 +20,7 @@ from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Re
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
 from components.store import Store, Tally
 from components.store.engine import Database
-from components.store.index_requests import Wish, open_for
+from components.store.index_requests import IndexRequest, open_for
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
@@ -179,25 +179,25 @@ class TestVectors:
 
 class TestWishes:
     def test_what_was_asked_for_is_open_until_it_is_done(self, store: Store) -> None:
-        assert not store.wishes.ask("default"), "nothing was asked for"
-        store.wishes.ask("default", recompute=True)
-        store.wishes.ask("default", retry_failed=True)
-        store.wishes.ask("other", recompute=True)
-        wish = store.wishes.open("default")
+        assert not store.index_requests.ask("default"), "nothing was asked for"
+        store.index_requests.ask("default", recompute=True)
+        store.index_requests.ask("default", retry_failed=True)
+        store.index_requests.ask("other", recompute=True)
+        wish = store.index_requests.open("default")
         assert (wish.recompute, wish.retry_failed, len(wish.ids)) == (True, True, 2)
-        store.wishes.done(fence(store), wish)
-        assert store.wishes.open("default") == Wish()
-        assert store.wishes.open("other").recompute
+        store.index_requests.done(fence(store), wish)
+        assert store.index_requests.open("default") == IndexRequest()
+        assert store.index_requests.open("other").recompute
 
     def test_one_that_was_heard_is_not_heard_again(self, store: Store) -> None:
-        assert store.wishes.ask("default", recompute=True, id="run 1")
-        store.wishes.done(fence(store), store.wishes.open("default"))
-        assert not store.wishes.ask("default", recompute=True, id="run 1")
-        assert store.wishes.open("default") == Wish()
+        assert store.index_requests.ask("default", recompute=True, id="run 1")
+        store.index_requests.done(fence(store), store.index_requests.open("default"))
+        assert not store.index_requests.ask("default", recompute=True, id="run 1")
+        assert store.index_requests.open("default") == IndexRequest()
 
     def test_one_that_nobody_fulfilled_for_long_is_forgotten(self, store: Store) -> None:
-        store.wishes.ask("default", recompute=True, at=datetime.now(UTC) - 2 * open_for)
-        assert store.wishes.open("default") == Wish()
+        store.index_requests.ask("default", recompute=True, at=datetime.now(UTC) - 2 * open_for)
+        assert store.index_requests.open("default") == IndexRequest()
 
 
 def sleep_too_long(store: Store) -> None:
@@ -308,7 +308,7 @@ class TestSchema:
             connection.exec_driver_sql(f"{row}('index:default', '', 7, 0, 0, '')")
         with closing(Store(url)) as store:
             assert fence(store).token == 8
-            assert store.wishes.open("default") == Wish()
+            assert store.index_requests.open("default") == IndexRequest()
 
     def test_a_database_of_a_newer_version_is_refused(self, store: Store) -> None:
         with store.db.write() as connection:

@@ -218,7 +218,7 @@ def test_a_mutant_is_caught_by_stopping_it_and_taking_over(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "busy_timeout_ms", 100)  # who is blocked at all is blocked for good
         for module in (loading, pipeline_module):
-            patch.setattr(module, "patiently", lambda attempt: attempt())
+            patch.setattr(module, "retry_while_busy", lambda attempt: attempt())
         if mutant == "asides_not_revoked":  # it is the one who takes over that revokes
             patch.setattr(install, "_revoke_older", lambda _output, _token: None)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from door_world import settings_at, write_run
+from api_world import settings_at, write_run
 from served import served
 
 from api.app import create_app

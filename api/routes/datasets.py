@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from api.dependencies import Here
+from api.dependencies import Deps
 from api.health import dataset_json
 from api.inputs import DatasetName, RecordId
 from api.map_data import to_json
@@ -29,20 +29,20 @@ def sends(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/health", response_class=Json)
-async def health(doors: Here) -> Json:
+async def health(deps: Deps) -> Json:
     """How things stand. Always 200 while this process lives, and always at once; `reasons` say what is wrong.
 
     Database and Prefect are asked in the background; `age_s` says how many seconds old their answers are.
     """
-    await doors.monitor.look()
-    return Json(doors.monitor.health())
+    await deps.monitor.look()
+    return Json(deps.monitor.health())
 
 
 @router.get("/datasets")
-def datasets(doors: Here) -> dict[str, Any]:
+def datasets(deps: Deps) -> dict[str, Any]:
     """Every dataset, where it stands, and where to look at it."""
-    known = {name: dataset_json(status) for name, status in doors.state.status().items()}
-    names = sorted({*known, *doors.settings.datasets})
+    known = {name: dataset_json(status) for name, status in deps.state.status().items()}
+    names = sorted({*known, *deps.settings.datasets})
     return {"datasets": {name: {**known.get(name, {}), "links": links(name)} for name in names}}
 
 
@@ -51,12 +51,12 @@ def links(name: str) -> dict[str, str]:
 
 
 @router.get("/datasets/{dataset}/records/{record_id}", response_class=Json)
-def record(doors: Here, dataset: DatasetName, record_id: RecordId) -> Json:
+def record(deps: Deps, dataset: DatasetName, record_id: RecordId) -> Json:
     """One whole record."""
-    return Json(doors.state.record(dataset, record_id), headers={"Cache-Control": "no-cache"})
+    return Json(deps.state.record(dataset, record_id), headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/metrics", response_class=Response, responses=sends("text/plain"))
-def metrics(doors: Here) -> Response:
+def metrics(deps: Deps) -> Response:
     """For Prometheus: computed from the database at each scrape."""
-    return Response(metrics_text(doors.state), media_type=content_type)
+    return Response(metrics_text(deps.state), media_type=content_type)

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import map_data
-from api.dependencies import Doors, Here
+from api.dependencies import Dependencies, Deps
 from api.health import dataset_json
 from api.inputs import DatasetName, RowNumber, RowNumbers, SnapshotNumber, WantedId, Words
 from api.map_data import MapData
@@ -25,32 +25,32 @@ from components.snapshot.read import open_snapshot, records_at
 router = APIRouter(prefix="/map", tags=["map"])
 
 
-def map_of(doors: Doors, dataset: str, number: int | None) -> MapData:
+def map_of(deps: Dependencies, dataset: str, number: int | None) -> MapData:
     """The map that is asked for. Raises `Problem` or `NotFound` with the way out."""
-    output = doors.state.output(dataset)
-    return doors.maps.newest(output) if number is None else doors.maps.at(output, number)
+    output = deps.state.output(dataset)
+    return deps.maps.newest(output) if number is None else deps.maps.at(output, number)
 
 
 @router.get("/{dataset}.png", response_class=Response, responses=sends("image/png"))
-def picture(doors: Here, dataset: DatasetName) -> Response:
+def picture(deps: Deps, dataset: DatasetName) -> Response:
     """The newest snapshot as a picture."""
-    snapshot = open_snapshot(doors.state.output(dataset))
-    file = doors.maps.picture_file(snapshot, lambda: _drawn(doors, dataset, snapshot.number))
+    snapshot = open_snapshot(deps.state.output(dataset))
+    file = deps.maps.picture_file(snapshot, lambda: _drawn(deps, dataset, snapshot.number))
     return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/{dataset}", response_class=Response, responses=sends("text/html"))
-def page(doors: Here, dataset: DatasetName) -> Response:
+def page(deps: Deps, dataset: DatasetName) -> Response:
     """The map as a page that works in any browser and follows new snapshots."""
-    doors.state.output(dataset)
+    deps.state.output(dataset)
     return with_policy(FileResponse(static / "map.html", headers={"Cache-Control": "no-cache"}))
 
 
 @router.get("/{dataset}/current.json", response_class=Json)
-async def current(doors: Here, dataset: DatasetName) -> Json:
+async def current(deps: Deps, dataset: DatasetName) -> Json:
     """The newest snapshot's number and what is going on: small and quick, for asking again and again."""
-    await doors.monitor.look()
-    output = await run_in_threadpool(doors.state.output, dataset)
+    await deps.monitor.look()
+    output = await run_in_threadpool(deps.state.output, dataset)
     answer: dict[str, Any] = {"snapshot": None, "version": None, "rows": 0, "created": None}
     try:
         snapshot = await run_in_threadpool(open_snapshot, output)
@@ -62,24 +62,24 @@ async def current(doors: Here, dataset: DatasetName) -> Json:
         }
     except NotFound:
         pass
-    known = doors.monitor.store.value
+    known = deps.monitor.store.value
     status = dataset_json(known.datasets[dataset]) if known and dataset in known.datasets else {}
     work = {key: status.get(key) for key in ("indexing", "step", "progress")}
     return Json({**answer, **work, "waiting": status.get("unindexed", 0)}, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{dataset}/snapshot.json", response_class=Json)
-def snapshot(doors: Here, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Json:
+def snapshot(deps: Deps, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Json:
     """All that the page needs before it draws: legends, bounds, names of regions, where the points are."""
-    data = map_of(doors, dataset, snapshot)
+    data = map_of(deps, dataset, snapshot)
     return Json(map_data.summary(data), headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{dataset}/points.bin", response_class=Response, responses=sends("application/octet-stream"))
-def points(doors: Here, request: Request, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Response:
+def points(deps: Deps, request: Request, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Response:
     """The points, column by column as `snapshot.json` says; gzip where the client takes it."""
-    data = map_of(doors, dataset, snapshot)
-    file = doors.maps.points_file(data)
+    data = map_of(deps, dataset, snapshot)
+    file = deps.maps.points_file(data)
     kept = "private, max-age=31536000, immutable" if request.query_params.get("v") == data.version else "no-cache"
     headers = {"Cache-Control": kept, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -89,33 +89,33 @@ def points(doors: Here, request: Request, dataset: DatasetName, snapshot: Snapsh
 
 
 @router.get("/{dataset}/records", response_class=Json)
-def records(doors: Here, dataset: DatasetName, rows: RowNumbers, snapshot: SnapshotNumber = None) -> Json:
+def records(deps: Deps, dataset: DatasetName, rows: RowNumbers, snapshot: SnapshotNumber = None) -> Json:
     """The records at these rows (`rows=1,2,3`), in that order."""
-    data = map_of(doors, dataset, snapshot)
+    data = map_of(deps, dataset, snapshot)
     wanted = expect_rows([int(row) for row in rows.split(",")], data.rows)
-    return Json(_records(doors, dataset, data, wanted), headers={"Cache-Control": "no-cache"})
+    return Json(_records(deps, dataset, data, wanted), headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/{dataset}/run", response_class=Json)
-def run(doors: Here, dataset: DatasetName, row: RowNumber, snapshot: SnapshotNumber = None) -> Json:
+def run(deps: Deps, dataset: DatasetName, row: RowNumber, snapshot: SnapshotNumber = None) -> Json:
     """The rows of the run that this row belongs to, in the order in which they happened."""
-    data = map_of(doors, dataset, snapshot)
+    data = map_of(deps, dataset, snapshot)
     expect_rows([row], data.rows)
     filename = data.filenames[data.filename[row]]
     return Json({"filename": filename, "rows": map_data.rows_of_run(data, row)})
 
 
 @router.get("/{dataset}/row", response_class=Json)
-def row(doors: Here, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber = None) -> Json:
+def row(deps: Deps, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber = None) -> Json:
     """The row of the record with this id."""
-    data = map_of(doors, dataset, snapshot)
+    data = map_of(deps, dataset, snapshot)
     return Json({"row": map_data.row_of(data, id)})
 
 
 @router.get("/{dataset}/search", response_class=Json)
-def search(doors: Here, dataset: DatasetName, q: Words, snapshot: SnapshotNumber = None) -> Json:
+def search(deps: Deps, dataset: DatasetName, q: Words, snapshot: SnapshotNumber = None) -> Json:
     """The rows whose text or filename holds every word of `q`."""
-    data = map_of(doors, dataset, snapshot)
+    data = map_of(deps, dataset, snapshot)
     rows, is_cut = map_data.rows_with_words(data.snapshot, q)
     return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
 
@@ -127,10 +127,10 @@ def expect_rows(rows: list[int], n: int) -> list[int]:
     return rows
 
 
-def _records(doors: Doors, dataset: str, data: MapData, rows: list[int]) -> list[dict[str, Any]]:
+def _records(deps: Dependencies, dataset: str, data: MapData, rows: list[int]) -> list[dict[str, Any]]:
     """By id from the database, which is quick wherever they lie; from the snapshot's own files where that is away."""
     try:
-        found = [doors.state.record(dataset, data.ids[row].decode()) for row in rows]
+        found = [deps.state.record(dataset, data.ids[row].decode()) for row in rows]
     except Problem:
         found = records_at(data.snapshot, rows)
     return [{"row": row, **record} for row, record in zip(rows, found, strict=True)]
@@ -142,10 +142,10 @@ def _unpacked(file: Path) -> bytes:
     return gzip.decompress(file.read_bytes())
 
 
-def _drawn(doors: Doors, dataset: str, number: int) -> bytes:
+def _drawn(deps: Dependencies, dataset: str, number: int) -> bytes:
     from components.views.png import draw_map
 
-    data = map_of(doors, dataset, number)
+    data = map_of(deps, dataset, number)
     names = [Label(**label) for label in map_data.labels(data.snapshot)]
     types = [data.types.names[code] for code in data.types.codes]
     return draw_map(np.stack([data.x, data.y], axis=1), types, data.fresh.astype(bool), names)

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from api.auth import page_policy
-from api.dependencies import Doors, Here
+from api.dependencies import Dependencies, Deps
 from api.map_data import version_of
 from api.problems import Problem, problem_response
 from components.snapshot.read import open_snapshot
@@ -46,9 +46,9 @@ def html_page(title: str, body: str, *, head: str = "", kind: str = "", status: 
 
 
 @router.get("/")
-def index(doors: Here) -> Response:
+def index(deps: Deps) -> Response:
     """The datasets, each with its map."""
-    cards = "".join(card(name, status) for name, status in sorted(doors.state.status().items()))
+    cards = "".join(card(name, status) for name, status in sorted(deps.state.status().items()))
     empty = "<p>No dataset yet. <code>runatlas load FOLDER &amp;&amp; runatlas index</code> makes the first map.</p>"
     told = f'<div class="cards">{cards}</div>' if cards else empty
     body = f'<h1>runatlas</h1><p>Maps of what agents do. <a href="/docs">HTTP calls</a> · <a href="/health">health</a></p>{told}'
@@ -94,22 +94,22 @@ def atlas_without_slash(dataset: str, request: Request) -> Response:
 
 
 @router.api_route("/atlas/{dataset}/{path:path}", methods=["GET", "HEAD"])
-def atlas(doors: Here, dataset: str, path: str, request: Request) -> Response:
+def atlas(deps: Deps, dataset: str, path: str, request: Request) -> Response:
     """Embedding Atlas on the newest snapshot: its own page, and the data folder made for it."""
-    snapshot = open_snapshot(doors.state.output(dataset))
+    snapshot = open_snapshot(deps.state.output(dataset))
     if path in {"", "index.html"}:
-        return atlas_page(doors, dataset, snapshot)
+        return atlas_page(deps, dataset, snapshot)
     if not path.startswith("data/"):
         return atlas_file(path)
-    site = doors.atlas.newest_ready(snapshot)
+    site = deps.atlas.newest_ready(snapshot)
     if site is None:
         raise HTTPException(404)
     return revalidated(request, inside(site, path.removeprefix("data/")), f'"{site.parent.name}"')
 
 
-def atlas_page(doors: Doors, dataset: str, snapshot: Any) -> Response:
-    if doors.atlas.ready(snapshot) is None:
-        problem = doors.atlas.problem(snapshot)
+def atlas_page(deps: Dependencies, dataset: str, snapshot: Any) -> Response:
+    if deps.atlas.ready(snapshot) is None:
+        problem = deps.atlas.problem(snapshot)
         if problem:
             detail = f"The page for Embedding Atlas could not be made: {problem} The light map works: /map/{dataset}."
             return problem_response(Problem(503, "atlas-failed", detail), f"/atlas/{dataset}/")

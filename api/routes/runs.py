@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import Doors, Here
+from api.dependencies import Dependencies, Deps
 from api.health import percent
 from api.inputs import MAX_NAME_CHARS, MAX_SOURCE_CHARS, MAX_SOURCES, NAME_OR_ALL_PATTERN, IdempotencyKey
 from api.prefect_client import Run
@@ -64,33 +64,31 @@ class IndexRequest(BaseModel):
 
 
 @router.post("/load", status_code=202)
-async def load(doors: Here, body: LoadRequest | None = None, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
+async def load(deps: Deps, body: LoadRequest | None = None, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
     """Bring every new record of the dataset into the store. Joins a load of the same sources that has not begun."""
     wanted = body or LoadRequest()
-    sources = await run_in_threadpool(allowed_sources, doors, wanted.dataset, wanted.sources)
+    sources = await run_in_threadpool(allowed_sources, deps, wanted.dataset, wanted.sources)
     parameters: dict[str, Any] = {"dataset": wanted.dataset}
     if sources is not None:
         parameters["sources"] = sources
-    return await _start_or_join(doors, "load", parameters, idempotency_key)
+    return await _start_or_join(deps, "load", parameters, idempotency_key)
 
 
 @router.post("/index", status_code=202)
-async def index(
-    doors: Here, body: IndexRequest | None = None, idempotency_key: IdempotencyKey = None
-) -> dict[str, Any]:
+async def index(deps: Deps, body: IndexRequest | None = None, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
     """Embed what waits, place it, publish it. Joins the index of this dataset that is at work."""
     wanted = body or IndexRequest()
-    await run_in_threadpool(known_dataset, doors, wanted.dataset)
+    await run_in_threadpool(known_dataset, deps, wanted.dataset)
     parameters: dict[str, Any] = {"dataset": wanted.dataset, "recompute": wanted.recompute}
     if wanted.retry_failed:
         parameters["retry_failed"] = True
-    return await _start_or_join(doors, "index", parameters, idempotency_key)
+    return await _start_or_join(deps, "index", parameters, idempotency_key)
 
 
 @router.get("/runs/{flow_run_id}")
-async def run(doors: Here, flow_run_id: UUID) -> JSONResponse:
+async def run(deps: Deps, flow_run_id: UUID) -> JSONResponse:
     """How a run is doing: state, progress in percent, and its report once it is done."""
-    noted, told = await asyncio.gather(_noted(doors, flow_run_id), _told(doors, flow_run_id))
+    noted, told = await asyncio.gather(_noted(deps, flow_run_id), _told(deps, flow_run_id))
     found = told if isinstance(told, Run) else None
     lines = noted if isinstance(noted, dict) else {}
     if found is None and not lines:
@@ -101,15 +99,15 @@ async def run(doors: Here, flow_run_id: UUID) -> JSONResponse:
     return JSONResponse(run_json(str(flow_run_id), found, lines))
 
 
-async def _told(doors: Doors, id: UUID) -> Run | Problem | None:
+async def _told(deps: Dependencies, id: UUID) -> Run | Problem | None:
     """What Prefect knows of the run, or why it can't say."""
     try:
-        return await doors.prefect.read(id)
+        return await deps.prefect.read(id)
     except Problem as problem:
         return problem
 
 
-async def _noted(doors: Doors, id: UUID) -> dict[str, RunInfo] | Problem:
+async def _noted(deps: Dependencies, id: UUID) -> dict[str, RunInfo] | Problem:
     """What the run itself wrote down, by dataset: one line, or several where it went through all datasets."""
 
     def lines(store: Store) -> dict[str, RunInfo]:
@@ -117,7 +115,7 @@ async def _noted(doors: Doors, id: UUID) -> dict[str, RunInfo] | Problem:
         return {line.dataset: line for line in map(store.runs.get, ids) if line is not None}
 
     try:
-        return await run_in_threadpool(doors.state.ask, lines)
+        return await run_in_threadpool(deps.state.ask, lines)
     except Problem as problem:
         return problem
 
@@ -127,19 +125,19 @@ async def _noted(doors: Doors, id: UUID) -> dict[str, RunInfo] | Problem:
 _starting = asyncio.Lock()
 
 
-async def _start_or_join(doors: Doors, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
+async def _start_or_join(deps: Dependencies, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
     dataset = str(parameters["dataset"])
     async with _starting:  # of two requests at once the second one joins
         is_held_back = flow == "index" and await run_in_threadpool(
-            doors.state.ask, lambda store: store.runs.is_held_back(dataset)
+            deps.state.ask, lambda store: store.runs.is_held_back(dataset)
         )
         find = partial(joinable, flow=flow, parameters=parameters, is_held_back=is_held_back)
-        joined = None if key else find(await doors.prefect.active([flow]))
+        joined = None if key else find(await deps.prefect.active([flow]))
         if joined is not None and (wished := beyond(joined.parameters, parameters)):
-            await run_in_threadpool(leave_wish, doors, dataset, wished)
+            await run_in_threadpool(leave_wish, deps, dataset, wished)
             # one that was just ending may not have seen it
-            joined = find(await doors.prefect.active([flow]))
-        found = joined or await doors.prefect.start(f"{flow}/{flow}", parameters, key)
+            joined = find(await deps.prefect.active([flow]))
+        found = joined or await deps.prefect.start(f"{flow}/{flow}", parameters, key)
     if key and not is_same_request(found.parameters, parameters):
         raise _key_reused(found)
     answer = {
@@ -206,14 +204,14 @@ def beyond(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [name for name in ("recompute", "retry_failed") if wanted.get(name) and not given.get(name)]
 
 
-def leave_wish(doors: Doors, dataset: str, wished: Sequence[str]) -> None:
+def leave_wish(deps: Dependencies, dataset: str, wished: Sequence[str]) -> None:
     """Has the index that is at work, or else the next one, do this as well."""
 
     def leave(store: Store) -> None:
         for name in store.ledger.datasets() if dataset == every_dataset else [dataset]:
-            store.wishes.ask(name, recompute="recompute" in wished, retry_failed="retry_failed" in wished)
+            store.index_requests.ask(name, recompute="recompute" in wished, retry_failed="retry_failed" in wished)
 
-    doors.state.ask(leave)
+    deps.state.ask(leave)
 
 
 def _joined_detail(flow: str, joined: Run, parameters: dict[str, Any]) -> str:
@@ -287,20 +285,20 @@ def links(id: str, dataset: str) -> dict[str, str]:
 # --- what may be asked for -----------------------------------------------------------------------------------------
 
 
-def known_dataset(doors: Doors, dataset: str) -> None:
+def known_dataset(deps: Dependencies, dataset: str) -> None:
     """Raises `Problem` where there is no such dataset; `*` means all."""
     if dataset != every_dataset:
-        doors.state.dataset_id(dataset)
+        deps.state.dataset_id(dataset)
 
 
-def allowed_sources(doors: Doors, dataset: str, sources: Sequence[str] | None) -> list[str] | None:
+def allowed_sources(deps: Dependencies, dataset: str, sources: Sequence[str] | None) -> list[str] | None:
     """The sources to load, absolute. Raises `Problem` 422 on one that lies outside of the dataset's own."""
-    known_dataset(doors, dataset)
+    known_dataset(deps, dataset)
     if sources is None:
         return None
     if dataset == every_dataset:
         raise _refused(0, "sources belong to one dataset: name it")
-    own = doors.state.sources(dataset)
+    own = deps.state.sources(dataset)
     return [allowed_source(at, source, own, dataset) for at, source in enumerate(sources)]
 
 

@@ -358,7 +358,7 @@ async def _housekeeping(logs: Path) -> None:
 
 async def _watcher(settings: Settings, client: PrefectClient) -> None:
     """Starts a load where files or rows changed."""
-    from components.store.engine import patiently
+    from components.retry import retry_while_busy
     from components.wiring import open_store
     from flows.runs import load_when_changed, watched_sources
     from flows.watch import watch
@@ -372,10 +372,10 @@ async def _watcher(settings: Settings, client: PrefectClient) -> None:
         logger.info("%s changed: load %s takes it.", dataset, run)
 
     def watch_all() -> None:
-        store = patiently(lambda: open_store(settings))
+        store = retry_while_busy(lambda: open_store(settings))
 
         def sources() -> dict[str, tuple[str, ...]]:
-            return patiently(lambda: watched_sources(settings, store))
+            return retry_while_busy(lambda: watched_sources(settings, store))
 
         try:
             try:
@@ -418,14 +418,14 @@ async def _demo(product: Product, client: PrefectClient, load: UUID) -> None:
 
 def _remember_samples(settings: Settings) -> None:
     """Makes the sample logs a source of the dataset: runs read nothing that is none."""
+    from components.retry import retry_while_busy
     from components.samples import sample_folder
-    from components.store.engine import patiently
     from components.wiring import open_store
 
-    with closing(patiently(lambda: open_store(settings))) as store:
-        number = patiently(lambda: store.ledger.dataset_id("demo", create=True))
+    with closing(retry_while_busy(lambda: open_store(settings))) as store:
+        number = retry_while_busy(lambda: store.ledger.dataset_id("demo", create=True))
         assert number is not None
-        patiently(lambda: store.ledger.remember(number, [str(sample_folder())]))
+        retry_while_busy(lambda: store.ledger.remember(number, [str(sample_folder())]))
 
 
 async def _ran(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> State[Any]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from components.contracts import Embedder, Vectors
 from components.errors import DimensionMismatch, EmbeddingFailed
 
-longest_wait_s = 60.0  # that a service may ask for before another try
 commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
 max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
 chars_per_token = 4

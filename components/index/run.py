@@ -12,7 +12,7 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from components.atomic import disk_failures_told
+from components.atomic import disk_errors
 from components.contracts import (
     Embedder,
     IndexReport,
@@ -47,14 +47,13 @@ from components.index.batches import (
     commit_groups,
     cut_tasks,
     estimated_tokens,
-    longest_wait_s,
 )
 from components.projector import on_all_cores, placement, read_folder, write_folder
 from components.projector.layout import FittedMap
 from components.publish.run import Published, Publishing
+from components.retry import longest_wait_s, retry_while_busy
 from components.settings import DatasetSettings, Settings
 from components.store import Store, Tally, lease_name
-from components.store.engine import patiently
 from components.store.layouts import LayoutInfo, Positions
 from components.store.lease import Fence, Heartbeat
 from components.store.records import Stored
@@ -117,17 +116,19 @@ class Indexing:
     # --- lease
 
     def __enter__(self) -> Self:
-        dataset_id = patiently(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
+        dataset_id = retry_while_busy(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
         assert dataset_id is not None
         self.dataset_id: int = dataset_id
         try:
-            self.fence: Fence = patiently(lambda: self.store.leases.acquire(lease_name(self.dataset), self.owner))
+            self.fence: Fence = retry_while_busy(
+                lambda: self.store.leases.acquire(lease_name(self.dataset), self.owner)
+            )
         except LeaseHeld as held:
             raise self._left_to_the_other(held) from held
         self.heartbeat = Heartbeat(self.store.leases, self.fence)
         self.heartbeat.__enter__()
         try:
-            patiently(self._begin)
+            retry_while_busy(self._begin)
         except BaseException:
             self.heartbeat.__exit__()
             raise
@@ -138,15 +139,17 @@ class Indexing:
 
     def _left_to_the_other(self, held: LeaseHeld) -> LeaseHeld:
         """The same error, where more was asked for than to go on: that is left to whoever indexes next."""
-        wishes = self.store.wishes
-        if not patiently(lambda: wishes.ask(self.dataset, recompute=self.recompute, retry_failed=self.retry_failed)):
+        wishes = self.store.index_requests
+        if not retry_while_busy(
+            lambda: wishes.ask(self.dataset, recompute=self.recompute, retry_failed=self.retry_failed)
+        ):
             return held
         names = [name for name in ("recompute", "retry_failed") if getattr(self, name)]
         return LeaseHeld(f"{held} It does {' and '.join(names)} as well, or the next index does.")
 
     def _take_over_wishes(self) -> None:
         """What was asked for and turned away, before this index began or since, is done by it."""
-        self._wish = self.store.wishes.open(self.dataset)
+        self._wish = self.store.index_requests.open(self.dataset)
         if self._wish.recompute:
             self.recompute, self._placed = True, False
         if self._wish.retry_failed:
@@ -218,7 +221,7 @@ class Indexing:
 
     def plan(self) -> EmbedPlan:
         """The texts that have no vector yet, cut into tasks of similar length; reads only."""
-        return patiently(self._plan)
+        return retry_while_busy(self._plan)
 
     def _plan(self) -> EmbedPlan:
         started = time.monotonic()
@@ -275,9 +278,9 @@ class Indexing:
         return outcome
 
     def _embed(self, task: EmbedTask, *, is_last_try: bool) -> EmbedOutcome:
-        stored = patiently(lambda: self.store.records.by_seq(task.seqs))
+        stored = retry_while_busy(lambda: self.store.records.by_seq(task.seqs))
         texts = {digest(text): (s.seq, text) for s in stored for text in [self._text(s.record)]}
-        known = patiently(lambda: self.store.vectors.known(self.model_id, list(texts)))
+        known = retry_while_busy(lambda: self.store.vectors.known(self.model_id, list(texts)))
         wanted = sorted((len(text), name) for name, (_, text) in texts.items() if name not in known)
         total = EmbedOutcome()
         for group in commit_groups([(name, n) for n, name in wanted]):
@@ -309,7 +312,7 @@ class Indexing:
                 self._embed_group(dict(items[middle:]), is_last_try=is_last_try),
             )
         took = Tally(dataset_id=self.dataset_id, tokens=embedded.n_tokens, seconds=time.monotonic() - began)
-        patiently(lambda: self.store.vectors.put(self.fence, self.model_id, list(texts), vectors, took))
+        retry_while_busy(lambda: self.store.vectors.put(self.fence, self.model_id, list(texts), vectors, took))
         return EmbedOutcome(embedded=len(texts), n_tokens=embedded.n_tokens, n_shortened=embedded.n_shortened)
 
     def _expect_alive(self, error: Exception) -> None:
@@ -327,14 +330,14 @@ class Indexing:
     def _set_aside(self, texts: Mapping[bytes, tuple[int, str]], error: Exception) -> EmbedOutcome:
         digests = {seq: name for name, (seq, _) in texts.items()}
         logger.warning("A text could not be embedded and is skipped (record seq %s): %s", list(digests), error)
-        patiently(lambda: self.store.records.fail(self.fence, self.dataset_id, digests, str(error)))
+        retry_while_busy(lambda: self.store.records.fail(self.fence, self.dataset_id, digests, str(error)))
         return EmbedOutcome(failed=len(texts))
 
     # --- place
 
     def place(self) -> Step:
         """Give every record that has a vector a place: fit, refit or transform, whatever the data asks for."""
-        return patiently(self._place)
+        return retry_while_busy(self._place)
 
     def _place(self) -> Step:
         started = time.monotonic()
@@ -408,7 +411,7 @@ class Indexing:
             return fitted_ids, read_folder(folder)
         except NotFound:
             layout = self.projector.open(arrays, self.store.vectors.get(fitted_ids, self.embedder.dim))
-            with disk_failures_told(folder):
+            with disk_errors(folder):
                 write_folder(cast("FittedMap", layout), folder)
             return fitted_ids, read_folder(folder)
 
@@ -472,7 +475,7 @@ class Indexing:
             n_fitted=len(chosen),
             displacement=layout.displacement,
         )
-        with disk_failures_told(self.settings.cache):
+        with disk_errors(self.settings.cache):
             write_folder(layout, self._layout_folder(info))
         spots = self._transform(layout, chosen, ids)
         for links in self._all_links(waiting):
@@ -520,7 +523,7 @@ class Indexing:
 
     def publish(self) -> Published:
         """Bring the output to what is placed; without a map there is nothing to publish."""
-        return patiently(self._publish)
+        return retry_while_busy(self._publish)
 
     def _publish(self) -> Published:
         started = time.monotonic()
@@ -530,7 +533,7 @@ class Indexing:
             self.layout = self.store.layouts.current(self.dataset_id)
         self.store.layouts.drop_retired(self.fence, self.dataset_id)
         self.store.records.forget_failures(self.fence, self.dataset_id)
-        self.store.wishes.done(self.fence, self._wish)
+        self.store.index_requests.done(self.fence, self._wish)
         self._published = published
         self._seconds["publish"] += time.monotonic() - started
         return published
@@ -539,10 +542,10 @@ class Indexing:
         """Is nothing left to index, and nothing more asked for?"""
 
         def nothing_is() -> bool:
-            wish = self.store.wishes.open(self.dataset)
+            wish = self.store.index_requests.open(self.dataset)
             return not wish.ids and self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
 
-        return patiently(nothing_is)
+        return retry_while_busy(nothing_is)
 
     def report(self) -> IndexReport:
         """What was done so far."""

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +32,11 @@ from components.errors import NotReady, ReadFailed, SourceError
 from components.load.changes import match
 from components.load.renumbering import renumbered, sequence
 from components.locations import without_password
+from components.retry import retry_while_busy
 from components.settings import DatasetSettings
 from components.sources.tables import without_secrets
 from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
-from components.store.engine import patiently
 from components.store.ledger import SourceMoved, max_inode
 from components.store.tables import RecordState
 
@@ -87,7 +88,7 @@ class Loading:
         self.verify = verify
         self.options = _options(settings, format)
         self.started = time.monotonic()
-        self._number = patiently(lambda: store.ledger.dataset_id(dataset))
+        self._number = retry_while_busy(lambda: store.ledger.dataset_id(dataset))
         self.format = format or settings.format
         self._known: dict[str, LedgerEntry] = {}
         self._changed: list[Locator] = []
@@ -112,12 +113,12 @@ class Loading:
 
         Makes the dataset if it is new and there is anything to load into it.
         """
-        found = self.source.discover(patiently(self._specs))
+        found = self.source.discover(retry_while_busy(self._specs))
         if self._number is None:
             if not found.locators:
                 self._problems = [*found.problems]
                 return []
-            self._number = patiently(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
+            self._number = retry_while_busy(lambda: self.store.ledger.dataset_id(self.dataset, create=True))
         named = [locator for locator in found.locators if _is_storable(locator.location)]
         unnamed = [
             Problem(source=os.fsencode(locator.location).decode("utf-8", "replace"), reason=odd_name)
@@ -151,31 +152,31 @@ class Loading:
             specs_found = _absolute(fresh)
             self.credentials.keep(specs_found)
             bare = [without_password(spec) for spec in specs_found]
-            patiently(lambda: self.store.ledger.remember(self.dataset_id, bare))
+            retry_while_busy(lambda: self.store.ledger.remember(self.dataset_id, bare))
 
     def _matched(self, named: Sequence[Locator]) -> Sequence[LedgerEntry]:
         """The ledger's entries once they tell where each source lies now; what has to be read is noted on the way."""
         for _ in range(max_turns):
-            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
-            found = patiently(lambda now=entries: match(named, now, self, is_unchanged=self._is_unchanged))  # type: ignore[misc]
-            if not found.moves or patiently(lambda moves=found.moves: self.store.ledger.move(moves)):  # type: ignore[misc]
+            entries = retry_while_busy(lambda: self.store.ledger.entries(self.dataset_id))
+            found = retry_while_busy(partial(match, named, entries, self, is_unchanged=self._is_unchanged))
+            if not found.moves or retry_while_busy(partial(self.store.ledger.move, found.moves)):
                 break
         self._changed, self._vanished = found.changed, found.vanished
         self._problems = [*self._problems, *found.problems]
         copies = [locator for locator in named if locator.location in found.copies]
-        for entry in patiently(lambda: self.store.ledger.register_all(self.dataset_id, copies)):
+        for entry in retry_while_busy(lambda: self.store.ledger.register_all(self.dataset_id, copies)):
             locator = next(one for one in copies if one.location == entry.location)
             reason = f"a copy of {found.copies[locator.location]}, which is read"
-            patiently(lambda e=entry, at=locator, why=reason: self.store.ledger.note(e, at, status="copy", reason=why))  # type: ignore[misc]
+            retry_while_busy(partial(self.store.ledger.note, entry, locator, status="copy", reason=reason))
         if found.moves:
-            entries = patiently(lambda: self.store.ledger.entries(self.dataset_id))
+            entries = retry_while_busy(lambda: self.store.ledger.entries(self.dataset_id))
         self._known = {entry.location: entry for entry in entries if entry.status != "copy"}
         return entries
 
     def _register(self, changed: Sequence[Locator]) -> None:
         """Enter in the ledger, all at once, what is new."""
         new = [locator for locator in changed if locator.location not in self._known]
-        entries = patiently(lambda: self.store.ledger.register_all(self.dataset_id, new))
+        entries = retry_while_busy(lambda: self.store.ledger.register_all(self.dataset_id, new))
         self._registered = {entry.location: entry for entry in entries}
         self._known |= self._registered
 
@@ -209,7 +210,7 @@ class Loading:
         taken: Counter[str] = Counter()
         for attempt in range(max_turns):
             try:
-                return self._judged(locator, patiently(lambda: self._load_once(locator, taken)))
+                return self._judged(locator, retry_while_busy(lambda: self._load_once(locator, taken)))
             except SourceMoved as error:
                 logger.info("%s: %s Trying again.", locator.key, error)
                 time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - two that collide part
@@ -340,14 +341,14 @@ class Loading:
 
         A document is written anew all the time, and a copy of an old one beside it is a copy.
         """
-        whole = patiently(lambda: self.store.ledger.entry(entry.source_id))
+        whole = retry_while_busy(lambda: self.store.ledger.entry(entry.source_id))
         if whole.cursor is None or (rotates and whole.cursor.state.get("kind") in {"document", "archive", "parquet"}):
             return False
         return self.source.decide(locator, whole).action in {"skip", "resume"}
 
     def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
         """Does this file hold nothing but what the original begins with?"""
-        whole = patiently(lambda: self.store.ledger.entry(entry.source_id)) if entry else None
+        whole = retry_while_busy(lambda: self.store.ledger.entry(entry.source_id)) if entry else None
         try:
             return self.source.is_copy(locator, original, whole)
         except ReadFailed:
@@ -360,11 +361,11 @@ class Loading:
         tried = list(outcomes)
         done = [*tried, *self._unchanged]
         gone = [entry.source_id for entry in self._vanished if entry.status not in {"gone", "removed"}]
-        patiently(lambda: self.store.ledger.mark_gone(gone))
+        retry_while_busy(lambda: self.store.ledger.mark_gone(gone))
         number = self._number
         waiting = RecordState.WAITING
-        retired = 0 if number is None else patiently(lambda: self.store.sessions.settle(number))
-        unindexed = 0 if number is None else patiently(lambda: self.store.records.count(number, waiting))
+        retired = 0 if number is None else retry_while_busy(lambda: self.store.sessions.settle(number))
+        unindexed = 0 if number is None else retry_while_busy(lambda: self.store.records.count(number, waiting))
         kinds = Counter(outcome.outcome for outcome in done)
         unread = [
             Problem(source=o.source, reason=o.reason, known=o.source in self._reported)
@@ -402,7 +403,7 @@ class Loading:
 
     def _marked(self, problems: Sequence[Problem]) -> list[Problem]:
         """Problems of what was named, such as a folder that is missing: `known` where the last load reported them."""
-        last = patiently(lambda: self.store.runs.last(self.dataset, "load", state="done")) if problems else None
+        last = retry_while_busy(lambda: self.store.runs.last(self.dataset, "load", state="done")) if problems else None
         reported = (last.report or {}).get("problems", []) if last else []
         known = {(one["source"], one["reason"]) for one in reported}
         return [replace(one, known=(one.source, one.reason) in known) for one in problems]

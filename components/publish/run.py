@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 
 from components.arrow import numbers, strings, times
-from components.atomic import disk_failures_told
+from components.atomic import disk_errors
 from components.contracts import Json, Progress
 from components.errors import DiskFailed
 from components.publish import install
@@ -97,7 +97,7 @@ class Publishing:
         Raises `OutputElsewhere` where another home keeps it.
         """
         recorded = self.store.publications.home(self.dataset_id)
-        with disk_failures_told(self.home):
+        with disk_errors(self.home):
             own = home_at(self.home, recorded)
         if not adopt and not self.store.db.lies_in(self.home):  # a home with a database of its own shares nothing
             expect_home(own, recorded, is_copy=is_copy_of(own, recorded, self.home), dataset=self.dataset)
@@ -469,7 +469,7 @@ def _has_shrunk(part: PartInfo, counts: Mapping[int, int]) -> bool:
 @contextmanager
 def _files_told(output: Path) -> Iterator[None]:
     """Raises `DiskFailed` for what the disk refuses, and for parts that turn out to be damaged when they are read."""
-    with disk_failures_told(output):
+    with disk_errors(output):
         try:
             yield
         except pa.ArrowException as error:

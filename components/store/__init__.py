@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.store.engine import Database
-from components.store.index_requests import Wishes
+from components.store.index_requests import IndexRequests
 from components.store.layouts import Layouts
 from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
@@ -62,7 +62,7 @@ class Store:
         self.publications = Publications(self.db)
         self.leases = Leases(self.db, lease_ttl_s)
         self.runs = Runs(self.db)
-        self.wishes = Wishes(self.db)
+        self.index_requests = IndexRequests(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> where the dataset stands."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -219,14 +218,3 @@ def _translated() -> Iterator[None]:
         if isinstance(error, OperationalError):
             raise BadSetting(f"The database can't be used: {said}. Check RUNATLAS_DATABASE_URL.") from error
         raise
-
-
-def patiently(attempt: Callable[[], T], *, tries: int = 6, wait_s: float = 0.5) -> T:
-    """The result of `attempt()`, tried again while the database is busy; the waits double, some 15 s in all."""
-    for n in range(tries - 1):
-        try:
-            return attempt()
-        except StoreBusy as error:
-            logger.info("%s", error)
-            time.sleep(wait_s * 2**n * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
-    return attempt()

@@ -11,14 +11,14 @@ from sqlalchemy import delete, select, update
 
 from components.store.engine import Database
 from components.store.lease import Fence
-from components.store.tables import WishRow
+from components.store.tables import IndexRequestRow
 
-wish_t = WishRow.__table__  # type: ignore[attr-defined]
+request_t = IndexRequestRow.__table__  # type: ignore[attr-defined]
 open_for = timedelta(days=7)  # what nobody did for so long is not wanted any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class IndexRequest:
     """What an index shall do beyond going on; several of them at once may be one. `ids` are those that are open."""
 
     ids: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Wish:
     retry_failed: bool = False
 
 
-class Wishes:
+class IndexRequests:
     """The wishes of all datasets, which are known by their names."""
 
     def __init__(self, db: Database) -> None:
@@ -53,15 +53,15 @@ class Wishes:
             "done_at": None,
         }
         with self.db.write() as connection:
-            connection.execute(delete(wish_t).where(wish_t.c.asked_at < datetime.now(UTC) - open_for))
-            return self.db.insert_new(connection, wish_t, [row]) == 1
+            connection.execute(delete(request_t).where(request_t.c.asked_at < datetime.now(UTC) - open_for))
+            return self.db.insert_new(connection, request_t, [row]) == 1
 
-    def open(self, dataset: str) -> Wish:
+    def open(self, dataset: str) -> IndexRequest:
         """All that is wished for now, as one."""
-        query = select(wish_t).where(wish_t.c.dataset == dataset, wish_t.c.done_at.is_(None))
+        query = select(request_t).where(request_t.c.dataset == dataset, request_t.c.done_at.is_(None))
         with self.db.read() as connection:
-            rows = connection.execute(query.where(wish_t.c.asked_at > datetime.now(UTC) - open_for)).all()
-        return Wish(
+            rows = connection.execute(query.where(request_t.c.asked_at > datetime.now(UTC) - open_for)).all()
+        return IndexRequest(
             ids=tuple(row.id for row in rows),
             recompute=any(row.recompute for row in rows),
             retry_failed=any(row.retry_failed for row in rows),
@@ -69,14 +69,14 @@ class Wishes:
 
     def withdraw(self, dataset: str) -> None:
         """Nobody wants any more what was asked for until now."""
-        open_now = (wish_t.c.dataset == dataset) & wish_t.c.done_at.is_(None)
+        open_now = (request_t.c.dataset == dataset) & request_t.c.done_at.is_(None)
         with self.db.write() as connection:
-            connection.execute(update(wish_t).where(open_now).values(done_at=datetime.now(UTC)))
+            connection.execute(update(request_t).where(open_now).values(done_at=datetime.now(UTC)))
 
-    def done(self, fence: Fence, wish: Wish) -> None:
+    def done(self, fence: Fence, wish: IndexRequest) -> None:
         """These are fulfilled."""
         if not wish.ids:
             return
         with fence.write() as connection:
-            mine = wish_t.c.id.in_(list(wish.ids))
-            connection.execute(update(wish_t).where(mine).values(done_at=datetime.now(UTC)))
+            mine = request_t.c.id.in_(list(wish.ids))
+            connection.execute(update(request_t).where(mine).values(done_at=datetime.now(UTC)))

@@ -262,7 +262,7 @@ class Tally(SQLModel, table=True):
     seconds: float = 0.0
 
 
-class WishRow(SQLModel, table=True):
+class IndexRequestRow(SQLModel, table=True):
     """An index that was asked for more than to go on, and was turned away: whoever indexes next does it."""
 
     __tablename__ = "wish"

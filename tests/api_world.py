@@ -1,4 +1,4 @@
-"""A small dataset with two snapshots for the tests of the doors."""
+"""A small dataset with two snapshots for the tests of the deps."""
 
 from __future__ import annotations
 
