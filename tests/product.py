@@ -84,6 +84,14 @@ class Product:
         answer.raise_for_status()
         return answer.json()
 
+    def stop_schedules(self, deployment):
+        """Only what is asked for runs from here on; returns the deployment's id."""
+        found = self.prefect(f"/deployments/name/{deployment}")
+        for schedule in found["schedules"]:
+            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+            self.ask_prefect("PATCH", path, {"active": False}).raise_for_status()
+        return found["id"]
+
     def ask_prefect(self, method, path, body=None):
         """The answer of Prefect's own API to who holds its key; while its database is locked it is asked again."""
         user, _, password = (self.home / "prefect" / "auth-string").read_text().partition(":")

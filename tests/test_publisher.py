@@ -444,6 +444,7 @@ def run_child(code):
 
 
 def crash_points(tests, output):
+    publish(output, 1, write_pair(output / "parts", "old", 100, 2))
     child = run_child(CRASHING.format(tests=tests, output=str(output), at=-1))
     assert child.returncode == 0, child.stderr
     return int(child.stdout)

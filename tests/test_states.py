@@ -36,10 +36,12 @@ from components.contracts import record_id
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, PublishSettings
 from components.snapshot.read import check_snapshot, snapshot_at
+from components.sources.cursors import COMMON_LINES
 from components.store.tables import RecordState
 
 datasets: dict[str, Literal["keep", "replace"]] = {"keeping": "keep", "replacing": "replace"}
 vocabulary = ["retry the search", "open the file", "poison apple", "run all tests", "poison ivy", "ok"]
+header_lines = COMMON_LINES  # fewer do not show that a file at another place is the one that was read
 State = Literal["waiting", "indexed", "failed", "superseded"]
 Item = tuple[int, str]  # iteration, text
 Name = tuple[str, Item, int]  # source key, item, occurrence among equal ones
@@ -156,7 +158,8 @@ class Model:
                 else:
                     self.known.add(text)
                     self.records[name] = "indexed"
-        self.output = {id_of(name) for name, state in self.records.items() if state == "indexed"}
+        if self.records:  # a dataset without any is not published
+            self.output = {id_of(name) for name, state in self.records.items() if state == "indexed"}
 
     def count(self, *states: State) -> int:
         return sum(state in states for state in self.records.values())
@@ -221,8 +224,9 @@ class Life(RuleBasedStateMachine):
         os.utime(path, (at, at))
 
     def header(self) -> bytes:
-        """A first line as no other file has it, so that no file is taken for another one."""
-        return spelled((0, f"run {next(self.numbers)}")) + b"\n"
+        """First lines as no other file has them, so that no file is taken for another one."""
+        run = next(self.numbers)
+        return b"".join(spelled((0, f"run {run} line {n}")) + b"\n" for n in range(header_lines))
 
     def some(self, data: st.DataObject) -> Path:
         return data.draw(st.sampled_from(sorted(self.files)), "file")
@@ -278,16 +282,17 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), items=items_st, anew=st.booleans(), keeps=st.integers(0, 3))
     def rewrite(self, data: st.DataObject, items: list[Item], anew: bool, keeps: int) -> None:
         path = self.some(data)
-        kept = self.ended(self.files[path]).splitlines(keepends=True)[1:][:keeps]
+        kept = self.ended(self.files[path]).splitlines(keepends=True)[header_lines:][:keeps]
         self.put(path, self.header() + b"".join(kept) + b"".join(spelled(item) + b"\n" for item in items), anew=anew)
 
     @precondition(lambda self: self.files)
-    @rule(data=st.data(), lines=st.integers(0, 3), inside=st.sampled_from([0, 5]))
+    @rule(data=st.data(), lines=st.integers(0, 2), inside=st.sampled_from([0, 5]))
     def truncate(self, data: st.DataObject, lines: int, inside: int) -> None:
         path = self.some(data)
         all_lines = self.ended(self.files[path]).splitlines(keepends=True)
-        kept = b"".join(all_lines[: max(lines, 1)])  # the first line tells the file from the others
-        self.put(path, kept[: len(kept) - inside] if lines > 1 else kept)
+        left = all_lines[: header_lines + lines]
+        kept = b"".join(left)
+        self.put(path, kept[: len(kept) - inside] if len(left) > header_lines else kept)
 
     @precondition(lambda self: self.files)
     @rule(data=st.data(), is_touched=st.booleans())
@@ -348,6 +353,8 @@ class Life(RuleBasedStateMachine):
         before, layout = dict(model.places), model.layout
         report = self.pipeline.index(dataset, **({how: True} if how else {}))
         model.index(poisoned=self.service.answer is refusing, retry_failed=how == "retry_failed")
+        if model.output is None:
+            return
         for other in self.models.values():  # vectors belong to texts, whichever dataset they came from
             other.known |= model.known
         model.places = self.published(dataset)
