@@ -397,7 +397,7 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
 def test_a_server_without_a_key_does_not_start(monkeypatch, capsys):
     from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-    from api.up.supervisor import prefect_app
+    from api.up import prefect_app
 
     monkeypatch.setattr("sys.argv", ["prefect_app", "--port", str(free_port())])
     with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}), pytest.raises(SystemExit) as left:
