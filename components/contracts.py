@@ -458,6 +458,19 @@ class TokenProgress(Progress, Protocol):
         ...
 
 
+class StepRunner(Protocol):
+    """Runs one step of a load or an index: directly, or as a task of an orchestrator."""
+
+    def __call__(
+        self, name: str, attempt: Callable[[bool], T], *, label: str = "", retries: int = 0, backoff_s: float = 1.0
+    ) -> T:
+        """The result of `attempt(is_last_try)`, which is repeated up to `retries` times after a `TransientError`.
+
+        `label` names the run of the step in user interfaces, for instance "embed batch 3, 200 texts".
+        """
+        ...
+
+
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of `size` items, the last one shorter."""
     batch: list[T] = []

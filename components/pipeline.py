@@ -29,7 +29,7 @@ from components.store.lease import Heartbeat
 from components.store.runs import cause_of
 
 if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
-    from components.index.run import Indexing
+    from components.index.steps import Indexing
     from components.snapshot.read import Check, Snapshot
 
 max_passes = 100  # records that come while an index runs are taken by its next pass

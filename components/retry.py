@@ -56,6 +56,18 @@ def retry_transient(attempt: Callable[[bool], T], *, retries: int, backoff_s: fl
     raise AssertionError  # tenacity either returns or raises
 
 
+def run_directly(
+    name: str,  # noqa: ARG001 - for runners that show the step to somebody
+    attempt: Callable[[bool], T],
+    *,
+    label: str = "",  # noqa: ARG001
+    retries: int = 0,
+    backoff_s: float = 1.0,
+) -> T:
+    """The `StepRunner` without an orchestrator: here and now, with retries."""
+    return retry_transient(attempt, retries=retries, backoff_s=backoff_s)
+
+
 class _WaitAsAsked(wait_base):
     """Exponential backoff, or what the error's `retry_after_s` says if that is longer."""
 

@@ -7,17 +7,17 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from components.contracts import Embedder, Progress, Projector
+from components.contracts import Embedder, IndexReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
 from components.datasets import find_dataset
 from components.private import secure_home
-from components.retry import retry_while_busy
+from components.retry import retry_while_busy, run_directly
 from components.settings import Settings
 from components.store import Store
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.index.run import Indexing
+    from components.index.steps import Indexing
     from components.load.run import Loading
     from components.publish.run import Publishing
     from components.sources.files import FileSource
@@ -122,7 +122,7 @@ def open_indexing(
     should_stop: Callable[[], bool] | None = None,
 ) -> Indexing:
     """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
-    from components.index.run import Indexing
+    from components.index.steps import Indexing
 
     retry_while_busy(lambda: find_dataset(settings, store, dataset))
     return Indexing(
@@ -137,3 +137,29 @@ def open_indexing(
         progress=progress,
         should_stop=should_stop,
     )
+
+
+def run_index(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    *,
+    recompute: bool = False,
+    retry_failed: bool = False,
+    run_step: StepRunner = run_directly,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> IndexReport:
+    """Index a dataset. Raises `LeaseHeld` while another index of it runs, `NotFound` for an unknown dataset."""
+    from components.index.run import run_index as run
+
+    opened = open_indexing(
+        settings,
+        store,
+        dataset,
+        recompute=recompute,
+        retry_failed=retry_failed,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    return run(opened, run_step=run_step)

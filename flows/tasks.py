@@ -31,7 +31,7 @@ from components.errors import (
     is_transient,
 )
 from components.index.batches import EmbedPlan, EmbedTask
-from components.index.run import Indexing
+from components.index.steps import Indexing
 from components.load.report import problem_lines, read_nothing
 from components.load.run import Loading, SourceOutcome
 from components.retry import longest_wait_s
