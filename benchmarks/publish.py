@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measure import peak_mb, tell
+from benchmarks.measure import peak_mb, print_figure
 from components.publish.install import (
     Manifest,
     Part,
@@ -136,7 +136,7 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
         wall.append(time.perf_counter() - began)
         rewritten.append(moved)
     shape = {"rows": base, "new": new, "rounds": rounds}
-    tell(
+    print_figure(
         f"publish_{new}_on_{base}",
         round(float(np.median(cpu)), 4),
         "s CPU",
@@ -147,10 +147,10 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
         rows_rewritten_a_round=round(float(np.mean(rewritten)), 1),
         parts=len(parts) // 2,
     )
-    tell(
+    print_figure(
         f"vector_bytes_{new}_on_{base}", round(vector_bytes, 1), "bytes a vector in the output", goal="<= 800", **shape
     )
-    tell(f"publish_{new}_on_{base}_peak", round(peak_mb()), "MB resident so far, at most", **shape)
+    print_figure(f"publish_{new}_on_{base}_peak", round(peak_mb()), "MB resident so far, at most", **shape)
     return float(np.median(cpu))
 
 
@@ -169,7 +169,7 @@ def measure_refit(output: Path, dim: int) -> None:
     ]
     publish(output, snapshot.number + 1, [replace(part) for part in moved], dim)
     rows = snapshot.manifest.rows
-    tell(f"publish_refit_{rows}", round(time.process_time() - began, 3), "s CPU", rows=rows)
+    print_figure(f"publish_refit_{rows}", round(time.process_time() - began, 3), "s CPU", rows=rows)
 
 
 def main() -> None:
@@ -190,7 +190,7 @@ def main() -> None:
     for new in (100, 1_000):
         ratio = round(spent[options.large, new] / spent[options.small, new], 3)
         shape = {"rows": options.large, "small_rows": options.small}
-        tell(f"publish_{new}_large_over_small", ratio, "x the CPU", goal="<= 2", **shape)
+        print_figure(f"publish_{new}_large_over_small", ratio, "x the CPU", goal="<= 2", **shape)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.measure import fresh, peak_mb, tell
+from benchmarks.measure import fresh, peak_mb, print_figure
 from components.contracts import LedgerEntry, Locator
 from components.errors import NotReady
 from components.settings import LoadSettings
@@ -85,8 +85,8 @@ def speed(files: list[Path], name: str) -> None:
     ]
     for which, label in ((1, "recognise_and_parse"), (2, "read_to_records")):
         per_s = round(size / 1e6 / statistics.median(r[which] for r in rounds))
-        tell(f"{label}_{name}_speed", per_s, "MB per CPU s", mb=round(size / 1e6, 1), rounds=ROUNDS)
-        tell(
+        print_figure(f"{label}_{name}_speed", per_s, "MB per CPU s", mb=round(size / 1e6, 1), rounds=ROUNDS)
+        print_figure(
             f"{label}_{name}",
             round(statistics.median(r[0] / r[which] for r in rounds), 3),
             "of the MB per CPU s of a bare orjson line loop",
@@ -117,15 +117,15 @@ def memory(target: Path, size_bytes: int) -> None:
             file.write(stretch)
     spent = fresh("benchmarks.read", ["--one", target])
     gigabytes = {"file_gb": round(size_bytes / 1e9, 1)}
-    tell(
+    print_figure(
         "read_peak",
         round(spent.peak_mb),
         "MB resident, at most",
         goal="<= 300",
-        records=spent.told["records"],
+        records=spent.output["records"],
         **gigabytes,
     )
-    tell("read_large_file", round(spent.cpu_s, 1), "s CPU", **gigabytes)
+    print_figure("read_large_file", round(spent.cpu_s, 1), "s CPU", **gigabytes)
 
 
 def _lines(n: int) -> Iterator[bytes]:
@@ -155,7 +155,7 @@ def scan(folder: Path, n_files: int) -> None:
     skipped = sum(SOURCE.decide(one, entries[one.location]).action == "skip" for one in locators)
     assert skipped == n_files
     goal = {"goal": "<= 10"} if n_files >= 100_000 else {}
-    tell("discover_and_decide_unchanged", round(time.perf_counter() - started, 2), "s", files=n_files, **goal)
+    print_figure("discover_and_decide_unchanged", round(time.perf_counter() - started, 2), "s", files=n_files, **goal)
 
 
 def entry(locator: Locator) -> LedgerEntry:

@@ -124,7 +124,7 @@ class Said(NamedTuple):
 
 
 def said_digest(type: str, text: str) -> int:
-    """64 bits that tell what a record says, wherever it stands, from what others say."""
+    """64 bits that identify what a record says, wherever it occurs."""
     spelled = f"{type}\0{text}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(spelled, digest_size=8).digest(), "big")
 
@@ -218,7 +218,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A bounded stretch of one source: its records and defects, and the cursor that stands after them."""
+    """A bounded stretch of one source: its records and defects, and the cursor after them."""
 
     records: Sequence[Record]
     defects: Sequence[Defect]
@@ -323,11 +323,6 @@ class Layout(Protocol):
 
     @property
     def n_fitted(self) -> int: ...
-
-    @property
-    def radius(self) -> float:
-        """Root mean square distance of the fitted places from their mean, in map units."""
-        ...
 
     def transform(self, vectors: Vectors) -> Placed:
         """Places for new vectors; each depends on its own vector alone, never on the others in the call."""
@@ -444,7 +439,7 @@ class IndexReport:
 
 
 class Progress(Protocol):
-    """Told how far a step is; `done` and `total` in records. Must be cheap and must not raise."""
+    """Receives the progress of a step; `done` and `total` in records. Must be cheap and must not raise."""
 
     def __call__(self, step: str, done: int, total: int, /) -> None: ...
 
@@ -454,7 +449,7 @@ class TokenProgress(Progress, Protocol):
     """A `Progress` that wants to know tokens too: texts differ a lot in length, and short ones are embedded first."""
 
     def tokens(self, done: int, total: int, /) -> None:
-        """Told before each step of the embedding: tokens as the model counts them; `total` is foreseen."""
+        """Called before each step of the embedding: tokens as the model counts them; `total` is an estimate."""
         ...
 
 

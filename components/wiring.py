@@ -57,14 +57,14 @@ def open_source(settings: Settings, dataset: str, *, format: str | None = None) 
 
 def open_embedder(settings: Settings, dataset: str) -> Embedder:
     """The embedding model of a dataset."""
-    from components.embedders import open_embedder as by_uri
+    from components.embedders.model_uri import open_embedder as by_uri
 
     return by_uri(settings.model_of(dataset), settings.embed, settings.shared_cache)
 
 
 def open_projector(settings: Settings) -> Projector:
     """What fits and refits maps."""
-    from components.projector import open_projector as by_settings
+    from components.projector.umap_projector import open_projector as by_settings
 
     return by_settings(settings.project, settings.shared_cache)
 

@@ -15,11 +15,12 @@ from logs import append, lines, write
 from api.atlas_site import AtlasSites
 from api.map_data import Maps
 from components.cached_folder import is_sound, replaced_folder
-from components.embedders import open_embedder
+from components.embedders.model_uri import open_embedder
 from components.embedders.weights import remembered_sha256, sha256_of
 from components.pipeline import Pipeline
-from components.projector import open_projector, read_folder, write_folder
 from components.projector.kernel_cache import tolerate_damage
+from components.projector.layout import read_folder, write_folder
+from components.projector.umap_projector import open_projector
 from components.settings import EmbedSettings, ProjectSettings
 
 

@@ -362,7 +362,7 @@ def test_the_settings_shown_in_the_readme_load(tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_model_shown_in_the_readme_is_understood(tmp_path: Path) -> None:
-    from components.embedders import open_embedder
+    from components.embedders.model_uri import open_embedder
 
     table = readme.partition("### Models")[2].partition("\n#")[0]
     uris = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)[1:]

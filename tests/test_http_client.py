@@ -20,7 +20,7 @@ from recording_proxy import RecordingProxy, recording_proxy
 from test_embedding_service import DIM, LLAMA, Service, serve, well_behaved
 
 from api.up.home import reach_loopback_directly
-from components.embedders import open_embedder
+from components.embedders.model_uri import open_embedder
 from components.errors import BadSetting
 from components.http_client import answers, is_loopback, open_client, proxy_for, without_proxy
 from components.settings import EmbedSettings

@@ -11,7 +11,7 @@ from served import served
 from api.app import create_app
 from components.errors import NotFound
 from components.pipeline import Pipeline
-from components.projector import placement
+from components.projector.geometry import placement
 
 
 @pytest.fixture

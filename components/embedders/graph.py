@@ -42,7 +42,7 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: P
                 _quantise(aside)
     except OSError as error:
         raise ServiceUnavailable(
-            f"The model's graph can't be written to {folder.parent}: {error.strerror or error}; make room there, or "
+            f"The model's graph can't be written to {folder.parent}: {error.strerror or error}; free some space there, or "
             "let RUNATLAS_HOME name a folder that can be written."
         ) from error
     return folder / GRAPH

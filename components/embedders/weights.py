@@ -1,4 +1,4 @@
-"""What lies in the folder of a sentence-transformers model: its shape, its weights and their digest."""
+"""Content of the folder of a sentence-transformers model: its shape, its weights and their digest."""
 
 from __future__ import annotations
 

@@ -48,8 +48,9 @@ from components.index.batches import (
     cut_tasks,
     estimated_tokens,
 )
-from components.projector import on_all_cores, placement, read_folder, write_folder
-from components.projector.layout import FittedMap
+from components.neighbors.cores import on_all_cores
+from components.projector.geometry import placement
+from components.projector.layout import FittedMap, read_folder, write_folder
 from components.publish.run import Published, Publishing
 from components.retry import longest_wait_s, retry_while_busy
 from components.settings import DatasetSettings, Settings

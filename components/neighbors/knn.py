@@ -27,7 +27,7 @@ rescored_rows = 256  # rows whose candidates are ranked at once: 25 MB at 384 di
 spare = 17  # candidates beyond k: how near the k-th may lie to its followers before a row is looked at alone
 list_rows_min = 64  # smaller lists are dissolved, so that a few of them always hold k rows
 recall_wanted = 0.985
-most_probed = 0.25  # of the lists; what needs more lies so evenly that rows 1 % farther away tell as much
+most_probed = 0.25  # of the lists; what needs more lies so evenly that rows 1 % farther away serve as well
 groups = 1_024  # of scores, whose maxima bound from below what is among the best
 searched_rows = 2_048  # at once, on each core
 grid = 2.0**25
@@ -46,7 +46,7 @@ class VectorIndex:
     """Vectors of a map cut into lists of like ones; a vector is compared with the `n_probed` closest lists.
 
     `vectors` (n, dim) lie list after list, list i at `offsets[i]:offsets[i + 1]`; `order` (n,) gives each its row in
-    the map. With one list every search is exhaustive, and `centroids` (lists, dim) tell nothing.
+    the map. With one list every search is exhaustive, and `centroids` (lists, dim) carry no information.
     """
 
     vectors: Vectors
@@ -106,7 +106,7 @@ class VectorIndex:
         return _Scan(scores=scores, starts=starts, firsts=firsts)
 
     def _rank(self, queries: Vectors, scan: _Scan, k: int) -> tuple[Rows, NDArray[np.float64]]:
-        """Rows and distances of the k nearest; where single precision can't tell who they are, of a wider choice."""
+        """Rows and distances of the k nearest; where single precision can't decide, from a wider choice."""
         width = min(k + spare, scan.scores.shape[1])
         columns = largest(scan.scores, width)
         picked = np.take_along_axis(scan.scores, columns, axis=1)
@@ -120,7 +120,7 @@ class VectorIndex:
         return rows, distances
 
     def _rescore(self, queries: Vectors, positions: Rows, k: int) -> tuple[Rows, NDArray[np.float64]]:
-        """The k nearest among the rows at `positions` (n, m), by exact similarity; padding lies infinitely far."""
+        """The k nearest among the rows at `positions` (n, m), by exact similarity; padding is infinitely far."""
         candidates = on_grid(self.vectors[np.maximum(positions, 0)])
         similarity = np.matmul(candidates, on_grid(queries)[:, :, None])[:, :, 0] / grid**2
         distances = np.where(positions < 0, np.inf, np.maximum(1.0 - similarity, 0.0))

@@ -23,7 +23,7 @@ from components.projector.placing import Curve
 if TYPE_CHECKING:  # placing alone starts quicker without pydantic
     from components.settings import ProjectSettings
 
-fewest = 4  # rows that have a shape; fewer stand on a circle
+fewest = 4  # rows that have a shape; fewer are put on a circle
 extent = 10.0  # side of the square that a first fit starts in
 warm_epochs = 100
 warm_rates = (0.25, 0.1, 0.03, 0.01)  # at 0.5 rows move half as far again, and the map is no better
@@ -34,7 +34,7 @@ far_quantile = 0.95
 
 
 def fit(vectors: Vectors, old: Places, settings: ProjectSettings, cache: Path) -> FittedMap:
-    """A map of the vectors (n, dim), of unit length, that lies over their `old` places (n, 2), NaN where there is none."""
+    """A map of the vectors (n, dim), of unit length, aligned with their `old` places (n, 2), NaN where there is none."""
     n = len(vectors)
     known = np.isfinite(old).all(axis=1)
     index = index_of(vectors, seed=settings.seed)
@@ -47,7 +47,7 @@ def fit(vectors: Vectors, old: Places, settings: ProjectSettings, cache: Path) -
     else:
         start = _principal(vectors, settings.seed)
         places = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
-    places = geometry.laid_over(places, old)
+    places = geometry.aligned(places, old)
     return FittedMap(
         index=index,
         places=places,
@@ -103,13 +103,13 @@ def _warmed(near: Neighbors, start: Places, old: Places, curve: Curve, seed: int
     """`start` optimised just so far that a map which mostly stays the same also stays where it was.
 
     Vectors with little structure wander at the usual rate (0.45 radii a refit for random ones, and no better a map for
-    it), so the rate falls until the old rows keep still. A map with much that is new may move: it has to make room.
+    it), so the rate falls until the old rows keep still. A map with much that is new may move: it needs space.
     """
     known = np.isfinite(old).all(axis=1)
     rates = warm_rates if known.mean() >= mostly_known else warm_rates[:1]
     for rate in rates:
         places = _optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
-        over = geometry.laid_over(places, old)
+        over = geometry.aligned(places, old)
         if geometry.displacement(old[known], over[known]) <= still:
             break
     return places

@@ -1,11 +1,10 @@
-"""Pure arithmetic of maps: their size, how far one lies from another, and when to make a new one."""
+"""Pure arithmetic of maps: their size, their distance from each other, and when to make a new one."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.contracts import Places
 
@@ -46,23 +45,20 @@ def displacement(old: Places, new: Places) -> float:
     return float(moves.mean() / size)
 
 
-def laid_over(places: Places, old: Places) -> Places:
+def aligned(places: Places, old: Places) -> Places:
     """`places` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
 
-    `old` has NaN in rows that were not on the old map; they follow the others. Least squares by singular values
-    (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem").
+    `old` has NaN in rows that were not on the old map; they follow the others. Least squares (Schönemann 1966, "A
+    generalized solution of the orthogonal Procrustes problem").
     """
+    from scipy.linalg import orthogonal_procrustes
+
     known = np.isfinite(old).all(axis=1)
     if not known.any():
         return places
     # a scaled map would keep the first map's size for ever, and grow denser than its curve allows
     here, there = places[known].astype(np.float64), old[known].astype(np.float64)
     centre, goal = here.mean(axis=0), there.mean(axis=0)
-    left, _, right = np.linalg.svd((here - centre).T @ (there - goal))
-    laid: Places = ((places - centre) @ (left @ right) + goal).astype(np.float32)
+    rotation, _ = orthogonal_procrustes(here - centre, there - goal)
+    laid: Places = ((places - centre) @ rotation + goal).astype(np.float32)
     return laid
-
-
-def drift(off_map: NDArray[np.bool_]) -> float:
-    """Share of rows that lie off the map; 0.0 for none. About 0.05 is what rows like the fitted ones give."""
-    return float(off_map.mean()) if len(off_map) else 0.0

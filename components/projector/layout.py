@@ -1,4 +1,4 @@
-"""A fitted map as plain arrays: what was fitted, where it lies, and the curve that new vectors are placed by."""
+"""A fitted map as plain arrays: what was fitted, its positions, and the curve that new vectors are placed by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.contracts import Placed, Places, Vectors
 from components.errors import DimensionMismatch, NotFound
 from components.neighbors.cores import on_all_cores, products_on_one_core
 from components.neighbors.knn import Neighbors, VectorIndex, list_offsets, listed, unit
-from components.projector import geometry, placing
+from components.projector import placing
 from components.projector.placing import Curve
 
 placed_rows = 4_096  # at once
@@ -45,10 +45,6 @@ class FittedMap:
     @property
     def dim(self) -> int:
         return int(self.index.vectors.shape[1])
-
-    @property
-    def radius(self) -> float:
-        return geometry.radius(self.places)
 
     def transform(self, vectors: Vectors) -> Placed:
         """Places (n, 2) for vectors (n, dim), each by itself alone, in bounded memory.
