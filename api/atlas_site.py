@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.map_data import version_of
-from components.cached_folder import is_sound, replaced_folder
+from components.cached_folder import atomic_folder, is_intact
 from components.snapshot.read import Snapshot
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class AtlasSites:
                 thread.join()
 
     def _is_there(self, folder: Path) -> bool:
-        if not is_sound(folder, thorough=folder not in self._read):
+        if not is_intact(folder, thorough=folder not in self._read):
             self._read.discard(folder)
             return False
         self._read.add(folder)
@@ -84,7 +84,7 @@ class AtlasSites:
         from components.views.embedding_atlas import build_atlas
 
         try:
-            with replaced_folder(folder, keeps_sound=True) as aside:
+            with atomic_folder(folder, keep_intact=True) as aside:
                 build_atlas(snapshot, aside)
             for old in self._sites(folder.parent)[kept_sites:]:
                 shutil.rmtree(old, ignore_errors=True)

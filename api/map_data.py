@@ -7,7 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from api.problems import Problem
-from components.atomic import replaced
-from components.errors import NotFound
-from components.snapshot.read import Snapshot, current_number, map_columns, open_snapshot, snapshot_at, snapshot_name
+from components.atomic import atomic_write
+from components.snapshot.manifest import snapshot_name
+from components.snapshot.read import (
+    Snapshot,
+    current_number,
+    map_columns,
+    new_since,
+    open_snapshot,
+    previous_snapshot,
+    read_labels,
+    snapshot_at,
+)
 
 max_groups = 12  # colours that a person can tell apart
 max_types = 24
@@ -107,7 +116,7 @@ def read_map(snapshot: Snapshot, before: Snapshot | None) -> MapData:
         types=legend(np.asarray(columns["type"], np.int32), list(columns["types"]), max_types),
         sources=source_legend(codes, filenames),
         time=time_axis(np.asarray(columns["timestamp"], np.float64)),
-        fresh=fresh_rows(ids, before),
+        fresh=new_since(before, list(ids)).astype(np.uint8),
         since=before.number if before else None,
     )
 
@@ -165,16 +174,6 @@ def time_axis(seconds: NDArray[np.float64]) -> TimeAxis:
         missing=len(seconds) - len(known),
         seconds=np.where(np.isnan(after), -1.0, after).astype(np.float32),
     )
-
-
-def fresh_rows(ids: Any, before: Snapshot | None) -> NDArray[np.uint8]:
-    """1 for the rows whose record was not in the snapshot before."""
-    if before is None:
-        return np.zeros(len(ids), np.uint8)
-    known = [pq.read_table(file, columns=["id"])["id"].combine_chunks() for file in before.logs_files]
-    value_set = pa.chunked_array(known, pa.string()).combine_chunks()
-    is_known = pc.is_in(pa.array(ids, pa.string()), value_set=value_set)
-    return np.asarray(~is_known.to_numpy(zero_copy_only=False), np.uint8)
 
 
 # --- what the page is told -----------------------------------------------------------------------------------------
@@ -249,9 +248,7 @@ def bounds(x: Column, y: Column) -> list[float]:
 
 def labels(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Names of regions, coarse ones first, the most important first."""
-    if not snapshot.labels_file.exists():
-        return []
-    rows = pq.read_table(snapshot.labels_file, columns=["x", "y", "text", "level", "priority"]).to_pylist()
+    rows = [asdict(label) for label in read_labels(snapshot)]
     return sorted(rows, key=lambda row: (row["level"], -row["priority"]))[:max_labels]
 
 
@@ -310,11 +307,11 @@ class Maps:
 
     def newest(self, output: Path) -> MapData:
         """The newest snapshot's map. Raises `NotFound` before the first."""
-        return self._of(open_snapshot(output), output)
+        return self._of(open_snapshot(output))
 
     def at(self, output: Path, number: int) -> MapData:
         """The map of snapshot `number`. Raises `Problem` 404 where it is not or no longer there."""
-        return self._of(snapshot_numbered(output, number), output)
+        return self._of(snapshot_numbered(output, number))
 
     def points_file(self, data: MapData) -> Path:
         """The packed points as a file; its name is the version's, so it never changes."""
@@ -337,17 +334,17 @@ class Maps:
         if file in self._made and size_of(file) == self._made[file]:
             return
         content = make()
-        with replaced(file) as aside:
+        with atomic_write(file) as aside:
             aside.write_bytes(content)
         self._made[file] = len(content)
         _keep_newest(file.parent, f"*{file.suffix}", 2)
 
-    def _of(self, snapshot: Snapshot, output: Path) -> MapData:
+    def _of(self, snapshot: Snapshot) -> MapData:
         version = version_of(snapshot)
         with self._reading:
             kept = self._kept.get(snapshot.path)
             if kept is None or kept[0] != version:
-                kept = (version, read_map(snapshot, snapshot_before(output, snapshot.number)))
+                kept = (version, read_map(snapshot, previous_snapshot(snapshot)))
                 self._kept[snapshot.path] = kept
             self._kept.move_to_end(snapshot.path)
             while len(self._kept) > kept_in_memory:
@@ -363,17 +360,6 @@ def snapshot_numbered(output: Path, number: int) -> Snapshot:
         newest = current_number(output)
         detail = f"Snapshot {number} is not there (any more); the newest is {newest}. Reload the page."
         raise Problem(404, "unknown-snapshot", detail) from error
-
-
-def snapshot_before(output: Path, number: int) -> Snapshot | None:
-    """The newest snapshot with a lower number that is still there."""
-    folders = [path.name for path in (output.resolve() / "snapshots").iterdir() if path.name.isdigit()]
-    for name in sorted((name for name in folders if int(name) < number), key=int, reverse=True):
-        try:
-            return snapshot_at(output.resolve() / "snapshots" / name)
-        except (FileNotFoundError, NotFound):
-            continue
-    return None
 
 
 def size_of(file: Path) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from components.atomic import replaced
+from components.atomic import atomic_write
 from components.errors import BadSetting
 from components.locations import without_password
 
@@ -39,7 +39,7 @@ class Credentials:
         if all(known.get(bare) == spec or self._configured.get(bare) == spec for bare, spec in fresh.items()):
             return
         try:
-            with replaced(self._file) as aside:
+            with atomic_write(self._file) as aside:
                 descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(orjson.dumps(known | fresh, option=orjson.OPT_INDENT_2))

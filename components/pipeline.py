@@ -30,7 +30,8 @@ from components.store.runs import cause_of
 
 if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
     from components.index.steps import Indexing
-    from components.snapshot.read import Check, Snapshot
+    from components.snapshot.read import Snapshot
+    from components.snapshot.verify import Check
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
 
@@ -267,7 +268,7 @@ class Pipeline:
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        from components.snapshot.read import export
+        from components.snapshot.export import export
 
         return export(self.snapshot(dataset), Path(to))
 

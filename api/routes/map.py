@@ -19,7 +19,7 @@ from api.problems import Problem
 from api.routes.datasets import Json, sends
 from api.routes.pages import static, with_policy
 from components.errors import NotFound
-from components.publish.labels import Label
+from components.snapshot.manifest import Label
 from components.snapshot.read import open_snapshot, records_at
 
 router = APIRouter(prefix="/map", tags=["map"])
