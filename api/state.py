@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Problem, without_places
-from components.datasets import find_dataset
+from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
-from components.locations import without_password
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ class State:
     def sources(self, dataset: str) -> tuple[str, ...]:
         """The dataset's sources, without passwords: configured ones and those given to loads by hand."""
         number = self.dataset_id(dataset)
-        remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
-        return tuple(dict.fromkeys(map(without_password, [*self.settings.dataset(dataset).sources, *remembered])))
+        return self.ask(lambda store: sources_of(self.settings.dataset(dataset).sources, store, number))
 
     def output(self, dataset: str) -> Path:
         """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""

@@ -20,7 +20,7 @@ from api.prefect_client import Run
 from api.problems import Problem, without_places
 from components.errors import BadSetting
 from components.locations import without_password
-from components.sources.roots import within
+from components.sources import specs
 
 if TYPE_CHECKING:
     from components.store import Store
@@ -306,7 +306,7 @@ def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> st
     """`source` as an absolute path or URL, if it is one of the dataset's own or lies below one."""
     bare = without_password(source)  # Prefect keeps a run's parameters
     try:
-        return within(bare, own, dataset)
+        return specs.permitted(bare, own, dataset)
     except BadSetting as error:
         raise _refused(at, str(error)) from error
 
