@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.problems import Problem, without_places
+from api.problems import Problem
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.redact import public_text
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _unusable_is_unknown(name: str) -> Iterator[None]:
 
 
 def _unreachable(error: Exception) -> Problem:
-    said = without_places(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
+    said = public_text(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
     way_out = (
         "`runatlas doctor` says more." if isinstance(error, BadSetting) else "Is it running? Try again in a moment."
     )

@@ -34,9 +34,10 @@ from components.load.renumbering import renumbered, sequence
 from components.locations import absolute, without_credentials, without_password
 from components.retry import retry_while_busy
 from components.settings import DatasetSettings
+from components.sources.cursors import is_unchanged
 from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
-from components.store.ledger import SourceMoved, max_inode
+from components.store.ledger import SourceMoved
 from components.store.tables import RecordState
 
 logger = logging.getLogger(__name__)
@@ -192,10 +193,7 @@ class Loading:
             return False
         if entry.status == "loaded" and self.format and self.format != entry.format:
             return False
-        if entry.ctime_ns and entry.ctime_ns != locator.ctime_ns:
-            return False
-        looks = (locator.size_bytes, locator.mtime_ns, locator.inode & max_inode)
-        return (entry.size_bytes, entry.mtime_ns, entry.inode) == looks
+        return is_unchanged(locator, entry)
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""

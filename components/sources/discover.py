@@ -20,6 +20,7 @@ from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
 from components.locations import absolute, glob_root, is_url, without_credentials
 from components.sources import tables
+from components.sources.opener import inode_of
 
 logger = logging.getLogger(__name__)
 
@@ -243,5 +244,5 @@ def _locator(found: Found, *, root: str) -> Locator:
         size_bytes=found.stat.st_size,
         mtime_ns=found.stat.st_mtime_ns,
         ctime_ns=found.stat.st_ctime_ns,
-        inode=found.stat.st_ino,
+        inode=inode_of(found.stat),
     )
