@@ -16,8 +16,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from api.prefect_client import PrefectRuns, Run
-from api.problems import as_problem, without_places
+from api.problems import as_problem
 from api.state import State
+from components.redact import public_text
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Probe(Generic[T]):
             try:
                 self._value, self._problem = await self._ask(), None
             except Exception as error:  # noqa: BLE001 - the door of the probe: whatever fails is what it tells
-                self._problem = without_places(as_problem(error).detail)
+                self._problem = public_text(as_problem(error).detail)
             self._told_at, self._answered_at = self._asked_at, time.monotonic()
             await self._rest(self._answered_at - self._asked_at)
 
@@ -204,7 +205,7 @@ class Monitor:
         elif holder.is_stale or (last is not None and last.state == "crashed" and not holder.is_held):
             reasons.append(f"{name}: the last index crashed; the next one goes on where it stopped")
         elif last is not None and last.state == "failed":
-            reasons.append(f"{name}: the last index failed: {without_places(last.error or 'no reason given')}")
+            reasons.append(f"{name}: the last index failed: {public_text(last.error or 'no reason given')}")
         if status.drift is not None and status.drift >= self._settings.project.drift_warn:
             share = f"{status.drift:.0%} of what was placed lies off the map"
             reasons.append(f"{name}: {share}; `runatlas index -d {name} --recompute` draws it anew")
@@ -260,7 +261,7 @@ def load_end(last: RunInfo | None) -> str | None:
     if last.state == "crashed":
         return "the last load crashed; the next one goes on where it stopped"
     if last.state == "failed":
-        return f"the last load failed: {without_places(_first_line(last.error or 'no reason given'))}"
+        return f"the last load failed: {public_text(_first_line(last.error or 'no reason given'))}"
     sources = last.report.get("sources", {}) if isinstance(last.report, dict) else {}
     done = sum(sources.get(outcome, 0) for outcome in ("loaded", "resumed", "skipped", "not_ready"))
     if sources.get("failed", 0) and not done:
@@ -270,7 +271,7 @@ def load_end(last: RunInfo | None) -> str | None:
 
 
 def _told_problem(source: str, reason: str) -> str:
-    return without_places(f"{source}: {_first_line(reason)}")
+    return public_text(f"{source}: {_first_line(reason)}")
 
 
 def _first_line(text: str) -> str:

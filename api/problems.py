@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,11 +16,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew, TransientError
+from components.redact import public_text
 
 media_type = "application/problem+json"
-
-_credentials = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_path = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:\\|/)(?:[^\s'\"/\\,;)]+[/\\])+([^\s'\"/\\,;)]*)")
 
 
 class Problem(Exception):
@@ -41,22 +38,13 @@ class Problem(Exception):
         self.headers, self.errors = headers or {}, errors
 
 
-def without_places(text: str) -> str:
-    """`text` as it may leave the machine: absolute paths cut to their last name, credentials in URLs gone.
-
-    >>> without_places("postgresql://me:secret@db/x: no /home/me/logs/a.jsonl")
-    'postgresql://…@db/x: no …/a.jsonl'
-    """
-    return _path.sub(r"…/\1", _credentials.sub("…@", text))
-
-
 def document(problem: Problem, path: str) -> dict[str, Any]:
     """The members of the problem document."""
     members: dict[str, Any] = {
         "type": f"urn:runatlas:problem:{problem.kind}",
         "title": problem.kind.replace("-", " ").capitalize(),
         "status": problem.status,
-        "detail": without_places(problem.detail),
+        "detail": public_text(problem.detail),
         "instance": path,
     }
     if problem.errors:

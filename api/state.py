@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.problems import Problem, without_places
-from components.datasets import find_dataset
+from api.problems import Problem
+from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
-from components.locations import without_password
+from components.redact import public_text
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class State:
     def sources(self, dataset: str) -> tuple[str, ...]:
         """The dataset's sources, without passwords: configured ones and those given to loads by hand."""
         number = self.dataset_id(dataset)
-        remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
-        return tuple(dict.fromkeys(map(without_password, [*self.settings.dataset(dataset).sources, *remembered])))
+        return self.ask(lambda store: sources_of(self.settings.dataset(dataset).sources, store, number))
 
     def output(self, dataset: str) -> Path:
         """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""
@@ -110,7 +109,7 @@ def _unusable_is_unknown(name: str) -> Iterator[None]:
 
 
 def _unreachable(error: Exception) -> Problem:
-    said = without_places(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
+    said = public_text(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
     way_out = (
         "`runatlas doctor` says more." if isinstance(error, BadSetting) else "Is it running? Try again in a moment."
     )

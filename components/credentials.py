@@ -13,7 +13,7 @@ import orjson
 
 from components.atomic import atomic_write
 from components.errors import BadSetting
-from components.locations import without_password
+from components.locations import is_url, without_password
 
 
 class Credentials:
@@ -28,7 +28,7 @@ class Credentials:
 
         A password in `spec` itself goes first. Without any the driver looks in its own places, such as `~/.pgpass`.
         """
-        if "://" not in spec or without_password(spec) != spec:
+        if not is_url(spec) or without_password(spec) != spec:
             return spec
         return self._configured.get(spec) or self._kept().get(spec) or spec
 
@@ -64,5 +64,5 @@ class Credentials:
 
 def _by_bare_url(specs: Iterable[str]) -> dict[str, str]:
     """URL without password -> URL, of those that hold one; of several for one place the last."""
-    pairs = [(without_password(spec), spec) for spec in specs if "://" in spec]
+    pairs = [(without_password(spec), spec) for spec in specs if is_url(spec)]
     return {bare: spec for bare, spec in pairs if bare != spec and not bare.endswith("…")}

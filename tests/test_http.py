@@ -32,9 +32,9 @@ from api.auth import host_may_be_ours
 from api.health import percent
 from api.map_data import source_groups
 from api.prefect_client import Run, answer_within_s
-from api.problems import without_places
 from api.routes.runs import joinable
 from components.pipeline import Pipeline
+from components.redact import public_text
 from components.settings import Settings
 from components.snapshot.read import open_snapshot
 from components.store import lease_name
@@ -302,7 +302,7 @@ def test_a_damaged_snapshot_is_a_500_that_tells_nothing_of_the_machine(world: Se
 
 
 def test_paths_and_credentials_are_cut_out_of_messages() -> None:
-    told = without_places("can't open /home/me/logs/a.jsonl or postgresql://me:pw@db/x, but 3/4 of https://x/y is fine")
+    told = public_text("can't open /home/me/logs/a.jsonl or postgresql://me:pw@db/x, but 3/4 of https://x/y is fine")
     assert told == "can't open …/a.jsonl or postgresql://…@db/x, but 3/4 of https://x/y is fine"
 
 

@@ -17,10 +17,11 @@ from api.dependencies import Dependencies, Deps
 from api.health import percent
 from api.inputs import MAX_NAME_CHARS, MAX_SOURCE_CHARS, MAX_SOURCES, NAME_OR_ALL_PATTERN, IdempotencyKey
 from api.prefect_client import Run
-from api.problems import Problem, without_places
+from api.problems import Problem
 from components.errors import BadSetting
 from components.locations import without_password
-from components.sources.roots import within
+from components.redact import public_text, public_values
+from components.sources import specs
 
 if TYPE_CHECKING:
     from components.store import Store
@@ -231,14 +232,14 @@ def run_json(id: str, found: Run | None, lines: Mapping[str, RunInfo]) -> dict[s
     started = (found.started if found else None) or min((line.started_at for line in lines.values()), default=None)
     finished = (found.ended if found else None) or (book.finished_at if book else None)
     steps = {name: line.step for name, line in lines.items() if line.finished_at is None}
-    errors = [f"{name}: {without_places(line.error)}" for name, line in lines.items() if line.error]
+    errors = [f"{name}: {public_text(line.error)}" for name, line in lines.items() if line.error]
     return {
         "flow_run_id": id,
         "flow": found.flow if found else next((line.kind for line in lines.values()), None),
         "name": found.name if found else None,
         "dataset": dataset,
         "state": found.state if found else book.state.capitalize() if book else None,
-        "message": without_places(found.message) if found else None,
+        "message": public_text(found.message) if found else None,
         "progress": progress(found, list(lines.values())),
         "step": next(iter(steps.values()), None),
         "report": report(lines),
@@ -261,19 +262,8 @@ def progress(found: Run | None, lines: Sequence[RunInfo]) -> int:
 
 def report(lines: Mapping[str, RunInfo]) -> Any:
     """The run's report without absolute paths; a run through several datasets has one for each."""
-    reports = {name: _without_places(line.report) for name, line in lines.items() if line.report is not None}
+    reports = {name: public_values(line.report) for name, line in lines.items() if line.report is not None}
     return next(iter(reports.values())) if len(lines) == 1 and reports else ({"datasets": reports} if reports else None)
-
-
-def _without_places(value: Any) -> Any:
-    match value:
-        case str():
-            return without_places(value)
-        case dict():
-            return {key: _without_places(inner) for key, inner in value.items()}
-        case list():
-            return [_without_places(inner) for inner in value]
-    return value
 
 
 def links(id: str, dataset: str) -> dict[str, str]:
@@ -306,7 +296,7 @@ def allowed_source(at: int, source: str, own: Sequence[str], dataset: str) -> st
     """`source` as an absolute path or URL, if it is one of the dataset's own or lies below one."""
     bare = without_password(source)  # Prefect keeps a run's parameters
     try:
-        return within(bare, own, dataset)
+        return specs.permitted(bare, own, dataset)
     except BadSetting as error:
         raise _refused(at, str(error)) from error
 
