@@ -75,7 +75,7 @@ def card(name: str, status: DatasetStatus) -> str:
 @router.get("/docs")
 def docs() -> Response:
     """Every call, made from /openapi.json by a page of our own: the usual ones load scripts from a CDN."""
-    return with_policy(FileResponse(static / "docs.html", headers={"Cache-Control": "no-cache"}))
+    return with_policy(FileResponse(static / "swagger.html", headers={"Cache-Control": "no-cache"}))
 
 
 @router.get("/favicon.ico")
