@@ -13,7 +13,7 @@ from faults import failing, small_steps
 from logs import append, lines, write
 
 from api.atlas_site import AtlasSites
-from api.map_data import Maps
+from api.map_cache import MapCache
 from components.cached_folder import atomic_folder, is_intact
 from components.embedders import open_embedder
 from components.embedders.weights import remembered_sha256, sha256_of
@@ -213,22 +213,22 @@ def test_a_damaged_compiled_kernel_is_compiled_anew(
 @each_damage
 def test_damaged_points_of_the_map_page_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
     cache = pipeline.settings.cache
-    first = Maps(cache)
+    first = MapCache(cache)
     files = [
         first.points_file(first.newest(pipeline.output())),
-        first.picture_file(pipeline.snapshot(), lambda: b"a picture"),
+        first.picture_file(pipeline.output()),
     ]
     sound = [file.read_bytes() for file in files]
     for file in files:
         damage(file)
-    later = Maps(cache)  # of the process that comes next
+    later = MapCache(cache)  # of the process that comes next
     assert later.points_file(later.newest(pipeline.output())).read_bytes() == sound[0]
-    assert later.picture_file(pipeline.snapshot(), lambda: b"a picture").read_bytes() == sound[1]
+    assert later.picture_file(pipeline.output()).read_bytes() == sound[1]
 
 
 @pytest.mark.parametrize("damage", [cut_to_half, emptied, removed], ids=lambda damage: damage.__name__)
 def test_points_that_are_cut_while_the_page_is_served_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
-    maps = Maps(pipeline.settings.cache)
+    maps = MapCache(pipeline.settings.cache)
     data = maps.newest(pipeline.output())
     sound = maps.points_file(data).read_bytes()
     damage(maps.points_file(data))

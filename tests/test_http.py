@@ -28,11 +28,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import served
 
 from api.app import create_app
-from api.auth import host_may_be_ours
 from api.health import percent
+from api.hosts import host_may_be_ours
 from api.map_data import source_groups
 from api.prefect_client import Run, answer_within_s
-from api.routes.runs import joinable
+from api.run_starter import joinable
 from components.pipeline import Pipeline
 from components.redact import public_text
 from components.settings import Settings
@@ -123,10 +123,10 @@ def test_health_does_not_take_a_dead_index_for_one_at_work(tmp_path: Path) -> No
                 times = {"heartbeat_at": lease_t.c.heartbeat_at - 21, "expires_at": lease_t.c.expires_at - 21}
                 connection.execute(sa.update(lease_t).values(times))
             body = until(client, lambda body: not body["indexing"])
-    (told,) = [reason for reason in body["reasons"] if reason.startswith("default")]
+    (reason,) = [reason for reason in body["reasons"] if reason.startswith("default")]
     assert re.search(
-        r"anna:77 has said nothing for \d+ s and seems to have crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
-        told,
+        r"anna:77 has sent no heartbeat for \d+ s and has probably crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
+        reason,
     )
 
 
