@@ -184,7 +184,9 @@ def test_embedding_atlas_opens_offline_on_the_newest_snapshot(world: Settings, w
     assert hosts <= {"127.0.0.1"}
 
 
-def test_a_new_snapshot_appears_automatically_and_the_view_stays(world: Settings, browser: Browser, address: str) -> None:
+def test_a_new_snapshot_appears_automatically_and_the_view_stays(
+    world: Settings, browser: Browser, address: str
+) -> None:
     open_map(browser, address)
     browser.wheel(800, 400, -200)
     browser.wait_for(view_in_address)

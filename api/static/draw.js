@@ -6,7 +6,7 @@ in float x, y, time;
 in uint type, source, cluster, fresh, hit;
 uniform vec2 center, scale, timeFilter;
 uniform float size, emphasis, alpha, timeSpan;
-uniform int mode, searching, onlyFresh, emphasised;
+uniform int mode, searching, onlyFresh, highlightPass;
 uniform sampler2D palette;
 out vec4 colour;
 flat out int ring;
@@ -17,14 +17,14 @@ void main() {
   bool shown = t.a > 0.5 && s.a > 0.5 && c.a > 0.5 && (onlyFresh == 0 || fresh == 1u)
     && (timeFilter.y < timeFilter.x || (time >= timeFilter.x && time <= timeFilter.y));
   bool highlighted = searching == 1 ? hit == 1u : fresh == 1u;
-  if (!shown || (emphasised == 1 && !highlighted)) { hide(); return; }
+  if (!shown || (highlightPass == 1 && !highlighted)) { hide(); return; }
   vec4 w = time < 0.0 ? vec4(0.55, 0.56, 0.59, 1.0) : texelFetch(palette, ivec2(int(255.0 * time / max(timeSpan, 1e-6)), 3), 0);
   vec4 ink = mode == 0 ? t : mode == 1 ? s : mode == 2 ? c : w;
   float dim = searching == 1 && hit == 0u ? 0.13 : 1.0;
   colour = vec4(ink.rgb, alpha * dim);
-  ring = emphasised;
-  gl_PointSize = size + (emphasised == 1 ? emphasis : 0.0);
-  if (emphasised == 1) colour.a = 1.0;
+  ring = highlightPass;
+  gl_PointSize = size + (highlightPass == 1 ? emphasis : 0.0);
+  if (highlightPass == 1) colour.a = 1.0;
   gl_Position = vec4((vec2(x, y) - center) * scale, 0.0, 1.0);
 }`;
 const fragment = `#version 300 es
@@ -140,11 +140,11 @@ class GlDrawer {
     gl.uniform1i(at.searching, look.searching ? 1 : 0);
     gl.uniform1i(at.onlyFresh, look.onlyFresh ? 1 : 0);
     gl.uniform3f(at.accent, ...look.accent.map((value) => value / 255));
-    gl.uniform1i(at.emphasised, 0);
+    gl.uniform1i(at.highlightPass, 0);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.order);
     gl.drawElements(gl.POINTS, Math.max(0, Math.min(this.n - first, count)), gl.UNSIGNED_INT, first * 4);
     if (!this.nHighlighted) return;
-    gl.uniform1i(at.emphasised, 1);
+    gl.uniform1i(at.highlightPass, 1);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.highlighted);
     gl.drawElements(gl.POINTS, this.nHighlighted, gl.UNSIGNED_INT, 0);
   }
