@@ -46,15 +46,16 @@ export class Reader {
       element("button", { textContent: "→", title: "Next in the run (n)", disabled: at < 0 || at >= path.length - 1, onclick: () => this.step(1) }),
       element("span", { className: "quiet", textContent: at >= 0 ? `${(at + 1).toLocaleString()} of ${path.length.toLocaleString()} in its run` : "" }),
       element("span", { className: "gap" }),
-      ...(backToList ? [element("button", { textContent: "Back to results", onclick: backToList })] : []),
-      element("button", { textContent: "Center on map", title: "Move the map to this record", onclick: () => this.show(row) }),
       element("button", { textContent: "✕", title: "Close (Esc)", onclick: this.close }));
+    const actions = element("div", { className: "bar" },
+      ...(backToList ? [element("button", { textContent: "Back to results", onclick: backToList })] : []),
+      element("button", { textContent: "Center on map", title: "Move the map to this record", onclick: () => this.show(row) }));
     const what = element("div", { className: "what" },
       element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
       element("span", { textContent: `Turn ${record.iteration}, item ${record.idx_in_iteration}` }),
       element("span", { textContent: moment(record.timestamp) }));
     this.open(
-      element("header", {}, bar, element("h2", { textContent: record.filename }), what),
+      element("header", {}, bar, actions, element("h2", { textContent: record.filename }), what),
       element("div", { className: "body" }, element("pre", {}, ...marked(record.text, words)), facts(record, this.linkOf(record.id))));
   }
 
