@@ -1,4 +1,4 @@
-"""The HTTP door: one application, made from settings."""
+"""The HTTP API: one FastAPI application, made from settings."""
 
 from __future__ import annotations
 
@@ -7,38 +7,27 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from api.auth import Guard, require_token_beyond_loopback
 from api.dependencies import Dependencies, open_dependencies
 from api.limits import BodyLimit
 from api.openapi import describe
 from api.problems import install_problems
+from api.responses import StaticAssets, static_folder
 from api.routes import datasets, pages, runs
 from api.routes import map as map_routes
 from components.settings import Settings
 
 about = (
-    "Loads the logs of LLM-agent runs, places them on a map that stays still, and publishes it. Errors are RFC 9457 "
-    "problem documents. With RUNATLAS_API_TOKEN set, every call but /health needs `Authorization: Bearer`."
+    "Loads the logs of LLM-agent runs, places them on a map, and publishes it. Errors are RFC 9457 problem documents. "
+    "If RUNATLAS_API_TOKEN is set, every call except /health needs `Authorization: Bearer`."
 )
 
 
-class OwnFiles(StaticFiles):
-    """Our scripts and styles, asked about again at each use: they change with the version."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
 def create_app(settings: Settings) -> FastAPI:
-    """The application; opens database and Prefect client at the first need, so it starts without either.
+    """The application. It starts without database and Prefect, and connects to them at the first use.
 
-    Raises `BadSetting` where it would serve other machines without a token.
+    Raises `BadSetting` if other machines could reach it without a token.
     """
     require_token_beyond_loopback(settings)
     deps = open_dependencies(settings)
@@ -57,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (datasets.router, runs.router, map_routes.router, pages.router):
         app.include_router(router)
     describe(app, is_locked=settings.api_token is not None)
-    app.mount("/static", OwnFiles(directory=pages.static))
+    app.mount("/static", StaticAssets(directory=static_folder))
     return app
 
 

@@ -1,4 +1,4 @@
-"""What every route has at hand."""
+"""What the routes depend on; FastAPI passes it as `deps: Deps`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.atlas_site import AtlasSites
-from api.health import Monitor
-from api.map_data import Maps
+from api.map_cache import MapCache
+from api.monitor import Monitor
 from api.prefect_client import PrefectRuns
 from api.state import State
 from components.settings import Settings
@@ -17,23 +17,25 @@ from components.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
+    """One set per application."""
+
     settings: Settings
     state: State
     prefect: PrefectRuns
     monitor: Monitor
-    maps: Maps
+    maps: MapCache
     atlas: AtlasSites
 
 
 def open_dependencies(settings: Settings) -> Dependencies:
-    """Everything the routes need; opens nothing yet."""
+    """Dependencies that open database and Prefect client at their first use."""
     state, prefect = State(settings), PrefectRuns(settings)
     return Dependencies(
         settings=settings,
         state=state,
         prefect=prefect,
         monitor=Monitor(settings, state),
-        maps=Maps(settings.cache),
+        maps=MapCache(settings.cache),
         atlas=AtlasSites(settings.cache),
     )
 

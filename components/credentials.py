@@ -11,9 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from components.atomic import replaced
+from components.atomic import atomic_write
 from components.errors import BadSetting
-from components.locations import without_password
+from components.locations import is_url, without_password
 
 
 class Credentials:
@@ -28,7 +28,7 @@ class Credentials:
 
         A password in `spec` itself goes first. Without any the driver looks in its own places, such as `~/.pgpass`.
         """
-        if "://" not in spec or without_password(spec) != spec:
+        if not is_url(spec) or without_password(spec) != spec:
             return spec
         return self._configured.get(spec) or self._kept().get(spec) or spec
 
@@ -39,7 +39,7 @@ class Credentials:
         if all(known.get(bare) == spec or self._configured.get(bare) == spec for bare, spec in fresh.items()):
             return
         try:
-            with replaced(self._file) as aside:
+            with atomic_write(self._file) as aside:
                 descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(orjson.dumps(known | fresh, option=orjson.OPT_INDENT_2))
@@ -64,5 +64,5 @@ class Credentials:
 
 def _by_bare_url(specs: Iterable[str]) -> dict[str, str]:
     """URL without password -> URL, of those that hold one; of several for one place the last."""
-    pairs = [(without_password(spec), spec) for spec in specs if "://" in spec]
+    pairs = [(without_password(spec), spec) for spec in specs if is_url(spec)]
     return {bare: spec for bare, spec in pairs if bare != spec and not bare.endswith("…")}

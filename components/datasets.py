@@ -5,10 +5,12 @@ Only a load of given sources makes another; everywhere else a name that is none 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from components.credentials import Credentials
 from components.errors import NotFound
+from components.locations import without_password
 from components.settings import DEFAULT_DATASET, Settings
 from components.store import Store
 
@@ -27,6 +29,19 @@ def find_dataset(settings: Settings, store: Store, name: str) -> int | None:
     if name in settings.datasets or name == DEFAULT_DATASET:
         return None
     raise NotFound(unknown_dataset(name, {*known, *settings.datasets}))
+
+
+def sources_of(
+    configured: Sequence[str], store: Store, number: int | None, credentials: Credentials | None = None
+) -> tuple[str, ...]:
+    """What a load of a dataset reads: its `configured` sources, then those remembered from earlier loads, each once.
+
+    `number` is the store's number of the dataset, None before its first load. URLs come without their passwords, or
+    with those that `credentials` hold.
+    """
+    remembered = () if number is None else store.ledger.remembered(number)
+    spelled = credentials.completed if credentials else without_password
+    return tuple(dict.fromkeys(map(spelled, (*configured, *remembered))))
 
 
 def unknown_dataset(name: str, known: Iterable[str]) -> str:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress
-from components.datasets import find_dataset
+from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError
 from components.index.batches import EmbedTask
-from components.locations import without_password
+from components.locations import without_credentials, without_password
 from components.retry import retry_transient, retry_while_busy
 from components.settings import Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
@@ -30,7 +30,8 @@ from components.store.runs import cause_of
 
 if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
     from components.index.steps import Indexing
-    from components.snapshot.read import Check, Snapshot
+    from components.snapshot.read import Snapshot
+    from components.snapshot.verify import Check
 
 max_passes = 100  # records that come while an index runs are taken by its next pass
 
@@ -91,7 +92,7 @@ class Pipeline:
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
             )
-        specs = [str(Path(spec).expanduser()) if "://" not in str(spec) else str(spec) for spec in sources]
+        specs = [str(spec) for spec in sources]
         loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
         with self._noted(dataset, "load") as note:
             locators = loading.discover()
@@ -170,17 +171,15 @@ class Pipeline:
 
         URLs are without their passwords.
         """
-        remembered = self.store.ledger.remembered(self.dataset_id(dataset))
-        return tuple(dict.fromkeys(map(without_password, (*self.settings.dataset(dataset).sources, *remembered))))
+        number = self.dataset_id(dataset)
+        return sources_of(self.settings.dataset(dataset).sources, self.store, number)
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
         """What a load of the dataset looks at, and where each is set; URLs without credentials."""
-        from components.sources.tables import without_secrets
-
         configured = set(map(without_password, self.settings.dataset(dataset).sources))
         return [
             ListedSource(
-                source=without_secrets(spec),
+                source=without_credentials(spec),
                 origin="set in the settings" if spec in configured else "remembered from a load",
             )
             for spec in self.sources(dataset)
@@ -193,7 +192,7 @@ class Pipeline:
 
         Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
         """
-        from components.sources.removal import covers, remembered_spec
+        from components.sources.specs import covers, remembered_spec
 
         dataset_id = self.dataset_id(dataset)
         configured = self.settings.dataset(dataset).sources
@@ -267,7 +266,7 @@ class Pipeline:
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        from components.snapshot.read import export
+        from components.snapshot.export import export
 
         return export(self.snapshot(dataset), Path(to))
 

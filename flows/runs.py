@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from components.datasets import sources_of
 from components.settings import Settings
 from components.store import Store
 from components.store.runs import every
@@ -67,11 +68,12 @@ def watched_sources(settings: Settings, store: Store) -> dict[str, tuple[str, ..
 
     URLs are with their passwords, where these are known.
     """
-    remembered = {name: store.ledger.remembered(number) for name, number in store.ledger.datasets().items()}
-    names = {*settings.datasets, *remembered}
+    numbers = store.ledger.datasets()
     credentials = open_credentials(settings)
-    specs = {name: (*settings.dataset(name).sources, *remembered.get(name, ())) for name in sorted(names)}
-    return {name: tuple(dict.fromkeys(map(credentials.completed, given))) for name, given in specs.items()}
+    return {
+        name: sources_of(settings.dataset(name).sources, store, numbers.get(name), credentials)
+        for name in sorted({*settings.datasets, *numbers})
+    }
 
 
 async def at_work(client: PrefectClient, flow: str | None = None) -> list[FlowRun]:

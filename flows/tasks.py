@@ -36,7 +36,7 @@ from components.load.report import problem_lines, read_nothing
 from components.load.run import Loading, SourceOutcome
 from components.retry import longest_wait_s
 from components.settings import EmbedSettings, Settings
-from components.sources.roots import within
+from components.sources import specs
 from components.store import Store, lease_name
 from components.store.tables import RecordState
 from flows import artifacts
@@ -224,7 +224,7 @@ def permitted(settings: Settings, store: Store, dataset: str, sources: Sequence[
 
 def _permitted(at: int, source: str, own: Sequence[str], dataset: str) -> str:
     try:
-        return within(source, own, dataset)
+        return specs.permitted(source, own, dataset)
     except BadSetting as error:
         raise BadSetting(f"sources.{at} {error}.") from error
 

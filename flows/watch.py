@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from components.locations import absolute, glob_root, is_url
 from components.settings import Settings
 from components.sources.discover import is_written_by_us
 
@@ -72,17 +73,13 @@ def folder_of(source: str) -> Path:
     >>> folder_of("/logs/**/*.jsonl").as_posix(), folder_of("/logs/run-?.json").as_posix()
     ('/logs', '/logs')
     """
-    path = Path(source.removeprefix("file://")).expanduser().absolute()
-    parts = path.parts
-    for number, part in enumerate(parts):
-        if any(sign in part for sign in "*?["):
-            return Path(*parts[:number])
+    path = Path(glob_root(absolute(source.removeprefix("file://"))))
     return path.parent if path.is_file() else path
 
 
 def is_database(source: str) -> bool:
     """Is it a URL of tables rather than of files?"""
-    return "://" in source and not source.startswith("file://")
+    return is_url(source) and not source.startswith("file://")
 
 
 def watch(

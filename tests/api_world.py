@@ -1,4 +1,4 @@
-"""A small dataset with two snapshots for the tests of the deps."""
+"""A small dataset with two snapshots, for the tests of the API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_run(folder: Path, run: str, n: int) -> None:
 
 
 def settings_at(home: Path, **more: Any) -> Settings:
-    """Settings with the hash model; nothing listens where Prefect should be unless `more` says so."""
+    """Settings with the hash model; no Prefect server is running unless `more` names one."""
     nobody = {"port": free_port()}
     return load_settings(home=home, model="hash://384", **{"load": {"quiet_s": 0}, "prefect": nobody, **more})
 

@@ -21,16 +21,17 @@ from sqlalchemy import Connection, event
 from components import atomic, cached_folder
 from components.contracts import Batch
 from components.pipeline import Pipeline
-from components.publish import install
+from components.publish import install, parts
 from components.publish import run as publishing
-from components.publish.labels import labels_table
-from components.snapshot import parts, read
-from components.snapshot.read import snapshot_file_name, snapshot_name
+from components.publish.tables import labels_table
+from components.snapshot import export
+from components.snapshot.manifest import Label, manifest_from_json, snapshot_file_name, snapshot_name
+from components.snapshot.read import current_number
 from components.store.lease import Fence
 from components.store.ledger import Ledger
 
 Mutant = Callable[[Pipeline, Watch], None]
-everywhere = (atomic, parts, install, read, cached_folder)
+everywhere = (atomic, parts, install, export, cached_folder)
 
 
 def _replace(name: str, value: Any) -> None:
@@ -42,7 +43,7 @@ def _replace(name: str, value: Any) -> None:
 
 def rename_before_fsync(_: Pipeline, __: Watch) -> None:
     @contextmanager
-    def replaced(path: Path) -> Iterator[Path]:
+    def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.tmp")
         yield aside
@@ -50,7 +51,7 @@ def rename_before_fsync(_: Pipeline, __: Watch) -> None:
         atomic.fsync_file(path)
         atomic.fsync_folder(path.parent)
 
-    _replace("replaced", replaced)
+    _replace("atomic_write", atomic_write)
 
 
 def no_fsync_of_files(_: Pipeline, __: Watch) -> None:
@@ -69,17 +70,17 @@ def no_fsync_of_folders(_: Pipeline, __: Watch) -> None:
 
 
 def manifest_without_fsync(_: Pipeline, __: Watch) -> None:
-    real = atomic.replaced
+    real = atomic.atomic_write
 
     @contextmanager
-    def replaced(path: Path) -> Iterator[Path]:
+    def atomic_write(path: Path) -> Iterator[Path]:
         if path.name == "manifest.json":
             yield path
             return
         with real(path) as aside:
             yield aside
 
-    install.replaced = replaced  # type: ignore[attr-defined]
+    install.atomic_write = atomic_write  # type: ignore[attr-defined]
 
 
 def cache_without_fsync(_: Pipeline, __: Watch) -> None:
@@ -100,15 +101,15 @@ def built_in_place_with_its_manifest_first(_: Pipeline, __: Watch) -> None:
 
 
 def pointer_not_replaced_at_once(_: Pipeline, __: Watch) -> None:
-    def point(output: Path, number: int, claim: Any) -> None:
+    def swap(output: Path, number: int, claim: Any) -> None:
         (output / "current").unlink(missing_ok=True)
         os.symlink(f"snapshots/{snapshot_name(number)}", output / "current")  # noqa: PTH211
 
-    install._point = point
+    install._swap_current = swap
 
 
 def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
-    real = install.publish_snapshot
+    real = install.install_snapshot
 
     def publish(output: Path, manifest: Any, *arguments: Any, **options: Any) -> None:
         for old in (output / "snapshots").glob("*"):
@@ -116,15 +117,15 @@ def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
                 shutil.rmtree(old)
         real(output, manifest, *arguments, **options)
 
-    install.publish_snapshot = publish
+    install.install_snapshot = publish
 
 
 def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
     """`current` names a snapshot that the database does not know yet, and may never."""
-    real = publishing.Publishing._commit
+    real = publishing._commit
 
-    def commit(self: Any, *arguments: Any, **options: Any) -> None:
-        connection = self.fence.db.writer.connect()
+    def commit(publication: Any, *arguments: Any, **options: Any) -> None:
+        connection = publication.fence.db.writer.connect()
         transaction = connection.begin()
 
         @contextmanager
@@ -134,21 +135,21 @@ def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
         fence_write = Fence.write
         Fence.write = write  # type: ignore[assignment,method-assign]
         try:
-            real(self, *arguments, **options)
+            real(publication, *arguments, **options)
             query = "select manifest from snapshot where dataset_id = ? order by no desc limit 1"
-            raw = connection.exec_driver_sql(query, (self.dataset_id,)).scalar_one()
+            raw = connection.exec_driver_sql(query, (publication.dataset_id,)).scalar_one()
         finally:
             Fence.write = fence_write  # type: ignore[method-assign]
         import orjson
 
         body = orjson.loads(raw)
-        manifest = read.manifest_from_json(orjson.dumps(body["manifest"]))
-        labels = [publishing.Label(**label) for label in body["labels"]]
-        install.publish_snapshot(self.output, manifest, self.parts_folder, labels)
+        manifest = manifest_from_json(orjson.dumps(body["manifest"]))
+        labels = [Label(**label) for label in body["labels"]]
+        install.install_snapshot(publication.output, manifest, publication.parts_folder, labels)
         transaction.commit()
         connection.close()
 
-    publishing.Publishing._commit = commit  # type: ignore[method-assign]
+    publishing._commit = commit
 
 
 def _committed_before(prefix: str) -> Mutant:
@@ -203,13 +204,13 @@ def lease_without_token(_: Pipeline, __: Watch) -> None:
 def swap_without_fence(_: Pipeline, __: Watch) -> None:
     """As if the swap knew nothing of leases."""
 
-    def point(output: Path, number: int, claim: Any) -> None:
+    def swap(output: Path, number: int, claim: Any) -> None:
         aside = output / f".current-{os.getpid()}"
         os.symlink(f"snapshots/{snapshot_name(number)}", aside)  # noqa: PTH211
         os.replace(aside, output / "current")  # noqa: PTH105
         atomic.fsync_folder(output)
 
-    install._point = point
+    install._swap_current = swap
 
 
 def swap_that_does_not_check_its_claim(_: Pipeline, __: Watch) -> None:
@@ -225,20 +226,20 @@ def asides_not_revoked(_: Pipeline, __: Watch) -> None:
 
 def transaction_over_the_swap(_: Pipeline, __: Watch) -> None:
     """The fence's row stays locked while files are written."""
-    real = install.publish_snapshot
+    real = install.install_snapshot
 
     def publish(*arguments: Any) -> None:
         fence = next(one for one in arguments if isinstance(one, Fence))
         with fence.write():
             real(*arguments[:-1])
 
-    install.publish_snapshot = publish
+    install.install_snapshot = publish
 
 
 def clean_up_of_what_is_current(_: Pipeline, __: Watch) -> None:
     def collect(output: Path, **_: Any) -> list[str]:
         with suppress(OSError):
-            shutil.rmtree(output / "snapshots" / snapshot_name(read.current_number(output) or 0))
+            shutil.rmtree(output / "snapshots" / snapshot_name(current_number(output) or 0))
         return []
 
     install.collect_garbage = collect  # type: ignore[assignment]

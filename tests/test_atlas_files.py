@@ -9,16 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.publish.install import (
-    Manifest,
-    embeddings_table,
-    logs_schema,
-    open_snapshot,
-    publish_snapshot,
-    write_embeddings_part,
-    write_logs_part,
-)
-from components.publish.labels import Label
+from components.publish.install import install_snapshot
+from components.publish.parts import write_embeddings_part, write_logs_part
+from components.publish.tables import embeddings_table
+from components.snapshot.manifest import Label, Manifest
+from components.snapshot.parts import logs_schema
+from components.snapshot.read import open_snapshot
 from components.views import embedding_atlas
 from components.views.embedding_atlas import build_atlas, nearest, static_folder
 
@@ -59,7 +55,7 @@ def a_snapshot(output, n, number=1):
         parts=parts,
         created=datetime(2026, 1, 1, tzinfo=UTC),
     )
-    publish_snapshot(output, manifest, output / "parts", [Label(x=1, y=2, text="name", level=0, priority=1)])
+    install_snapshot(output, manifest, output / "parts", [Label(x=1, y=2, text="name", level=0, priority=1)])
     return open_snapshot(output)
 
 
@@ -108,7 +104,7 @@ def test_types_are_those_that_embedding_atlas_charts(tmp_path):
     ]
 
 
-def test_metadata_says_what_embedding_atlas_itself_would_say(tmp_path):
+def test_metadata_is_what_embedding_atlas_itself_would_write(tmp_path):
     from embedding_atlas.options import make_embedding_atlas_props
 
     folder = build_atlas(a_snapshot(tmp_path / "out", 3), tmp_path / "cache")

@@ -13,8 +13,8 @@ from faults import failing, small_steps
 from logs import append, lines, write
 
 from api.atlas_site import AtlasSites
-from api.map_data import Maps
-from components.cached_folder import is_sound, replaced_folder
+from api.map_cache import MapCache
+from components.cached_folder import atomic_folder, is_intact
 from components.embedders.model_uri import open_embedder
 from components.embedders.weights import remembered_sha256, sha256_of
 from components.pipeline import Pipeline
@@ -85,7 +85,7 @@ def test_a_damaged_layout_cache_is_rebuilt_and_records_lie_where_they_would(
         sound.index()
         assert places(pipeline) == places(sound)
     (file,) = (tmp_path / "home" / "cache" / "layouts").glob(f"*/{name}")
-    assert is_sound(file.parent)
+    assert is_intact(file.parent)
 
 
 def test_a_layout_cache_damaged_at_any_byte_is_never_opened(tmp_path: Path) -> None:
@@ -98,33 +98,33 @@ def test_a_layout_cache_damaged_at_any_byte_is_never_opened(tmp_path: Path) -> N
         for at in range(0, len(whole), max(1, len(whole) // 60)):
             for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
                 file.write_bytes(damaged)
-                assert not is_sound(folder), (file.name, at)
+                assert not is_intact(folder), (file.name, at)
         file.write_bytes(whole)
     assert read_folder(folder).n_fitted == 12
 
 
 class TestCachedFolder:
     def test_a_file_that_nobody_wrote_there_makes_no_difference(self, tmp_path: Path) -> None:
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "inner").mkdir()
             (aside / "inner" / "file").write_bytes(b"content")
         (tmp_path / "a" / ".DS_Store").touch()
-        assert is_sound(tmp_path / "a")
+        assert is_intact(tmp_path / "a")
 
     def test_a_failing_block_leaves_the_old_folder_and_nothing_else(self, tmp_path: Path) -> None:
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "file").write_bytes(b"old")
-        with pytest.raises(OSError, match="full"), replaced_folder(tmp_path / "a") as aside:
+        with pytest.raises(OSError, match="full"), atomic_folder(tmp_path / "a") as aside:
             raise OSError("full")
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
-        assert is_sound(tmp_path / "a")
+        assert is_intact(tmp_path / "a")
 
     def test_what_a_killed_writer_left_goes_after_a_while(self, tmp_path: Path) -> None:
         for name in (".a-old", ".a-young", ".b-old"):
             (tmp_path / name).mkdir()
         for name in (".a-old", ".b-old"):
             os.utime(tmp_path / name, (1, 1))
-        with replaced_folder(tmp_path / "a"):
+        with atomic_folder(tmp_path / "a"):
             pass
         assert sorted(path.name for path in tmp_path.iterdir()) == [".a-young", ".b-old", "a"]
 
@@ -144,7 +144,7 @@ class TestCachedFolder:
 
         monkeypatch.setattr(os, "fsync", flush)
         monkeypatch.setattr(os, "rename", name)
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "inner").mkdir()
             (aside / "inner" / "file").write_bytes(b"content")
         named = seen.index("rename a")
@@ -214,22 +214,22 @@ def test_a_damaged_compiled_kernel_is_compiled_anew(
 @each_damage
 def test_damaged_points_of_the_map_page_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
     cache = pipeline.settings.cache
-    first = Maps(cache)
+    first = MapCache(cache)
     files = [
         first.points_file(first.newest(pipeline.output())),
-        first.picture_file(pipeline.snapshot(), lambda: b"a picture"),
+        first.picture_file(pipeline.output()),
     ]
     sound = [file.read_bytes() for file in files]
     for file in files:
         damage(file)
-    later = Maps(cache)  # of the process that comes next
+    later = MapCache(cache)  # of the process that comes next
     assert later.points_file(later.newest(pipeline.output())).read_bytes() == sound[0]
-    assert later.picture_file(pipeline.snapshot(), lambda: b"a picture").read_bytes() == sound[1]
+    assert later.picture_file(pipeline.output()).read_bytes() == sound[1]
 
 
 @pytest.mark.parametrize("damage", [cut_to_half, emptied, removed], ids=lambda damage: damage.__name__)
 def test_points_that_are_cut_while_the_page_is_served_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
-    maps = Maps(pipeline.settings.cache)
+    maps = MapCache(pipeline.settings.cache)
     data = maps.newest(pipeline.output())
     sound = maps.points_file(data).read_bytes()
     damage(maps.points_file(data))

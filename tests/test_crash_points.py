@@ -18,7 +18,7 @@ from logs import append, lines, write
 from zygote import Zygote, zygote
 
 from components.pipeline import Pipeline
-from components.snapshot.read import check_snapshot
+from components.snapshot.verify import check_snapshot
 from components.store.lease import lease_t
 
 steps = ("load", "index", "recompute", "publish")

@@ -3,16 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.publish.labels import (
-    LEVELS,
-    SAMPLE,
-    labels_schema,
-    labels_table,
-    map_labels,
-    regions,
-    sample_rows,
-    words_of,
-)
+from components.publish.labels import LEVELS, SAMPLE, map_labels, regions, sample_rows, words_of
+from components.publish.tables import labels_table
+from components.snapshot.manifest import labels_schema
 
 
 def two_hills(n=200):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.publish.labels import Label
+from components.snapshot.manifest import Label
 from components.views.png import BACKGROUND, COLOURS, NEW, draw_map
 
 TYPES = ("user", "assistant", "tool_call")

@@ -345,7 +345,7 @@ def test_a_run_reads_only_what_its_dataset_owns(tmp_path):
         for dataset in ("default", "other"):
             refused = loaded(dataset=dataset, sources=[str(tmp_path / "private")])
             assert refused["state"] == "Failed"
-            assert "lies outside of the sources of dataset" in refused["error"]
+            assert "is outside of the sources of dataset" in refused["error"]
         assert loaded(dataset="default", sources=["a.jsonl"])["report"]["records"]["new"] == 3
         assert loaded(dataset="default")["report"]["records"]["new"] == 0
         assert list(product.get("/health")["datasets"]) == ["default"], "nothing was made for what was refused"

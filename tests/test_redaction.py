@@ -23,7 +23,8 @@ from api.app import create_app
 from components.contracts import Event, Record
 from components.errors import SourceError
 from components.pipeline import Pipeline
-from components.redact import RULES, Redactor, _literals
+from components.redact import Redactor, _literals
+from components.secret_rules import RULES
 from components.settings import DatasetSettings, LoadSettings, PrivacySettings, Settings
 from components.sources.files import FileSource
 from components.sources.records import RecordMaker, clean_extra

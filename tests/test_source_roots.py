@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.errors import BadSetting
-from components.sources.roots import within
+from components.sources.specs import permitted
 
 
 @pytest.fixture
@@ -18,22 +18,22 @@ def folders(tmp_path):
 
 @pytest.mark.parametrize("source", ["app", "app/*.jsonl", "."])
 def test_what_lies_below_a_source_is_given_as_an_absolute_path(folders, source):
-    assert within(source, [str(folders / "logs")], "runs") == str(folders / "logs" / source)
+    assert permitted(source, [str(folders / "logs")], "runs") == str(folders / "logs" / source)
 
 
 def test_a_url_is_allowed_only_as_it_stands_in_the_settings():
     own = ["sqlite:////srv/app.db?table=steps"]
-    assert within(own[0], own, "runs") == own[0]
+    assert permitted(own[0], own, "runs") == own[0]
     with pytest.raises(BadSetting, match="not among the sources"):
-        within("sqlite:////srv/other.db?table=steps", own, "runs")
+        permitted("sqlite:////srv/other.db?table=steps", own, "runs")
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "../elsewhere", "link", "link/*", "", "a\0b", "/elsewhere"])
 def test_what_lies_elsewhere_is_refused(folders, source):
     with pytest.raises(BadSetting):
-        within(source, [str(folders / "logs")], "runs")
+        permitted(source, [str(folders / "logs")], "runs")
 
 
 def test_a_dataset_without_sources_allows_none(folders):
     with pytest.raises(BadSetting, match=r"runatlas load SOURCE -d runs"):
-        within(str(folders / "logs"), [], "runs")
+        permitted(str(folders / "logs"), [], "runs")

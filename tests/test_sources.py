@@ -24,6 +24,7 @@ from shelf import DATA, LOGS, QUIET, Shelf, corpus, generic, jsonl, loaded
 
 from components.contracts import Event
 from components.errors import BadSetting, NotReady, TooLarge, UnknownFormat, Unreadable
+from components.locations import without_credentials
 from components.settings import LoadSettings
 from components.sources import zips
 from components.sources.discover import discover
@@ -31,7 +32,6 @@ from components.sources.files import FileSource
 from components.sources.formats.contract import Format, accept
 from components.sources.opener import open_file
 from components.sources.records import clean_text
-from components.sources.tables import without_secrets
 
 SOURCE = FileSource(QUIET)
 
@@ -824,7 +824,7 @@ def test_a_database_table_is_read_on_from_its_last_row(tmp_path):
 
 
 def test_no_secret_of_a_url_is_told(tmp_path):
-    assert without_secrets("postgresql://me:pw@db/app?table=t&password=x") == "postgresql://db/app?table=t"
+    assert without_credentials("postgresql://me:pw@db/app?table=t&password=x") == "postgresql://db/app?table=t"
     (problem,) = SOURCE.discover(["postgresql://me:pw@db/app"]).problems
     assert "pw" not in problem.source + problem.reason
     (locator,) = SOURCE.discover([f"sqlite:///{tmp_path}/none.db?table=t&password=pw"]).locators

@@ -35,7 +35,8 @@ from test_embedding_service import Service, serve, well_behaved
 from components.contracts import record_id
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, PublishSettings
-from components.snapshot.read import check_snapshot, snapshot_at
+from components.snapshot.read import snapshot_at
+from components.snapshot.verify import check_snapshot
 from components.sources.cursors import COMMON_LINES
 from components.store.tables import RecordState
 

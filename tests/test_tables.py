@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shelf import QUIET, Shelf
 
 from components.errors import Unreadable
+from components.locations import without_credentials
 from components.sources.files import FileSource
-from components.sources.tables import without_secrets
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_a_table_may_be_named_with_its_schema_and_be_a_view(postgres):
         base.engine.dispose()
 
 
-def test_a_server_that_is_down_or_refuses_is_told_without_secrets(postgres):
+def test_a_server_that_is_down_or_refuses_is_told_without_credentials(postgres):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -349,5 +349,5 @@ def test_a_driver_that_is_not_installed_is_named():
     ],
 )
 def test_a_key_tells_where_a_table_is_and_no_secret(url, key):
-    assert without_secrets(url) == key
+    assert without_credentials(url) == key
     assert "hunter2" not in str(shelf().source.discover([url]).problems)

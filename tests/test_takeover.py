@@ -25,8 +25,8 @@ from components.errors import LeaseLost, StoreBusy
 from components.load import run as loading
 from components.pipeline import Pipeline
 from components.publish import install
-from components.publish.install import current_number
 from components.settings import PublishSettings
+from components.snapshot.read import current_number
 from components.store import engine
 from components.store.lease import Fence, Leases
 

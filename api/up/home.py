@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from components.errors import BadSetting, RunAtlasError
 from components.http_client import without_proxy
+from components.locations import absolute
 from components.settings import Settings
 
 log_limit_bytes = 10 << 20
@@ -27,14 +28,10 @@ def settled(settings: Settings) -> Settings:
     """The same settings with absolute paths, as processes that start in another folder need them."""
     home = settings.home.expanduser().absolute()
     datasets = {
-        name: dataset.model_copy(update={"sources": tuple(_absolute(source) for source in dataset.sources)})
+        name: dataset.model_copy(update={"sources": tuple(map(absolute, dataset.sources))})
         for name, dataset in settings.datasets.items()
     }
     return settings.model_copy(update={"home": home, "datasets": datasets})
-
-
-def _absolute(source: str) -> str:
-    return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

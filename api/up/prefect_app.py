@@ -19,15 +19,8 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import (
-    host_may_be_ours,
-    host_name,
-    is_allowed,
-    is_loopback,
-    safe_methods,
-    sent_by_another_site,
-    with_security_headers,
-)
+from api.hosts import host_may_be_ours, host_name, is_allowed, is_loopback, safe_methods, sent_by_another_site
+from api.security_headers import with_security_headers
 
 sign_in_path = "/sign-in"
 end_within_s = 5  # what is being answered when it is stopped

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.problems import without_places
 from api.up.home import shorten
 from api.up.managed_process import Child
 from components.errors import BadSetting, ServiceUnavailable
 from components.http_client import answers
+from components.redact import public_text
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -177,7 +177,7 @@ async def expect_usable(client: PrefectClient) -> None:
 
     if client.server_type == ServerType.CLOUD:
         return
-    place = without_places(str(client.api_url).rstrip("/"))
+    place = public_text(str(client.api_url).rstrip("/"))
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             version = await client.api_version()

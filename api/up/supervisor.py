@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 from api.auth import require_token_beyond_loopback
-from api.problems import without_places
 from api.up.browser import open_page
 from api.up.home import hand_down, held, listening, output_in, reach_loopback_directly, settled, shorten_all, url_of
 from api.up.managed_process import Child
@@ -34,6 +33,7 @@ from api.up.prefect_server import PrefectServer, adopt_environment, expect_usabl
 from components.errors import RunAtlasError
 from components.http_client import answers
 from components.projector.kernels import compile_in_background
+from components.redact import public_text
 from components.settings import Settings
 from flows.deploy import DeployCommand, deploy, is_registered_before
 
@@ -115,7 +115,7 @@ def _served(product: Product) -> int:
         raise
     except Exception as error:
         logger.exception("up failed.")
-        told = without_places(str(error).strip().splitlines()[0]) if str(error).strip() else "no reason given"
+        told = public_text(str(error).strip().splitlines()[0]) if str(error).strip() else "no reason given"
         product.say(f"Could not go on: {type(error).__name__}: {told}. {product.logs / 'up.log'} has the details.")
         return 1
 

@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound
+from components.cached_folder import is_intact
 from components.contracts import Embedded, Vectors
 from components.embedders.graph import Precision, cached_graph, graph_version
 from components.embedders.onnx_engine import open_onnx
@@ -131,7 +131,7 @@ def _open_engine(embedder: BertEmbedder, safetensors: Path) -> Engine:
     shape, threads = embedder.weights.shape, embedder.settings.threads or _cores()
     name = f"{embedder.weights.name.rpartition('/')[2]}-{embedder.weights.sha256[:16]}-{embedder.precision}-{graph_version}"
     folder = embedder.cache / "models" / name
-    if not is_sound(folder, thorough=False):  # a cached graph was built from checked weights
+    if not is_intact(folder, thorough=False):  # a cached graph was built from checked weights
         _check(embedder.weights, safetensors)
     return open_onnx(cached_graph(folder, safetensors, shape, embedder.precision), threads)
 

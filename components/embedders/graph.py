@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound, replaced_folder
+from components.cached_folder import atomic_folder, is_intact
 from components.embedders.weights import BertShape, open_tensors
 from components.errors import ServiceUnavailable
 
@@ -33,10 +33,10 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: P
     Built aside and renamed, so that processes which start together see a whole folder or none.
     Raises `ServiceUnavailable` where the folder can't be written.
     """
-    if is_sound(folder):
+    if is_intact(folder):
         return folder / GRAPH
     try:
-        with replaced_folder(folder, keeps_sound=True) as aside:
+        with atomic_folder(folder, keep_intact=True) as aside:
             build_graph(safetensors, shape, aside)
             if precision == "int8":
                 _quantise(aside)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from components.contracts import Embedder
 from components.errors import BadSetting
+from components.locations import is_url, without_credentials
 from components.settings import EmbedSettings
 
 default_model = "all-MiniLM-L6-v2"
@@ -20,7 +21,7 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     `preview+all-MiniLM-L6-v2` (int8, faster and less true). `cache` is a folder for what can be made again.
     Raises `BadSetting` on a URI that names none of these.
     """
-    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    scheme = urlsplit(uri).scheme if is_url(uri) else ""
     if not uri.strip():
         raise BadSetting(f"The model setting is empty; the default is {default_model!r}.")
     if scheme == "hash":
@@ -37,7 +38,7 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
         return open_llama(uri, settings, cache)
     if scheme:
         raise BadSetting(
-            f"Model {_without_secrets(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hash://DIM, "
+            f"Model {without_credentials(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hash://DIM, "
             "openai://MODEL?base_url=… or gguf:///PATH."
         )
     return _open_local(uri, settings, cache)
@@ -61,8 +62,3 @@ def _open_local(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     from components.embedders.torch_models import open_sentence_transformers
 
     return open_sentence_transformers(default_model if is_default else name, settings, cache, **options)
-
-
-def _without_secrets(uri: str) -> str:
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.atomic import replaced
+from components.atomic import atomic_write
 from components.contracts import Json
 
 
@@ -133,7 +133,7 @@ def remembered_sha256(file: Path, cache: Path) -> str:
         if checksum == _note_checksum(digest):  # a damaged one would name another model
             return digest.decode()
     digest = sha256_of(file).encode()
-    with suppress(OSError), replaced(note) as aside:  # only saves time
+    with suppress(OSError), atomic_write(note) as aside:  # only saves time
         aside.write_bytes(digest + b" " + _note_checksum(digest))
     return digest.decode()
 

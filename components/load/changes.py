@@ -13,6 +13,7 @@ from typing import Protocol
 
 from components.contracts import LedgerEntry, Locator, Problem
 from components.errors import ReadFailed
+from components.locations import is_url
 
 max_rename_candidates = 20  # vanished sources that a new one is compared with: same inode, like name, same size first
 
@@ -145,7 +146,7 @@ class _Match:
             entry
             for at, entry in self.known.items()
             if entry.source_id not in self.moves
-            and (at in taken or (at not in self.here and "://" not in at and not os.path.lexists(at)))
+            and (at in taken or (at not in self.here and not is_url(at) and not os.path.lexists(at)))
         ]
 
     def find(self, locator: Locator, vanished: list[LedgerEntry]) -> None:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from components.contracts import (
@@ -28,16 +27,17 @@ from components.contracts import (
     SourceCounts,
 )
 from components.credentials import Credentials
+from components.datasets import sources_of
 from components.errors import NotReady, ReadFailed, SourceError
 from components.load.changes import match
 from components.load.renumbering import renumbered, sequence
-from components.locations import without_password
+from components.locations import absolute, without_credentials, without_password
 from components.retry import retry_while_busy
 from components.settings import DatasetSettings
-from components.sources.tables import without_secrets
+from components.sources.cursors import is_unchanged
 from components.sources.yields import Yield, bounded, shortfall
 from components.store import Store
-from components.store.ledger import SourceMoved, max_inode
+from components.store.ledger import SourceMoved
 from components.store.tables import RecordState
 
 logger = logging.getLogger(__name__)
@@ -142,14 +142,14 @@ class Loading:
         self._remember({locator.spec for locator in named if locator.location not in left})
         broken = {problem.source for problem in self._problems}
         unnamed_specs = self._to_remember - {one.spec for one in named}  # all that they name, others name too
-        self._remember({spec for spec in unnamed_specs if not {spec, without_secrets(spec)} & broken})
+        self._remember({spec for spec in unnamed_specs if not {spec, without_credentials(spec)} & broken})
         return changed
 
     def _remember(self, specs: set[str]) -> None:
         """Later loads look at these sources again: something of each could be read."""
         if fresh := sorted(specs & self._to_remember):
             self._to_remember.difference_update(fresh)
-            specs_found = _absolute(fresh)
+            specs_found = list(map(absolute, fresh))
             self.credentials.keep(specs_found)
             bare = [without_password(spec) for spec in specs_found]
             retry_while_busy(lambda: self.store.ledger.remember(self.dataset_id, bare))
@@ -181,9 +181,9 @@ class Loading:
         self._known |= self._registered
 
     def _specs(self) -> tuple[str, ...]:
-        remembered = () if self._number is None else self.store.ledger.remembered(self._number)
-        specs = self.given or (*self.settings.sources, *remembered)
-        return tuple(dict.fromkeys(map(self.credentials.completed, specs)))
+        if self.given:
+            return tuple(dict.fromkeys(map(self.credentials.completed, self.given)))
+        return sources_of(self.settings.sources, self.store, self._number, self.credentials)
 
     def _is_unchanged(self, locator: Locator, entry: LedgerEntry) -> bool:
         """Is another look at this source pointless? Its directory entry says so; no content is read."""
@@ -193,10 +193,7 @@ class Loading:
             return False
         if entry.status == "loaded" and self.format and self.format != entry.format:
             return False
-        if entry.ctime_ns and entry.ctime_ns != locator.ctime_ns:
-            return False
-        looks = (locator.size_bytes, locator.mtime_ns, locator.inode & max_inode)
-        return (entry.size_bytes, entry.mtime_ns, entry.inode) == looks
+        return is_unchanged(locator, entry)
 
     def load_source(self, locator: Locator) -> SourceOutcome:
         """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
@@ -442,8 +439,3 @@ def _is_storable(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _absolute(specs: Iterable[str]) -> list[str]:
-    """The specs as later loads will find them from any folder."""
-    return [spec if "://" in spec else str(Path(spec).absolute()) for spec in specs]

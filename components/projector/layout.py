@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound, replaced_folder
+from components.cached_folder import atomic_folder, is_intact
 from components.contracts import Placed, Places, Vectors
 from components.errors import DimensionMismatch, NotFound
 from components.neighbors.cores import on_all_cores, products_on_one_core
@@ -117,7 +117,7 @@ def write_folder(layout: FittedMap, folder: Path) -> None:
 
     A folder that is already there is replaced. It is a cache: what it holds can be made again from `arrays()`.
     """
-    with replaced_folder(folder) as aside:
+    with atomic_folder(folder) as aside:
         np.save(aside / "vectors.npy", layout.index.vectors)
         np.savez(aside / "layout.npz", **layout.arrays())  # type: ignore[arg-type]
 
@@ -127,7 +127,7 @@ def read_folder(folder: Path) -> FittedMap:
 
     Raises `NotFound` where there is none, or none that is whole and undamaged.
     """
-    if not is_sound(folder):
+    if not is_intact(folder):
         raise NotFound(f"There is no undamaged map in {folder.name}. It is made again by the next index.")
     try:
         with np.load(folder / "layout.npz", allow_pickle=False) as file:

@@ -1,30 +1,29 @@
 """Which home keeps the output of a dataset.
 
-The database says of what the output consists, but the files lie in one home. Two homes on one database and dataset would
-each miss the other's files and publish everything again at every run; so one keeps the output, and others are refused
-until they are told to take it over. A home is known by an id in a file of its own, so that it may be moved.
+The database says what the output consists of, but the files are in one home. Two homes on one database and dataset
+would each miss the other's files and publish everything again at every run; so one keeps the output, and others are
+refused until they adopt it. A home is identified by an id in a file of its own, so that it may be moved.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from components.atomic import NO_LINK, fsync_file, fsync_folder, make_folder
+from components.atomic import atomic_write, create_file
 from components.contracts import Home
 from components.errors import OutputElsewhere
 
 ID_FILE = "home-id"
 
 
-def place_of(folder: Path) -> str:
+def location_of(folder: Path) -> str:
     """Host and path of a home.
 
-    >>> place_of(Path("/")).endswith(":/")
+    >>> location_of(Path("/")).endswith(":/")
     True
     """
     return f"{socket.gethostname()}:{folder.resolve()}"
@@ -33,7 +32,7 @@ def place_of(folder: Path) -> str:
 def expect_home(own: Home, recorded: Home | None, *, is_copy: bool, dataset: str) -> None:
     """Raises `OutputElsewhere` unless `own` may publish the dataset whose output `recorded` keeps.
 
-    `is_copy`: the recorded one still lies where it was, and `own` was made from it.
+    `is_copy`: the recorded home still exists elsewhere, and `own` was copied from it.
     """
     if recorded is None or (recorded.id == own.id and not is_copy):
         return
@@ -41,23 +40,23 @@ def expect_home(own: Home, recorded: Home | None, *, is_copy: bool, dataset: str
     raise OutputElsewhere(
         f'The output of dataset "{dataset}" is kept by home {recorded.place}, and {what}: on one database they would '
         "publish over each other. Index there; or run `runatlas publish --adopt` here, which moves the output to this "
-        "home and leaves the other one out; or give this home a database (RUNATLAS_DATABASE_URL) or dataset of its own."
+        "home and excludes the other one; or give this home a database (RUNATLAS_DATABASE_URL) or dataset of its own."
     )
 
 
 def home_at(folder: Path, recorded: Home | None) -> Home:
     """The home in this folder; it gets an id if it has none.
 
-    One whose id was deleted gets it back where the database knows its place.
+    One whose id was deleted gets it back if the database has recorded its location.
     """
-    place = place_of(folder)
-    is_known = recorded is not None and recorded.place == place
+    location = location_of(folder)
+    is_known = recorded is not None and recorded.place == location
     found = _read_id(folder) or _written_id(folder, recorded.id if recorded and is_known else uuid.uuid4().hex)
-    return Home(id=found, place=place)
+    return Home(id=found, place=location)
 
 
 def is_copy_of(own: Home, recorded: Home | None, folder: Path) -> bool:
-    """Does the recorded home still lie elsewhere on this machine, with the same id?"""
+    """Does the recorded home still exist elsewhere on this machine, with the same id?"""
     if recorded is None or recorded.id != own.id or recorded.place == own.place:
         return False
     host, _, path = recorded.place.partition(":")
@@ -78,27 +77,9 @@ def _read_id(folder: Path) -> str | None:
 
 def _written_id(folder: Path, id: str) -> str:
     """The id that the home has from now on: this one, or that of a process that was quicker."""
-    make_folder(folder)
-    target = folder / ID_FILE
-    aside = folder / f".{ID_FILE}-{uuid.uuid4().hex[:8]}"
-    try:
-        aside.write_text(f"{id}\n", "ascii")
-        fsync_file(aside)
-        _link(aside, target)
-        if _read_id(folder) is None:  # what was there is damaged
-            os.replace(aside, target)  # noqa: PTH105 - the call that crash tests watch
-        fsync_folder(folder)
-    finally:
-        aside.unlink(missing_ok=True)
+    content = f"{id}\n".encode("ascii")
+    create_file(folder / ID_FILE, content)
+    if _read_id(folder) is None:  # the file that was there is damaged
+        with atomic_write(folder / ID_FILE) as file:
+            file.write_bytes(content)
     return _read_id(folder) or id
-
-
-def _link(aside: Path, target: Path) -> None:
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        os.replace(aside, target)  # noqa: PTH105 - the call that crash tests watch

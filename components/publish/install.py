@@ -1,109 +1,68 @@
-"""Publication: a new snapshot of immutable parts, complete on disk before `current` names it.
+"""Installing a snapshot: its folder of linked parts is complete on disk before `current` names it; then clean-up.
 
     output/<dataset>/parts/logs-*.parquet, embeddings-*.parquet
     output/<dataset>/snapshots/000042/{logs,embeddings}/part-*.parquet, labels.parquet, manifest.json
     output/<dataset>/current -> snapshots/000042
 
-Everything here is derived from the database: which parts exist and what the next snapshot holds is decided there,
-and each step can be repeated after a crash.
+The database decides which parts exist and what the next snapshot holds; each step here can be repeated after a crash.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.atomic import NO_LINK, fsync_file, fsync_folder, link_or_copy, make_folder, remove_folder, replaced
-from components.errors import DiskFailed, LeaseLost
-from components.publish.labels import Label, labels_table
-from components.snapshot.parts import (
-    BadPart,
-    Kind,
-    Part,
-    drop_rows,
-    embeddings_schema,
-    embeddings_table,
-    file_sha256,
-    logs_schema,
-    merge_parts,
-    rewrite_positions,
-    tiers,
-    write_embeddings_part,
-    write_logs_part,
+from components.atomic import (
+    atomic_write,
+    fsync_folder,
+    link_or_copy,
+    make_folder,
+    remove_folder,
+    rename_folder,
+    replace,
+    symlink,
+    write_flushed,
 )
-from components.snapshot.read import (
+from components.errors import DiskFailed, LeaseLost
+from components.publish.tables import labels_table
+from components.snapshot.manifest import (
+    CURRENT,
+    LABELS,
+    MANIFEST,
     POINTER,
-    Check,
+    Label,
     Manifest,
-    Snapshot,
-    check_snapshot,
-    current_number,
-    export,
     manifest_from_json,
-    map_columns,
-    open_snapshot,
-    records_at,
     snapshot_file_name,
     snapshot_name,
 )
-
-__all__ = [
-    "BadPart",
-    "Check",
-    "Claim",
-    "Kind",
-    "Label",
-    "Manifest",
-    "Part",
-    "Snapshot",
-    "check_snapshot",
-    "collect_garbage",
-    "current_number",
-    "drop_rows",
-    "embeddings_schema",
-    "embeddings_table",
-    "export",
-    "highest_number",
-    "is_part",
-    "is_whole",
-    "logs_schema",
-    "map_columns",
-    "merge_parts",
-    "open_snapshot",
-    "publish_snapshot",
-    "records_at",
-    "rewrite_positions",
-    "tiers",
-    "write_embeddings_part",
-    "write_logs_part",
-]
-
+from components.snapshot.parts import KINDS, Part
+from components.snapshot.read import current_number
 
 swap_tries = 5
 
 
 class Claim(Protocol):
-    """The right to publish a dataset, as its holder has it; a later holder's `token` is greater."""
+    """The right to publish a dataset, such as a `Fence`; a later holder's `token` is greater."""
 
     @property
-    def token(self) -> int: ...
+    def token(self) -> int:
+        """Orders the holders."""
 
     def check(self) -> None:
-        """Raises `LeaseLost` if somebody else holds it now."""
+        """Raises `LeaseLost` if another process holds it now."""
 
 
 class _Unchallenged:
-    """The claim of somebody who knows that nobody else publishes."""
+    """The claim where nobody else can publish."""
 
     token = 0
 
@@ -112,51 +71,41 @@ class _Unchallenged:
 
 
 def highest_number(output: Path) -> int:
-    """The highest number that a snapshot of the dataset bears, current or not; 0 without any."""
+    """The highest number of a snapshot folder of the dataset, current or not; 0 without any."""
     folders = [int(path.name) for path in (output / "snapshots").glob("*") if path.name.isdigit()]
     return max([current_number(output) or 0, *folders])
 
 
-def publish_snapshot(
+def install_snapshot(
     output: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label], claim: Claim | None = None
 ) -> None:
-    """Makes `manifest` the dataset's newest snapshot; repeated after a crash, it finishes what was begun.
+    """Makes `manifest` the dataset's newest snapshot; repeated after a crash, it finishes what was started.
 
-    `output` is the dataset's folder. Raises `LeaseLost` when somebody else took over: then `current` stays as it is.
+    `output` is the dataset's folder. Raises `LeaseLost` when another process took over: then `current` stays as it is.
     """
     claim = claim or _Unchallenged()
     _expect_not_beyond(output, manifest.snapshot)
     newest = current_number(output)
     snapshots = output / "snapshots"
     final = snapshots / snapshot_name(manifest.snapshot)
-    if not is_whole(final, manifest):
+    if not is_complete(final, manifest):
         if newest == manifest.snapshot:
             raise LeaseLost(f"Snapshot {newest} is already published with other parts; a number is used only once.")
         _build(snapshots, final, manifest, parts_folder, labels)
-    _point(output, manifest.snapshot, claim)
+    _swap_current(output, manifest.snapshot, claim)
 
 
-def _is_built(folder: Path, manifest: Manifest) -> bool:
-    """Does this folder hold just that snapshot? The time of its making does not count."""
+def is_complete(folder: Path, manifest: Manifest, *, thorough: bool = False) -> bool:
+    """Does this folder hold that snapshot with all its files, of their sizes? `thorough` reads and compares them."""
     try:
-        there = manifest_from_json((folder / "manifest.json").read_bytes())
+        there = manifest_from_json((folder / MANIFEST).read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return sorted_parts(there) == sorted_parts(replace(manifest, created=there.created))
-
-
-def is_whole(folder: Path, manifest: Manifest, *, thorough: bool = False) -> bool:
-    """Does this folder hold that snapshot with all its files, of their sizes? `thorough` reads and compares them."""
-    if not _is_built(folder, manifest) or not (folder / "labels.parquet").is_file():
+    if not there.holds_the_same_as(manifest) or not (folder / LABELS).is_file():
         return False
-    files = [
-        (part, folder / kind / snapshot_file_name(index))
-        for kind in ("logs", "embeddings")
-        for index, part in enumerate(manifest.of(kind))
-    ]
-    if not all(is_part(path, part, thorough=thorough) for part, path in files):
+    if not all(part.is_intact(folder / file, thorough=thorough) for part, file in manifest.files()):
         return False
-    return not thorough or _is_parquet(folder / "labels.parquet")
+    return not thorough or _is_parquet(folder / LABELS)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -167,57 +116,45 @@ def _is_parquet(path: Path) -> bool:
     return True
 
 
-def is_part(path: Path, part: Part, *, thorough: bool = False) -> bool:
-    """Is this file that part, going by its size, or if `thorough` by its content?"""
-    try:
-        return path.stat().st_size == part.size_bytes and (not thorough or file_sha256(path) == part.sha256)
-    except OSError:
-        return False
-
-
-def sorted_parts(manifest: Manifest) -> Manifest:
-    """The same manifest with its parts by kind, as its JSON holds them."""
-    return replace(manifest, parts=[*manifest.of("logs"), *manifest.of("embeddings")])
-
-
 def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
-    aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # an overtaken publisher may build it too
+    aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # one whose lease was lost may build it too
     try:
-        for kind in ("logs", "embeddings"):
+        for kind in KINDS:
             make_folder(aside / kind)
             for index, part in enumerate(manifest.of(kind)):
                 link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
             fsync_folder(aside / kind)
-        with replaced(aside / "labels.parquet") as file:
+        with atomic_write(aside / LABELS) as file:
             pq.write_table(labels_table(labels), file, compression="zstd", use_dictionary=False)
-        with replaced(aside / "manifest.json") as file:
+        with atomic_write(aside / MANIFEST) as file:
             file.write_bytes(manifest.to_json())
-        _name(aside, final, manifest)
+        _rename(aside, final, manifest)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     fsync_folder(snapshots)
 
 
-def _name(aside: Path, final: Path, manifest: Manifest) -> None:
-    """What was built aside becomes the snapshot. Nothing that stands there is ever replaced: readers may be in it."""
+def _rename(aside: Path, final: Path, manifest: Manifest) -> None:
+    """The folder gets its name. A folder that already has it is never replaced: readers may use it."""
     try:
-        os.rename(aside, final)  # noqa: PTH104 - the call that crash tests watch
+        rename_folder(aside, final)
     except OSError as error:
-        if is_whole(final, manifest):  # another publisher of the same snapshot was quicker
+        if is_complete(final, manifest):  # another publisher of the same snapshot was quicker
             return
         if final.exists():
             raise DiskFailed(
-                f"Snapshot {final} was changed or damaged; `runatlas publish` publishes it again under another number."
+                f"Snapshot {final} was changed or damaged; run `runatlas publish` to publish it again as a new snapshot."
             ) from error
         raise
 
 
-def _point(output: Path, number: int, claim: Claim) -> None:
-    """`current` names this snapshot from now on; a pointer file does where links are not to be had.
+def _swap_current(output: Path, number: int, claim: Claim) -> None:
+    """Makes `current` name this snapshot; where links are not supported, a pointer file does.
 
     No lock is held, since its holder may be stopped at any point for any time, and yet `current` never goes back: the
-    new pointer lies aside before the claim is checked, and whoever takes over removes the asides of older claims before
-    it swaps its own in. So a publisher that was overtaken either learns of it by the check, or has nothing to rename.
+    new pointer is written aside before the claim is checked, and whoever takes over removes the pointers of older
+    claims before it swaps in its own. So a publisher that lost its claim either fails the check, or has nothing to
+    rename.
     """
     for _ in range(swap_tries):
         aside, target = _pointer_aside(output, snapshot_name(number), claim)
@@ -225,9 +162,9 @@ def _point(output: Path, number: int, claim: Claim) -> None:
             claim.check()
             _expect_not_beyond(output, number)  # by another database, whose claims do not concern this one
             _revoke_older(output, claim.token)
-            os.replace(aside, target)  # noqa: PTH105 - the call that crash tests watch
+            replace(aside, target)
         except FileNotFoundError:
-            continue  # it was revoked, and the next check says so; unless somebody cleaned up by hand
+            continue  # revoked, and the next check raises; or removed by hand
         finally:
             aside.unlink(missing_ok=True)
         fsync_folder(output)
@@ -236,25 +173,20 @@ def _point(output: Path, number: int, claim: Claim) -> None:
 
 
 def _pointer_aside(output: Path, name: str, claim: Claim) -> tuple[Path, Path]:
-    """A link to the snapshot, or a file with its name, and what it is to replace."""
+    """A link to the snapshot, or a file with its name, and the path that it is to replace."""
     aside = output / f".current-{claim.token}-{uuid.uuid4().hex[:8]}"
-    try:
-        os.symlink(f"snapshots/{name}", aside, target_is_directory=True)  # noqa: PTH211 - as above
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LINK and os.name != "nt":
-            raise
-        aside.write_text(f"{name}\n", "utf-8")
-        fsync_file(aside)
-        return aside, output / POINTER
-    return aside, output / "current"
+    if symlink(f"snapshots/{name}", aside):
+        return aside, output / CURRENT
+    write_flushed(aside, f"{name}\n".encode())
+    return aside, output / POINTER
 
 
 def _revoke_older(output: Path, token: int) -> None:
-    """Removes the pointers that earlier holders of the claim have laid aside: they can't be swapped in any more."""
+    """Removes the pointers that earlier holders of the claim have prepared: they can't be swapped in any more."""
     for path in output.iterdir():
         if path.name.startswith(".current-"):
-            laid_by = re.fullmatch(r"\.current-(\d+)-[0-9a-f]+", path.name)
-            if laid_by is None or int(laid_by[1]) < token:
+            prepared = re.fullmatch(r"\.current-(\d+)-[0-9a-f]+", path.name)
+            if prepared is None or int(prepared[1]) < token:
                 path.unlink(missing_ok=True)
 
 
@@ -268,7 +200,7 @@ def _expect_not_beyond(output: Path, number: int) -> None:
 
 
 def collect_garbage(output: Path, *, keep: int, keep_s: float, live_parts: Iterable[Part], now: float) -> list[str]:
-    """Names of the snapshots and parts that went.
+    """Removes what nobody needs any more; names of the removed snapshots and parts.
 
     The newest `keep` snapshots stay, and whichever was current within the last `keep_s` seconds before `now` (seconds
     since 1970); of the parts those in `live_parts`, and what is younger than `keep_s`. A reader that holds a removed
@@ -278,8 +210,8 @@ def collect_garbage(output: Path, *, keep: int, keep_s: float, live_parts: Itera
     if newest is None:
         return []
     live = {part.file_name for part in live_parts}
-    gone = _old_snapshots(output / "snapshots", newest, keep, now - keep_s)
-    removed = [path.name for path in gone if remove_folder(path)]
+    old = _old_snapshots(output / "snapshots", newest, keep, now - keep_s)
+    removed = [path.name for path in old if remove_folder(path)]
     for path in _leftovers(output, live, now - keep_s):
         with suppress(OSError):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -296,15 +228,15 @@ def _old_snapshots(snapshots: Path, newest: int, keep: int, before: float) -> li
 
 
 def _published_at(folder: Path) -> float:
-    """When this snapshot was made, seconds since 1970; of a damaged one the beginning of time."""
+    """When this snapshot was made, seconds since 1970; 0 for a damaged one."""
     try:
-        return (folder / "manifest.json").stat().st_mtime
+        return (folder / MANIFEST).stat().st_mtime
     except OSError:
         return 0.0
 
 
 def _leftovers(output: Path, live: set[str], before: float) -> list[Path]:
-    """What interrupted runs left behind, and parts that the database no longer names."""
+    """Files of interrupted runs, and parts that the database no longer names."""
     candidates = [
         *(p for p in (output / "snapshots").iterdir() if p.name.startswith(".del-") or p.name.endswith(".tmp")),
         *(p for p in output.iterdir() if p.name.startswith((".current-", f".{POINTER}."))),
@@ -317,5 +249,5 @@ def _leftovers(output: Path, live: set[str], before: float) -> list[Path]:
 def _is_older(path: Path, before: float) -> bool:
     try:
         return path.lstat().st_mtime <= before
-    except FileNotFoundError:  # an overtaken publisher cleans up at the same time
+    except FileNotFoundError:  # another publisher cleans up at the same time
         return False

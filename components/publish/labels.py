@@ -1,4 +1,4 @@
-"""Names for the regions of a map: where records lie dense, and which words set them apart.
+"""Names for the regions of a map: where records are dense, and which words set them apart.
 
 Regions are the hills of the smoothed point density, coarse ones for the view from afar and finer ones for closer
 views. Words are chosen by class-based TF-IDF (Grootendorst 2022, section 3.3), counted once a record, so that one
@@ -13,29 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components import arrow
 from components.contracts import Places
+from components.snapshot.manifest import Label
+from components.snapshot.parts import logs_schema, read_row_groups
 
 SAMPLE = 20_000  # records looked at, at most
-TEXT_CHARS = 1_500  # of each record: what it is about stands at its beginning
+TEXT_CHARS = 1_500  # of each record: its beginning says what it is about
 WORDS_A_LABEL = 3
 GRID = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """A name at a place. `level` 0 is shown from afar; the higher the `priority`, the sooner it is shown."""
-
-    x: float
-    y: float
-    text: str
-    level: int
-    priority: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,31 +44,6 @@ LEVELS = (
 )
 
 
-def labels_schema() -> pa.Schema:
-    """Columns of `labels.parquet`; `content` repeats `text`, since Embedding Atlas documents one and reads the other."""
-    return pa.schema(
-        [
-            ("x", pa.float64()),
-            ("y", pa.float64()),
-            ("text", pa.string()),
-            ("content", pa.string()),
-            ("level", pa.int32()),
-            ("priority", pa.float64()),
-        ]
-    )
-
-
-def labels_table(labels: Sequence[Label]) -> pa.Table:
-    """The rows of `labels.parquet`."""
-    texts = arrow.strings([label.text for label in labels])
-    x, y, priority = (
-        arrow.numbers(np.array([getattr(label, name) for label in labels], np.float64), pa.float64())
-        for name in ("x", "y", "priority")
-    )
-    level = arrow.numbers(np.array([label.level for label in labels], np.int32), pa.int32())
-    return pa.Table.from_arrays([x, y, texts, texts, level, priority], schema=labels_schema())
-
-
 def sample_rows(n: int, limit: int = SAMPLE) -> NDArray[np.int64]:
     """At most `limit` of n row numbers, evenly spread, ascending; always the same ones."""
     if n <= limit:
@@ -85,16 +51,28 @@ def sample_rows(n: int, limit: int = SAMPLE) -> NDArray[np.int64]:
     return np.linspace(0, n - 1, limit).astype(np.int64)
 
 
-def map_labels(places: Places, texts: Sequence[str], types: Sequence[str]) -> list[Label]:
+def labels_of_parts(files: Sequence[Path], n_rows: int) -> list[Label]:
+    """Names of the regions of the map whose `n_rows` records are in these logs parts; only a sample is kept in memory."""
+    columns = ["text", "type", "projection_x", "projection_y"]
+    stride = max(1, -(-n_rows // SAMPLE))
+    tables = [
+        table.take(np.arange(0, len(table), stride)) for path in files for table in read_row_groups(path, columns)
+    ]
+    sample = pa.concat_tables([logs_schema().empty_table().select(columns), *tables])
+    positions = np.column_stack([sample["projection_x"].to_numpy(), sample["projection_y"].to_numpy()])
+    return map_labels(positions.astype(np.float32), sample["text"].to_pylist(), sample["type"].to_pylist())
+
+
+def map_labels(positions: Places, texts: Sequence[str], types: Sequence[str]) -> list[Label]:
     """Names of the map's regions, coarse ones first; [] for no records.
 
     Looks at `SAMPLE` records, evenly spread over what is given; `sample_rows` says which, for callers that would
     rather not read all texts.
     """
-    rows = sample_rows(len(places))
+    rows = sample_rows(len(positions))
     if not len(rows):
         return []
-    sampled = np.asarray(places, np.float64)[rows]
+    sampled = np.asarray(positions, np.float64)[rows]
     words = [frozenset(words_of(texts[row])) for row in rows]
     types = [types[row] for row in rows]
     labels: list[Label] = []
@@ -105,13 +83,13 @@ def map_labels(places: Places, texts: Sequence[str], types: Sequence[str]) -> li
 
 
 def _labels_of(
-    level: _Level, places: NDArray[np.float64], words: Sequence[frozenset[str]], types: Sequence[str]
+    level: _Level, positions: NDArray[np.float64], words: Sequence[frozenset[str]], types: Sequence[str]
 ) -> list[Label]:
-    members = regions(places, level.width, level.most)
+    members = regions(positions, level.width, level.most)
     names = _names(
         [[words[row] for row in rows] for rows in members], [[types[row] for row in rows] for rows in members]
     )
-    centres = [np.median(places[rows], axis=0) for rows in members]
+    centres = [np.median(positions[rows], axis=0) for rows in members]
     return [
         Label(x=float(x), y=float(y), text=name, level=level.level, priority=float(len(rows)))
         for (x, y), name, rows in zip(centres, names, members, strict=True)
@@ -121,13 +99,13 @@ def _labels_of(
 # --- regions -----------------------------------------------------------------------------------------------------
 
 
-def regions(places: NDArray[np.float64], width: float, most: int) -> list[NDArray[np.int64]]:
+def regions(positions: NDArray[np.float64], width: float, most: int) -> list[NDArray[np.int64]]:
     """Row numbers of each region, the largest first.
 
     Each cell of a grid over the map belongs to the hilltop that one reaches by walking uphill in the density
     smoothed over `width` map extents. Regions of less than 1 % of the largest are left out.
     """
-    cells = _cells(places)
+    cells = _cells(positions)
     density = _smoothed(np.bincount(cells, minlength=GRID * GRID).reshape(GRID, GRID).astype(np.float64), width)
     top_of = _hilltops(density)[cells]
     tops, region, sizes = np.unique(top_of, return_inverse=True, return_counts=True)
@@ -135,11 +113,11 @@ def regions(places: NDArray[np.float64], width: float, most: int) -> list[NDArra
     return [np.flatnonzero(region == i) for i in order[:most]]
 
 
-def _cells(places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The grid cell of each place; the grid is square and has a margin of an eighth on each side."""
-    low, high = places.min(axis=0), places.max(axis=0)
+def _cells(positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The grid cell of each position; the grid is square and has a margin of an eighth on each side."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
     extent = float((high - low).max()) or 1.0
-    scaled = ((places - (low + high) / 2) / extent * 0.75 + 0.5) * GRID
+    scaled = ((positions - (low + high) / 2) / extent * 0.75 + 0.5) * GRID
     column, row = np.clip(scaled, 0, GRID - 1).astype(np.int64).T
     return np.asarray(row * GRID + column, np.int64)
 

@@ -1,49 +1,42 @@
-"""Publish: what the database says should be in the output, brought to disk and committed as one snapshot.
+"""Publish: what the database says should be in the output, written to disk and committed as one snapshot.
 
 The order makes every crash harmless: parts are written aside first, then one fenced transaction commits which records
-and parts the next snapshot consists of, then the files follow from the database. Whoever comes next finishes them.
+and parts the next snapshot consists of, then the files follow from the database. The next run finishes them.
 """
 
 from __future__ import annotations
 
-import math
 import time
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import UTC, datetime
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
-from components.arrow import numbers, strings, times
 from components.atomic import disk_errors
 from components.contracts import Json, Progress
 from components.errors import DiskFailed
 from components.publish import install
+from components.publish.batches import BatchWriter, Changes, NewBatches
+from components.publish.compaction import compacted
 from components.publish.homes import expect_home, home_at, is_copy_of
-from components.publish.install import Manifest
-from components.publish.labels import Label, map_labels
+from components.publish.labels import labels_of_parts
+from components.publish.parts import part_of
+from components.publish.tables import ExtraColumn, extra_columns
 from components.settings import PublishSettings
-from components.snapshot.parts import TIMESTAMP, Kind, Part, part_file_name, read_row_groups
-from components.snapshot.read import manifest_from_json, snapshot_name
+from components.snapshot.manifest import Label, Manifest, manifest_from_json, snapshot_name
+from components.snapshot.parts import KINDS
+from components.snapshot.read import current_number
 from components.store import Store
 from components.store.layouts import LayoutInfo
 from components.store.lease import Fence
-from components.store.publications import PartInfo, Row, SnapshotInfo
-from components.store.vectors import f16
+from components.store.publications import PartInfo, SnapshotInfo
 
-batch_rows = 5_000  # read from the database at once
-label_sample = 20_000  # records that region names are made from
-clock_step_s = 0.02  # file systems tell the time in steps of up to so much
-label_growth = 1.2  # names are made anew when the map has grown by so much
-
-_arrow_types = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+clock_step_s = 0.02  # the resolution of a file system's times may be as coarse as this
+label_growth = 1.2  # region names are made again when the map has grown by this factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,44 +48,32 @@ class Published:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """Parts on disk that no transaction has named yet, a pair a batch, and what records each batch holds."""
-
-    parts: Sequence[PartInfo]
-    batches: Mapping[int, Sequence[tuple[int, int, int]]]  # no -> (first seq, last seq, rows) of its stretches
-
-
+@dataclass(frozen=True, slots=True)
 class Publishing:
     """Publication of one dataset, under its index lease."""
 
-    def __init__(
-        self,
-        store: Store,
-        fence: Fence,
-        *,
-        dataset: str,
-        dataset_id: int,
-        home: Path,
-        output: Path,
-        settings: PublishSettings,
-        extras: Sequence[str] = (),
-    ) -> None:
-        self.store = store
-        self.fence = fence
-        self.dataset = dataset
-        self.dataset_id = dataset_id
-        self.home = home
-        self.output = output
-        self.settings = settings
-        self.extras = [_extra_column(spec) for spec in extras]
+    store: Store
+    fence: Fence
+    _: KW_ONLY
+    dataset: str
+    dataset_id: int
+    home: Path
+    output: Path
+    settings: PublishSettings
+    extras: Sequence[str] = ()
 
     @property
     def parts_folder(self) -> Path:
+        """The folder of the files that snapshots link to."""
         return self.output / "parts"
 
+    @property
+    def columns(self) -> list[ExtraColumn]:
+        """The columns that the dataset declares."""
+        return extra_columns(self.extras)
+
     def claim(self, *, adopt: bool = False) -> None:
-        """Make sure that this home keeps the dataset's output; `adopt` takes it over from another one.
+        """Makes sure that this home keeps the dataset's output; `adopt` takes it over from another one.
 
         Raises `OutputElsewhere` where another home keeps it.
         """
@@ -107,420 +88,213 @@ class Publishing:
     def publish(
         self, layout: LayoutInfo, dim: int, progress: Progress | None = None, *, thorough: bool = False
     ) -> Published:
-        """Bring everything that has a position in `layout` into the output; nothing happens if it is there.
+        """Publishes everything that has a position in `layout`; does nothing if it is in the output already.
 
-        Published files that are missing or cut are made anew from the database, as a new snapshot; `thorough` finds
-        changed ones too. Raises `StoreBusy` if a load changed what was being published, `DiskFailed` if files can't be
-        written or read.
+        Published files that are missing or cut are rebuilt from the database, as a new snapshot; `thorough` finds
+        changed ones too. Raises `StoreBusy` if a load changed what was being published, `LeaseLost` if another index
+        took over, `DiskFailed` if files can't be written or read.
         """
-        with _files_told(self.output), self._overtaken_told():
-            return self._publish(layout, dim, progress, thorough=thorough)
+        with _file_errors(self.fence, self.output):
+            return _publish(self, layout, dim, progress, thorough=thorough)
 
     def finish(self, *, thorough: bool = False) -> None:
-        """Bring the files to what the database says, and remove what nobody needs any more; see `publish`."""
+        """Updates the files to what the database says, and removes those that nobody needs any more; see `publish`."""
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
-        with _files_told(self.output), self._overtaken_told():
-            if not (self._lost_parts(thorough=thorough) or self._is_spoilt(newest, thorough=thorough)):
-                self._bring_out(newest)
+        with _file_errors(self.fence, self.output):
+            if not (_lost_parts(self, thorough=thorough) or _is_damaged(self, newest, thorough=thorough)):
+                _install(self, newest)
                 return
             layout = self.store.layouts.current(self.dataset_id)
             assert layout is not None
-            self._publish(layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
+            _publish(self, layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
 
-    @contextmanager
-    def _overtaken_told(self) -> Iterator[None]:
-        """Raises `LeaseLost` for files that are gone because another index took over and cleaned up."""
+    def parts(self) -> list[PartInfo]:
+        """The parts of the newest snapshot, logs first."""
+        return [part for kind in KINDS for part in self.store.publications.parts(self.dataset_id, kind)]
+
+
+@contextmanager
+def _file_errors(fence: Fence, output: Path) -> Iterator[None]:
+    """Raises `DiskFailed` for files that can't be written or are damaged; `LeaseLost` if another index removed them."""
+    with disk_errors(output):
         try:
             yield
-        except (OSError, pa.ArrowException, DiskFailed):
-            self.fence.check()
-            raise
-
-    def _publish(self, layout: LayoutInfo, dim: int, progress: Progress | None, *, thorough: bool) -> Published:
-        newest = self.store.publications.newest(self.dataset_id)
-        lost = self._lost_parts(thorough=thorough)
-        leaving = self.store.publications.superseded(self.dataset_id)
-        written = self._write_waiting(layout, dim, progress)
-        rebuilt = self._rebuild(newest, layout, dim, progress, leaving=leaving, lost=lost)
-        is_spoilt = newest is not None and self._is_spoilt(newest, thorough=thorough)
-        if newest is not None and not written.batches and rebuilt is None and not is_spoilt:
-            self._bring_out(newest)
-            return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
-        kept = rebuilt if rebuilt is not None else self._current_parts()
-        parts = self._compacted([*kept, *written.parts])
-        self._commit(newest, layout, dim, parts, written, leaving=leaving, is_rebuilt=rebuilt is not None)
-        done = self.store.publications.newest(self.dataset_id)
-        assert done is not None
-        self._bring_out(done)
-        return Published(snapshot=done.no, rows=done.rows, is_new=True)
-
-    def _bring_out(self, newest: SnapshotInfo) -> None:
-        """Make the files say what the database says; then remove what nobody needs any more."""
-        labels = [Label(**label) for label in newest.manifest["labels"]]
-        install.publish_snapshot(self.output, _manifest(newest), self.parts_folder, labels, self.fence)
-        now = time.time() - clock_step_s
-        self.fence.check()  # whatever a successor writes is younger than `now`, and stays
-        live = [_part(part) for part in self._current_parts()]
-        install.collect_garbage(
-            self.output,
-            keep=self.settings.keep_snapshots,
-            keep_s=self.settings.keep_s,
-            live_parts=live,
-            now=now,
-        )
-
-    # --- what became of the files since they were published
-
-    def _lost_parts(self, *, thorough: bool) -> set[str]:
-        """Names of the parts whose file is gone or cut; if `thorough`, or changed."""
-        return {
-            part.name
-            for part in self._current_parts()
-            if not install.is_part(self.parts_folder / _part(part).file_name, _part(part), thorough=thorough)
-        }
-
-    def _is_spoilt(self, newest: SnapshotInfo, *, thorough: bool) -> bool:
-        """Was the snapshot damaged, or did another database publish beyond it? Numbers are used only once."""
-        shown = install.current_number(self.output) or 0
-        folder = self.output / "snapshots" / snapshot_name(newest.no)
-        if shown < newest.no and not folder.exists():
-            return False  # it is still to be built
-        return shown > newest.no or not install.is_whole(folder, _manifest(newest), thorough=thorough)
-
-    # --- what goes into the next snapshot
-
-    def _write_waiting(self, layout: LayoutInfo, dim: int, progress: Progress | None) -> Written:
-        """The waiting records that have a position, as new parts of a batch of their own."""
-        first = self.store.publications.next_batch(self.dataset_id)
-        waiting = self.store.publications.waiting_rows(self.dataset_id, layout.id, batch_rows)
-        parts: list[PartInfo] = []
-        batches: dict[int, list[tuple[int, int, int]]] = {}
-        for batch, stretch in enumerate(_stretches(waiting, self.settings.part_rows), first):
-            links: list[_Links] = []
-            name = _part_name(batch, batch)
-            tables = (self.logs_table(rows) for rows in _noting(stretch, links))
-            logs = install.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
-            vectors = (self.embeddings_table(link, dim) for link in links)
-            embeddings = install.write_embeddings_part(self.parts_folder, name, vectors)
-            parts += [_info(logs, batch, batch), _info(embeddings, batch, batch)]
-            batches[batch] = [(link.first_seq, link.last_seq, len(link.ids)) for link in links]
-            if progress:
-                progress("publish", sum(n for stretches in batches.values() for _, _, n in stretches), 0)
-        return Written(parts=parts, batches=batches)
-
-    def _rebuild(
-        self,
-        newest: SnapshotInfo | None,
-        layout: LayoutInfo,
-        dim: int,
-        progress: Progress | None,
-        *,
-        leaving: Collection[int],
-        lost: Collection[str],
-    ) -> list[PartInfo] | None:
-        """The published parts, written again where something in them changed; None if nothing did."""
-        if newest is None:
-            return []
-        is_other_map = newest.layout_id != layout.id
-        is_other_shape = newest.manifest["extras"] != self._extras_spec()
-        is_other_model = newest.manifest["model_id"] != layout.model_id
-        if not (is_other_map or is_other_shape or leaving or lost):
-            return None
-        counts = self.store.publications.rows_by_batch(self.dataset_id) if leaving else None
-        parts: list[PartInfo] = []
-        pairs = list(zip(self._parts("logs"), self._parts("embeddings"), strict=True))
-        for n, (logs, embeddings) in enumerate(pairs):
-            both = is_other_model or (counts is not None and _has_shrunk(logs, counts))
-            parts += self._renewed(
-                logs,
-                embeddings,
-                layout,
-                dim,
-                logs_too=both or is_other_map or is_other_shape or logs.name in lost,
-                embeddings_too=both or embeddings.name in lost,
-            )
-            if progress:
-                progress("rewrite", n + 1, len(pairs))
-        return parts
-
-    def _renewed(
-        self,
-        logs: PartInfo,
-        embeddings: PartInfo,
-        layout: LayoutInfo,
-        dim: int,
-        *,
-        logs_too: bool,
-        embeddings_too: bool,
-    ) -> list[PartInfo]:
-        """The same batches as they are now, one kind or both; nothing where all of them have left.
-
-        Where a record left while one kind was being written, the other kind has to follow.
-        """
-        if logs_too and not embeddings_too:
-            made, _ = self._rewritten_logs(logs, layout)
-            if made.rows == embeddings.rows:
-                return [made, embeddings]
-        elif embeddings_too and not logs_too:
-            rows = self._batch_rows(embeddings, layout)
-            made = self._rewritten_embeddings(embeddings, (_links(batch) for batch in rows), dim)
-            if made.rows == logs.rows:
-                return [logs, made]
-        elif not logs_too:
-            return [logs, embeddings]
-        made, links = self._rewritten_logs(logs, layout)
-        return [made, self._rewritten_embeddings(logs, links, dim)] if made.rows else []
-
-    def _batch_rows(self, part: PartInfo, layout: LayoutInfo) -> Iterator[list[Row]]:
-        return self.store.publications.batch_rows(
-            self.dataset_id, layout.id, part.first_batch, part.last_batch, batch_rows
-        )
-
-    def _rewritten_logs(self, part: PartInfo, layout: LayoutInfo) -> tuple[PartInfo, list[_Links]]:
-        """The new part, and what its twin is made of."""
-        links: list[_Links] = []
-        tables = (self.logs_table(rows) for rows in _noting(self._batch_rows(part, layout), links))
-        name = _part_name(part.first_batch, part.last_batch)
-        made = install.write_logs_part(self.parts_folder, name, tables, self._arrow_extras())
-        return _info(made, part.first_batch, part.last_batch), links
-
-    def _rewritten_embeddings(self, part: PartInfo, links: Iterable[_Links], dim: int) -> PartInfo:
-        name = _part_name(part.first_batch, part.last_batch)
-        vectors = (self.embeddings_table(link, dim) for link in links)
-        made = install.write_embeddings_part(self.parts_folder, name, vectors)
-        return _info(made, part.first_batch, part.last_batch)
-
-    def _compacted(self, parts: Sequence[PartInfo]) -> list[PartInfo]:
-        """The same rows in fewer files where there are many small ones; both kinds are merged alike."""
-        out: list[PartInfo] = []
-        for kind in ("logs", "embeddings"):
-            mine = sorted((p for p in parts if p.kind == kind), key=lambda part: part.first_batch)
-            groups = install.tiers([(p.name, p.rows) for p in mine], part_rows=self.settings.part_rows)
-            merged = {name: group for group in groups for name in group}
-            for part in mine:
-                group = merged.get(part.name)
-                if group is None:
-                    out.append(part)
-                elif part.name == group[0]:
-                    out.append(self._merged(kind, [p for p in mine if p.name in group]))
-        return out
-
-    def _merged(self, kind: Kind, parts: Sequence[PartInfo]) -> PartInfo:
-        paths = [self.parts_folder / part_file_name(kind, part.name) for part in parts]
-        name = _part_name(parts[0].first_batch, parts[-1].last_batch)
-        made = install.merge_parts(kind, paths, self.parts_folder, name)
-        return _info(made, parts[0].first_batch, parts[-1].last_batch)
-
-    def logs_table(self, rows: Sequence[Row]) -> pa.Table:
-        """Rows as the logs output shows them."""
-        records = [row.stored.record for row in rows]
-        table: dict[str, pa.Array] = {
-            "id": strings([r.id for r in records]),
-            "timestamp": times([r.timestamp for r in records], TIMESTAMP),
-            "filename": strings([r.filename for r in records]),
-            "text": strings([r.text for r in records]),
-            "iteration": numbers(np.array([r.iteration for r in records], np.int32), pa.int32()),
-            "idx_in_iteration": numbers(np.array([r.idx_in_iteration for r in records], np.int32), pa.int32()),
-            "type": strings([r.type for r in records]),
-            "projection_x": numbers(np.array([row.x for row in rows], np.float32), pa.float32()),
-            "projection_y": numbers(np.array([row.y for row in rows], np.float32), pa.float32()),
-        }
-        for name, key, kind in self.extras:
-            values = [_typed(r.extra.get(key), kind) for r in records]
-            table[name] = strings(values) if kind == "string" else pa.array(values, _arrow_types[kind])
-        return pa.table(table, schema=install.logs_schema(self._arrow_extras()))
-
-    def embeddings_table(self, links: _Links, dim: int) -> pa.Table:
-        """Ids and vectors of rows that were written."""
-        return install.embeddings_table(links.ids, self.store.vectors.get(links.vector_ids, dim).astype(f16))
-
-    def _arrow_extras(self) -> list[tuple[str, pa.DataType]]:
-        return [(name, _arrow_types[kind]) for name, _, kind in self.extras]
-
-    def _extras_spec(self) -> Json:
-        return [list(extra) for extra in self.extras]
-
-    def _parts(self, kind: Kind) -> list[PartInfo]:
-        return self.store.publications.parts(self.dataset_id, kind)
-
-    def _current_parts(self) -> list[PartInfo]:
-        return [*self._parts("logs"), *self._parts("embeddings")]
-
-    # --- the commit
-
-    def _commit(
-        self,
-        newest: SnapshotInfo | None,
-        layout: LayoutInfo,
-        dim: int,
-        parts: Sequence[PartInfo],
-        written: Written,
-        *,
-        leaving: Sequence[int],
-        is_rebuilt: bool,
-    ) -> None:
-        no = max(newest.no if newest else 0, install.highest_number(self.output)) + 1
-        rows = sum(part.rows for part in parts if part.kind == "logs")
-        manifest = Manifest(
-            snapshot=no,
-            dataset=self.dataset,
-            layout=layout.version,
-            model=self.store.vectors.model(layout.model_id)[0],
-            text_settings=layout.text_hash,
-            dim=dim,
-            rows=rows,
-            parts=[_part(part) for part in parts],
-            created=datetime.now(UTC),
-        )
-        labels, labelled_rows = self._labels(newest, layout, parts, rows)
-        body = {
-            "manifest": orjson.loads(manifest.to_json()),
-            "labels": [asdict(label) for label in labels],
-            "labelled_rows": labelled_rows,
-            "extras": self._extras_spec(),
-            "model_id": layout.model_id,
-        }
-        publications = self.store.publications
-        with self.fence.write() as connection:
-            for batch, stretches in written.batches.items():
-                publications.commit_batch(
-                    connection, self.dataset_id, no=batch, stretches=stretches, layout_id=layout.id
-                )
-            publications.leave(connection, leaving)
-            if newest is not None and newest.layout_id != layout.id:
-                publications.part_with_unplaced(connection, self.dataset_id, layout.id)
-            if is_rebuilt:
-                publications.expect_rows(connection, self.dataset_id, rows)
-            publications.replace_parts(connection, self.dataset_id, parts)
-            publications.commit_snapshot(
-                connection, self.dataset_id, no=no, layout_id=layout.id, rows=rows, manifest=body
-            )
-            self.store.layouts.make_current(connection, self.dataset_id, layout.id)
-
-    def _labels(
-        self, newest: SnapshotInfo | None, layout: LayoutInfo, parts: Sequence[PartInfo], rows: int
-    ) -> tuple[list[Label], int]:
-        """Names of the map's regions, and the rows that they were made from; the old ones while they still fit."""
-        if newest is not None and newest.layout_id == layout.id:
-            labelled = newest.manifest["labelled_rows"]
-            if rows <= labelled * label_growth:
-                return [Label(**label) for label in newest.manifest["labels"]], labelled
-        files = [self.parts_folder / part_file_name("logs", part.name) for part in parts if part.kind == "logs"]
-        sample = _sampled(files, rows)
-        places = np.column_stack([sample["projection_x"].to_numpy(), sample["projection_y"].to_numpy()])
-        return map_labels(places.astype(np.float32), sample["text"].to_pylist(), sample["type"].to_pylist()), rows
+        except (OSError, pa.ArrowException, DiskFailed) as error:
+            fence.check()
+            if not isinstance(error, pa.ArrowException):
+                raise
+            raise DiskFailed(
+                f"A published file below {output} is damaged: {error}. Run `runatlas publish` to rebuild it."
+            ) from error
 
 
-def _sampled(files: Sequence[Path], rows: int) -> pa.Table:
-    """Texts, types and places of at most `label_sample` records, taken evenly from all parts."""
-    columns = ["text", "type", "projection_x", "projection_y"]
-    stride = max(1, -(-rows // label_sample))
-    tables = [
-        table.take(np.arange(0, table.num_rows, stride)) for path in files for table in read_row_groups(path, columns)
-    ]
-    empty = install.logs_schema().empty_table().select(columns)
-    return pa.concat_tables([empty, *tables])
+def _publish(
+    publishing: Publishing, layout: LayoutInfo, dim: int, progress: Progress | None, *, thorough: bool
+) -> Published:
+    publications = publishing.store.publications
+    newest = publications.newest(publishing.dataset_id)
+    lost = _lost_parts(publishing, thorough=thorough)
+    leaving = publications.superseded(publishing.dataset_id)
+    writer = BatchWriter(
+        store=publishing.store,
+        dataset_id=publishing.dataset_id,
+        layout_id=layout.id,
+        dim=dim,
+        folder=publishing.parts_folder,
+        extras=publishing.columns,
+        progress=progress,
+    )
+    new = writer.write_new(publishing.settings.part_rows)
+    changes = Changes(
+        layout=newest is not None and newest.layout_id != layout.id,
+        columns=newest is not None and newest.manifest["extras"] != _extras_spec(publishing.columns),
+        model=newest is not None and newest.manifest["model_id"] != layout.model_id,
+        lost=lost,
+        has_leaving=bool(leaving),
+    )
+    kept = writer.rewrite(changes) if changes else publishing.parts()
+    if newest is not None and not (new.parts or changes or _is_damaged(publishing, newest, thorough=thorough)):
+        _install(publishing, newest)
+        return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
+    parts = compacted([*kept, *new.parts], publishing.parts_folder, part_rows=publishing.settings.part_rows)
+    _commit(
+        publishing,
+        _next_snapshot(publishing, newest, layout, dim, parts),
+        new,
+        leaving,
+        is_rewritten=newest is None or bool(changes),
+    )
+    done = publications.newest(publishing.dataset_id)
+    assert done is not None
+    _install(publishing, done)
+    return Published(snapshot=done.no, rows=done.rows, is_new=True)
+
+
+# --- what became of the files since they were published
+
+
+def _lost_parts(publishing: Publishing, *, thorough: bool) -> set[str]:
+    """Names of the parts whose file is missing or cut; if `thorough`, or changed."""
+    parts = [part_of(info) for info in publishing.parts()]
+    return {
+        part.name for part in parts if not part.is_intact(publishing.parts_folder / part.file_name, thorough=thorough)
+    }
+
+
+def _is_damaged(publishing: Publishing, newest: SnapshotInfo, *, thorough: bool) -> bool:
+    """Was the snapshot damaged, or did another database publish beyond it? Numbers are used only once."""
+    published = current_number(publishing.output) or 0
+    folder = publishing.output / "snapshots" / snapshot_name(newest.no)
+    if published < newest.no and not folder.exists():
+        return False  # it is still to be built
+    return published > newest.no or not install.is_complete(folder, _manifest(newest), thorough=thorough)
+
+
+# --- the commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Links:
-    """What of some rows is needed to write their vectors and to mark them."""
+class _NextSnapshot:
+    """What the transaction commits: the parts, and the snapshot with all that its files are made from."""
 
-    ids: Sequence[str]
-    vector_ids: Sequence[int]
-    first_seq: int
-    last_seq: int
+    number: int
+    rows: int
+    layout_id: int
+    is_other_layout: bool
+    parts: Sequence[PartInfo]
+    body: Mapping[str, Json]
 
 
-def _links(rows: Sequence[Row]) -> _Links:
-    return _Links(
-        ids=[row.stored.record.id for row in rows],
-        vector_ids=[row.vector_id for row in rows],
-        first_seq=rows[0].stored.seq,
-        last_seq=rows[-1].stored.seq,
+def _next_snapshot(
+    publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, dim: int, parts: Sequence[PartInfo]
+) -> _NextSnapshot:
+    rows = sum(part.rows for part in parts if part.kind == "logs")
+    manifest = Manifest(
+        snapshot=max(newest.no if newest else 0, install.highest_number(publishing.output)) + 1,
+        dataset=publishing.dataset,
+        layout=layout.version,
+        model=publishing.store.vectors.model(layout.model_id)[0],
+        text_settings=layout.text_hash,
+        dim=dim,
+        rows=rows,
+        parts=[part_of(info) for info in parts],
+        created=datetime.now(UTC),
+    )
+    same_layout = newest if newest is not None and newest.layout_id == layout.id else None
+    return _NextSnapshot(
+        number=manifest.snapshot,
+        rows=rows,
+        layout_id=layout.id,
+        is_other_layout=newest is not None and same_layout is None,
+        parts=parts,
+        body={
+            "manifest": orjson.loads(manifest.to_json()),
+            **_labels(publishing, same_layout, manifest),
+            "extras": _extras_spec(publishing.columns),
+            "model_id": layout.model_id,
+        },
     )
 
 
-def _noting(batches: Iterable[list[Row]], links: list[_Links]) -> Iterator[list[Row]]:
-    """The same batches, while `links` learns what went by."""
-    for rows in batches:
-        links.append(_links(rows))
-        yield rows
+def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: Manifest) -> dict[str, Json]:
+    """Names of the map's regions, and the number of rows that they were made from; the old ones while they fit."""
+    if same_layout is not None:
+        old = {name: same_layout.manifest[name] for name in ("labels", "labelled_rows")}
+        if manifest.rows <= old["labelled_rows"] * label_growth:
+            return old
+    files = [publishing.parts_folder / part.file_name for part in manifest.of("logs")]
+    labels = [asdict(label) for label in labels_of_parts(files, manifest.rows)]
+    return {"labels": labels, "labelled_rows": manifest.rows}
 
 
-def _stretches(batches: Iterator[list[Row]], part_rows: int) -> Iterator[Iterator[list[Row]]]:
-    """The batches in stretches of `part_rows` rows, a batch more or less; each must be read before the next."""
-    per_part = max(part_rows // batch_rows, 1)
-    for first in batches:
-        yield chain([first], islice(batches, per_part - 1))
+def _commit(
+    publishing: Publishing, snapshot: _NextSnapshot, new: NewBatches, leaving: Sequence[int], *, is_rewritten: bool
+) -> None:
+    publications, dataset_id, layout_id = publishing.store.publications, publishing.dataset_id, snapshot.layout_id
+    with publishing.fence.write() as connection:
+        for batch, ranges in new.ranges.items():
+            publications.commit_batch(connection, dataset_id, no=batch, ranges=ranges, layout_id=layout_id)
+        publications.leave(connection, leaving)
+        if snapshot.is_other_layout:
+            publications.remove_unplaced(connection, dataset_id, layout_id)
+        if is_rewritten:
+            publications.expect_rows(connection, dataset_id, snapshot.rows)
+        publications.replace_parts(connection, dataset_id, snapshot.parts)
+        publications.commit_snapshot(
+            connection,
+            dataset_id,
+            no=snapshot.number,
+            layout_id=layout_id,
+            rows=snapshot.rows,
+            manifest=snapshot.body,
+        )
+        publishing.store.layouts.make_current(connection, dataset_id, layout_id)
+
+
+# --- the files
+
+
+def _install(publishing: Publishing, newest: SnapshotInfo) -> None:
+    """Makes the files what the database says; then removes those that nobody needs any more."""
+    labels = [Label(**label) for label in newest.manifest["labels"]]
+    install.install_snapshot(publishing.output, _manifest(newest), publishing.parts_folder, labels, publishing.fence)
+    now = time.time() - clock_step_s
+    publishing.fence.check()  # files of a successor are younger than `now`, and stay
+    install.collect_garbage(
+        publishing.output,
+        keep=publishing.settings.keep_snapshots,
+        keep_s=publishing.settings.keep_s,
+        live_parts=[part_of(info) for info in publishing.parts()],
+        now=now,
+    )
 
 
 def _manifest(snapshot: SnapshotInfo) -> Manifest:
     return manifest_from_json(orjson.dumps(snapshot.manifest["manifest"]))
 
 
-def _has_shrunk(part: PartInfo, counts: Mapping[int, int]) -> bool:
-    """Does this part hold records that should leave? `counts`: batch -> how many of it are on the map now."""
-    return part.rows != sum(n for batch, n in counts.items() if part.first_batch <= batch <= part.last_batch)
-
-
-@contextmanager
-def _files_told(output: Path) -> Iterator[None]:
-    """Raises `DiskFailed` for what the disk refuses, and for parts that turn out to be damaged when they are read."""
-    with disk_errors(output):
-        try:
-            yield
-        except pa.ArrowException as error:
-            raise DiskFailed(
-                f"A published file below {output} is damaged: {error}. `runatlas publish` makes it anew."
-            ) from error
-
-
-def _part_name(first_batch: int, last_batch: int) -> str:
-    """Unique whoever writes: two indexes never write the same file, even if one of them should not."""
-    return f"{first_batch:06d}-{last_batch:06d}-{uuid.uuid4().hex[:8]}"
-
-
-def _info(part: Part, first_batch: int, last_batch: int) -> PartInfo:
-    return PartInfo(
-        kind=part.kind,
-        name=part.name,
-        first_batch=first_batch,
-        last_batch=last_batch,
-        rows=part.rows,
-        size_bytes=part.size_bytes,
-        sha256=part.sha256,
-    )
-
-
-def _part(info: PartInfo) -> Part:
-    kind: Kind = "logs" if info.kind == "logs" else "embeddings"
-    return Part(kind=kind, name=info.name, rows=info.rows, sha256=info.sha256, size_bytes=info.size_bytes)
-
-
-def _extra_column(spec: str) -> tuple[str, str, str]:
-    """Column, key of `extra`, type, from `key` or `key:type`.
-
-    >>> _extra_column("cost:float")
-    ('cost', 'cost', 'float')
-    """
-    key, _, kind = spec.partition(":")
-    return key, key, kind if kind in _arrow_types else "string"
-
-
-def _typed(value: Json, kind: str) -> Any:
-    """The value as the column's type, or None where it is none."""
-    if value is None:
-        return None
-    if kind == "string":
-        return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    if kind == "bool":
-        return value if isinstance(value, bool) else None
-    try:
-        number = int(value) if kind == "int" else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    is_storable = -(2**63) <= number < 2**63 if kind == "int" else math.isfinite(number)
-    return number if is_storable else None
+def _extras_spec(columns: Sequence[ExtraColumn]) -> Json:
+    """The declared columns as the database keeps them: name, key of `extra`, type."""
+    return [[column.name, column.name, column.type] for column in columns]

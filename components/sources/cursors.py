@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from components.contracts import Cursor, Json, LedgerEntry
+from components.contracts import Cursor, Json, LedgerEntry, Locator
 from components.sources import lines, parsing, zips
 from components.sources.fingerprints import EDGE_BYTES, Fingerprint, Prints, resume_start
 from components.sources.opener import Opened
@@ -84,7 +84,18 @@ def _compare_members(opened: Opened, cursor: Cursor) -> Comparison:
     return Comparison(same=same, more=listing_digest(members) != cursor.content)
 
 
-# --- the same source at another place --------------------------------------------------------------------------
+# --- is it the same source? ------------------------------------------------------------------------------------
+
+
+def is_unchanged(locator: Locator, seen: Cursor | LedgerEntry) -> bool:
+    """Does the directory show the file that was `seen`: with the same size, times and inode? Reads no content.
+
+    A file replaced by one of equal size and modification time has another inode, and mostly another change time, which
+    no program can set back; that one counts where it is known of both.
+    """
+    if seen.ctime_ns and locator.ctime_ns and seen.ctime_ns != locator.ctime_ns:
+        return False
+    return (locator.size_bytes, locator.mtime_ns, locator.inode) == (seen.size_bytes, seen.mtime_ns, seen.inode)
 
 
 def is_same_file(opened: Opened, cursor: Cursor) -> bool:

@@ -18,7 +18,9 @@ from pathlib import PurePath
 
 from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
+from components.locations import absolute, glob_root, is_url, without_credentials
 from components.sources import tables
+from components.sources.opener import inode_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,17 +71,17 @@ def discover(specs: Sequence[str]) -> Discovered:
                 locators.setdefault(real, replace(locator, spec=spec))
         except (SourceError, OSError) as error:
             reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
-            problems.append(Problem(source=tables.without_secrets(spec), reason=reason))
+            problems.append(Problem(source=without_credentials(spec), reason=reason))
     ordered = sorted(locators.values(), key=lambda locator: (locator.key, locator.location))
     return Discovered(locators=ordered, problems=problems)
 
 
 def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator]]:
-    if tables.is_url(spec):
+    if is_url(spec):
         table = tables.locator(spec)
         yield table.location, table
         return
-    path = os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111 - a Path costs more than the look-up
+    path = absolute(spec)
     if os.path.lexists(path):
         info = os.stat(path)  # noqa: PTH116
         if stat.S_ISREG(info.st_mode):
@@ -90,8 +92,8 @@ def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator
             raise SourceError("This is neither a file nor a folder.")
         root = _root(path)
         files, nothing = _below(root), "There is no file in this folder."
-    elif glob.has_magic(spec):
-        root = _root(_fixed_prefix(path))
+    elif glob.has_magic(spec) and glob.has_magic(path):
+        root = _root(glob_root(path))
         files, nothing = _matching(root, path), "No file matches this pattern."
     else:
         raise SourceError("There is no such file or folder.")
@@ -113,18 +115,6 @@ def _tell_outside(spec: str, root: _Root, *, nothing: str) -> None:
         raise SourceError(f"{nothing} {told}".strip())
     if told:
         logger.warning("%s: %s", spec, told)
-
-
-def _fixed_prefix(pattern: str) -> str:
-    """The folders of `pattern` before its first wildcard.
-
-    >>> _fixed_prefix("/logs/app/*/run-?.jsonl")
-    '/logs/app'
-    """
-    folder = os.path.dirname(pattern)  # noqa: PTH120
-    while glob.has_magic(folder):
-        folder = os.path.dirname(folder)  # noqa: PTH120
-    return folder
 
 
 def _below(root: _Root) -> Iterator[Found]:
@@ -254,5 +244,5 @@ def _locator(found: Found, *, root: str) -> Locator:
         size_bytes=found.stat.st_size,
         mtime_ns=found.stat.st_mtime_ns,
         ctime_ns=found.stat.st_ctime_ns,
-        inode=found.stat.st_ino,
+        inode=inode_of(found.stat),
     )

@@ -94,7 +94,7 @@ class FileSource:
             return Decision(action="resume", reason="a table shows its changes only when asked")
         here_before = entry.location == locator.location
         waits = bool(cursor.state.get("waits"))
-        if here_before and not verify and not waits and _unchanged(locator, cursor):
+        if here_before and not verify and not waits and cursors.is_unchanged(locator, cursor):
             return Decision(action="skip", reason="unchanged")
         if not here_before and not (cursor.offset or cursor.state.get("members")):
             return Decision(action="read", reason="new")
@@ -232,9 +232,3 @@ def _file_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
-
-
-def _unchanged(locator: Locator, cursor: Cursor) -> bool:
-    if cursor.ctime_ns and locator.ctime_ns and cursor.ctime_ns != locator.ctime_ns:
-        return False
-    return (locator.size_bytes, locator.mtime_ns, locator.inode) == (cursor.size_bytes, cursor.mtime_ns, cursor.inode)

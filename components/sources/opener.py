@@ -26,6 +26,7 @@ BOMB_FROM_BYTES: Final = 64 << 20  # what is smaller does no harm
 ZSTD_STEP_BYTES: Final = 2_048  # zstd unpacks 4 bytes to 128 KiB at most: 64 MiB a step
 ZSTD_MAX_WINDOW: Final = 128 << 20
 DAMAGE: Final[tuple[Any, ...]] = (zlib.error, isal_zlib.error, zstandard.ZstdError, EOFError)
+MAX_INODE: Final = 2**63 - 1
 PLAIN: Final[Packing] = "plain"
 MAGIC: Final[tuple[tuple[bytes, Packing], ...]] = (
     (b"\x1f\x8b", "gzip"),
@@ -195,7 +196,7 @@ def open_file(path: str) -> Opened:
             encoding="utf-8",
             size_bytes=info.st_size,
             mtime_ns=info.st_mtime_ns,
-            inode=info.st_ino,
+            inode=inode_of(info),
             ctime_ns=info.st_ctime_ns,
             birth_ns=birth_ns(file.fileno()),
         )
@@ -208,6 +209,11 @@ def open_file(path: str) -> Opened:
         file.close()
         raise
     return opened
+
+
+def inode_of(info: os.stat_result) -> int:
+    """The file's inode in 63 bits, as the database can keep it; some file systems count to 2**64."""
+    return info.st_ino & MAX_INODE
 
 
 def encoding_of(start: bytes) -> str:

@@ -14,12 +14,11 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from components.contracts import Batch, Cursor, Json, Locator
 from components.errors import SourceError, Unreadable
-from components.locations import without_password
+from components.locations import without_credentials, without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Engine, Select, Table
@@ -35,40 +34,13 @@ OWN_PARAMETERS: Final = ("table", "cursor", "schema")
 # --- URLs ------------------------------------------------------------------------------------------------------
 
 
-def is_url(spec: str) -> bool:
-    """Is it a URL rather than a path?"""
-    scheme, found, _ = spec.partition("://")
-    return bool(found) and scheme.replace("+", "").isalnum()
-
-
-def without_secrets(spec: str) -> str:
-    """The URL without user, password and foreign parameters; a path as it is.
-
-    >>> without_secrets("postgresql://me:p/w@db:5432/app?table=logs&cursor=id&sslkey=k")
-    'postgresql://db:5432/app?table=logs'
-    """
-    if not is_url(spec):
-        return spec
-    try:
-        url = _url(spec)
-    except SourceError:
-        return f"{spec.partition('://')[0]}://…"
-    host = (url.host or "").rpartition("@")[2]
-    at = f"[{host}]" if ":" in host else host
-    at = f"{at}:{url.port}" if url.port else at
-    database = url.database or ""
-    name = database.rpartition("@")[2] if host else posixpath.basename(database)
-    kept = urlencode([(key, value) for key, value in url.query.items() if key in ("schema", "table")], doseq=True)
-    return f"{url.drivername}://{at}/{name}?{kept}".rstrip("?")
-
-
 def locator(spec: str) -> Locator:
     """The locator of a table's URL. Raises `SourceError` where it names no table."""
     if spec.partition("://")[0].lower() in NO_DATABASES:
         raise SourceError("Only database tables are read by URL. Download it, and name the file or folder.")
     if "table" not in _url(spec).query:
         raise SourceError("The URL names no table; write it as postgresql://host/db?table=NAME&cursor=COLUMN.")
-    return Locator(location=without_password(spec), key=without_secrets(spec), kind="table", url=spec)
+    return Locator(location=without_password(spec), key=without_credentials(spec), kind="table", url=spec)
 
 
 def _url(spec: str) -> URL:

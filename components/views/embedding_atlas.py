@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.atomic import fsync_folder, replaced
+from components.atomic import atomic_write, fsync_folder
 from components.errors import NotFound
-from components.snapshot.read import Snapshot, snapshot_name, vectors_of
+from components.snapshot.manifest import snapshot_name
+from components.snapshot.parts import vectors_of
+from components.snapshot.read import Snapshot
 
 NEIGHBORS = 10
 EXACT_LIMIT = 50_000  # vectors: beyond, exact neighbours cost minutes, and the lists stay empty
@@ -50,7 +52,7 @@ def build_atlas(snapshot: Snapshot, folder: Path) -> Path:
     final = folder / snapshot_name(snapshot.number)
     if not (final / "metadata.json").exists():
         _write_dataset(snapshot, final / "dataset.parquet")
-        with replaced(final / "metadata.json") as file:  # last: its presence says that the folder is whole
+        with atomic_write(final / "metadata.json") as file:  # last: its presence says that the folder is whole
             file.write_bytes(orjson.dumps(metadata(snapshot)))
         fsync_folder(folder)
     for other in folder.iterdir():
@@ -91,7 +93,7 @@ def _write_dataset(snapshot: Snapshot, path: Path) -> None:
         logs.column_names.index("text"), "text", pc.utf8_slice_codeunits(logs["text"], 0, TEXT_CHARS)
     )
     logs = logs.append_column("__neighbors", _neighbors_column(snapshot, logs["id"]))
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         pq.write_table(logs, file, compression="zstd", compression_level=3, row_group_size=65_536)
 
 

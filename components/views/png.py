@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from components.contracts import Places
-from components.publish.labels import Label
+from components.snapshot.manifest import Label
 
 WIDTH, HEIGHT = 1_200, 900  # pixels
 MAP_WIDTH, MARGIN = 1_010, 46  # the legend stands to the right of the map
@@ -128,12 +128,12 @@ def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
 
 def _mark_new(draw: ImageDraw.ImageDraw, pixels: Pixels) -> None:
     """Rings around what is new; where there is too much of it, a tint."""
-    spots = np.unique(np.rint(pixels), axis=0)[:100_000]
-    if len(spots) > 5_000:
-        draw.point([(x, y) for x, y in spots.tolist()], fill=(*NEW, 110))
+    marked = np.unique(np.rint(pixels), axis=0)[:100_000]
+    if len(marked) > 5_000:
+        draw.point([(x, y) for x, y in marked.tolist()], fill=(*NEW, 110))
         return
-    radius, width = (7, 2) if len(spots) <= 400 else (3, 1)
-    for x, y in spots:
+    radius, width = (7, 2) if len(marked) <= 400 else (3, 1)
+    for x, y in marked:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=NEW, width=width)
 
 
