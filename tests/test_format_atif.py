@@ -9,16 +9,7 @@ import agentpile
 import atif
 import orjson
 import pytest
-from reading import (
-    DATA,
-    corpus,
-    defects,
-    events,
-    read_whole,
-    reads,
-    row_of,
-    rules,
-)
+from reading import DATA, corpus, defects, events, read_whole, reads, row_of, rules
 
 from components.sources.formats.atif import ROWS
 from components.sources.formats.contract import Head, Options

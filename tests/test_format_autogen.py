@@ -2,14 +2,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    reads_file,
-    rules,
-)
+from reading import check_positions, corpus, defects, events, reads_file, rules
 
 from components.sources.formats.autogen import ROWS
 

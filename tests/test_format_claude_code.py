@@ -7,14 +7,7 @@ from typing import Any
 import agentpile
 import orjson
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    reads_file,
-    rules,
-)
+from reading import check_positions, corpus, defects, events, reads_file, rules
 from shelf import Shelf, loaded
 
 from components.sources.formats.claude_code import ROWS, Reader
@@ -99,7 +92,7 @@ def test_another_reader_finds_the_same_items() -> None:
     for path in corpus(*FOLDERS):
         ours = events(reads_file(ROWS, path))
         texts = {event.text.strip() for event in ours}
-        theirs = {text.strip() for run in agentpile.load(str(path)) for text in told(run.record["steps"])}
+        theirs = {text.strip() for run in agentpile.load(str(path)) for text in _texts(run.record["steps"])}
         for text in theirs - texts:
             assert "original in agentpile extension" in text or all(line in _lines(texts) for line in _lines([text]))
         joined = "\n".join(theirs)
@@ -110,7 +103,7 @@ def test_another_reader_finds_the_same_items() -> None:
     assert ours_only["assistant"] == ours_only["tool_call"] == ours_only["reasoning"] == 0
 
 
-def told(steps: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _texts(steps: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Everything that a person would read of agentpile's steps."""
     for step in steps:
         yield text_of(step.get("message"))

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from reading import (
-    DATA,
-    corpus,
-    events,
-    read_whole,
-    reads,
-    row_of,
-)
+from reading import DATA, corpus, events, read_whole, reads, row_of
 
 from components.sources.formats.gemini_cli import ROWS
 

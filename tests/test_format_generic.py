@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import corpus, defects, events, json_values, reads, reads_file
 
-from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import Head, Options
 from components.sources.formats.generic import ROWS
 from components.sources.formats.plain_text import ROWS as TEXT_ROWS
 from components.sources.formats.plain_text import unit_of
+from components.sources.formats.times import timestamp
 
 
 def test_columns_are_mapped_by_the_settings() -> None:
@@ -34,8 +35,10 @@ def test_every_row_of_a_real_file_is_a_record_with_its_own_numbers() -> None:
     for path in corpus("agent-logs/generic_jsonl"):
         rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
         found = reads_file(ROWS, path)
-        told = [(event.iteration, event.idx_in_iteration, event.type, event.text) for event in events(found)]
-        assert told == [(row["iteration"], row["idx"], row["type"], row["text"]) for row in rows if row["text"].strip()]
+        found_rows = [(event.iteration, event.idx_in_iteration, event.type, event.text) for event in events(found)]
+        assert found_rows == [
+            (row["iteration"], row["idx"], row["type"], row["text"]) for row in rows if row["text"].strip()
+        ]
         assert defects(found) == []
 
 

@@ -9,18 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from reading import (
-    DATA,
-    as_json,
-    check_positions,
-    corpus,
-    defects,
-    events,
-    reads,
-    row_of,
-    rules,
-    taker,
-)
+from reading import DATA, as_json, check_positions, corpus, defects, events, reads, row_of, rules, taker
 
 from components.sources.formats import FORMATS
 from components.sources.formats.contract import Head, Options, Read
@@ -44,10 +33,10 @@ def reads_archive(found: dict[str, Any]) -> list[Read]:
 def test_a_sample_reads_the_same_from_an_archive_and_from_a_document() -> None:
     log = orjson.loads((DATA / "inspect" / "log.json").read_bytes())
     samples = {f"samples/{s['id']}_epoch_1.json": s for s in log["samples"] if isinstance(s, dict)}
-    lying = events(reads_archive({"_journal/start.json": {}, **samples}))
-    told = events(reads(DOCUMENT, log))
-    assert [(e.run, e.iteration, e.type, e.text, e.timestamp) for e in lying] == [
-        (e.run, e.iteration, e.type, e.text, e.timestamp) for e in told
+    archived = events(reads_archive({"_journal/start.json": {}, **samples}))
+    whole = events(reads(DOCUMENT, log))
+    assert [(e.run, e.iteration, e.type, e.text, e.timestamp) for e in archived] == [
+        (e.run, e.iteration, e.type, e.text, e.timestamp) for e in whole
     ]
 
 

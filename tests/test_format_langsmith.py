@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-from reading import (
-    events,
-    reads,
-    row_of,
-)
+from reading import events, reads, row_of
 
 from components.sources.formats.langsmith import ROWS, end
 

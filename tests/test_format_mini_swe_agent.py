@@ -8,15 +8,7 @@ from typing import Any
 import agentpile
 import orjson
 import pytest
-from reading import (
-    corpus,
-    events,
-    read_whole,
-    reads,
-    reads_file,
-    row_of,
-    rules,
-)
+from reading import corpus, events, read_whole, reads, reads_file, row_of, rules
 
 from components.sources.formats.contract import Head
 from components.sources.formats.mini_swe_agent import ROWS

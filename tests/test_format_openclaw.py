@@ -1,21 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    parsed_lines,
-    reads_file,
-    rules,
-)
+from reading import check_positions, corpus, defects, events, parsed_lines, reads_file, rules
 
+from components.sources.formats.deduplication import key_of
 from components.sources.formats.messages import pieces_of
 from components.sources.formats.openclaw import ROWS
-from components.sources.formats.pieces import key_of
 
 
 @pytest.mark.corpus
@@ -25,18 +15,12 @@ def test_every_event_of_a_real_file_is_accounted_for() -> None:
         found = reads_file(ROWS, path)
         assert not defects(found)
         live = sum(line["type"] != "tool.end" for line in lines)
-        told = [piece for line in lines for message in line.get("messages", []) for piece in pieces_of(message)]
-        assert len(events(found)) + rules(found)["repeated message"] == live + len(told)
+        history = [piece for line in lines for message in line.get("messages", []) for piece in pieces_of(message)]
+        assert len(events(found)) + rules(found)["repeated message"] == live + len(history)
         assert rules(found)["event without text"] == sum(line["type"] == "tool.end" for line in lines)
         kept = {event.text for event in events(found)}
         texts = {line.get("content") or line.get("prompt") for line in lines} - {None}
-        assert texts | {piece.text for piece in told} <= kept
-        said = [
-            (event.run, key_of_event(event)) for event in events(found) if event.type in ("assistant", "tool_result")
-        ]
-        assert len(said) == len(set(said))  # nothing in this sample was said twice
+        assert texts | {piece.text for piece in history} <= kept
+        answers = [(event.run, key_of(event)) for event in events(found) if event.type in ("assistant", "tool_result")]
+        assert len(answers) == len(set(answers))  # no message of this sample occurs twice
         check_positions(found)
-
-
-def key_of_event(event: Any) -> str:
-    return key_of(event)

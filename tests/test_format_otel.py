@@ -17,16 +17,18 @@ from reading import (
     reads_file,
     row_of,
     rules,
-    taken_of_others,
     taker,
 )
 
 from components.contracts import Event
 from components.sources.formats.contract import Options
+from components.sources.formats.deduplication import key_of
 from components.sources.formats.messages import pieces_of
-from components.sources.formats.otel import ROWS, end_document, end_jaeger, identity
-from components.sources.formats.pieces import Piece, key_of
-from components.sources.formats.spans import MAX_RUNS, Span, SpanRuns, span_text
+from components.sources.formats.otel import ROWS, end_document, end_jaeger
+from components.sources.formats.otel_values import identity
+from components.sources.formats.pieces import Piece
+from components.sources.formats.span_runs import MAX_RUNS, SpanRuns
+from components.sources.formats.spans import Span, span_text
 
 
 def test_the_order_in_which_spans_arrive_does_not_matter_within_a_document() -> None:
@@ -61,7 +63,7 @@ def test_a_trace_without_its_root_span_is_still_running() -> None:
     assert not end_document({}).mark
 
 
-def test_ids_are_hex_however_they_are_spelled() -> None:
+def test_ids_are_hex_in_whatever_form_they_are_exported() -> None:
     assert identity("5B8EFFF798038103D269B633813FC60C", 16) == identity("W47/95gDgQPSabYzgT/GDA==", 16)
     assert identity("0000000000000000", 8) == identity(None, 8) == identity("", 8) == ""
 
@@ -113,9 +115,9 @@ def test_every_span_of_a_real_file_is_accounted_for() -> None:
         assert {event.extra["span_id"] for event in everything} == raw, path.name
         found = reads_file(ROWS, path)
         assert not defects(found)
-        told = {_said(event) for event in everything if event.type not in ("span", "error")}
-        kept = [_said(event) for event in events(found) if event.type not in ("span", "error")]
-        assert told == set(kept), path.name  # nothing that was said is lost
+        recorded = {_identity(event) for event in everything if event.type not in ("span", "error")}
+        kept = [_identity(event) for event in events(found) if event.type not in ("span", "error")]
+        assert recorded == set(kept), path.name  # no message is lost
         spans = Counter(event.text for event in events(found) if event.type == "span")
         assert spans == Counter(event.text for event in everything if event.type == "span")
         skipped = sum(rules(found).values()) - rules(found)["content not captured"]
@@ -123,7 +125,7 @@ def test_every_span_of_a_real_file_is_accounted_for() -> None:
         check_positions(found)
 
 
-def _said(event: Event) -> tuple[str, str, str]:
+def _identity(event: Event) -> tuple[str, str, str]:
     """Run, type and text, with JSON spelled in one way."""
     start = event.text.find("{") if event.type == "tool_call" else 0
     head, rest = event.text[:start], event.text[start:]
@@ -136,29 +138,28 @@ def _said(event: Event) -> tuple[str, str, str]:
 def test_one_scenario_gives_the_same_messages_in_all_modes_of_telemetry() -> None:
     """The samples hold the same runs with content in attributes, in log records, or in the vendor's attributes alone."""
     for scenario in ("S1", "S2", "S4a", "S4b", "S5"):
-        told = []
+        found_in_modes = []
         for path in corpus("agent-logs/otel_genai"):
             if path.name.startswith("adk_py") and path.name.endswith(f"__{scenario}.json"):
                 found = events(reads_file(ROWS, path))
-                told.append([(e.iteration, e.type, e.text) for e in found if e.type not in ("span", "error")])
-        assert len(told) == 4
-        assert all(sorted(each) == sorted(told[0]) for each in told), scenario
+                found_in_modes.append([(e.iteration, e.type, e.text) for e in found if e.type not in ("span", "error")])
+        assert len(found_in_modes) == 4
+        assert all(sorted(each) == sorted(found_in_modes[0]) for each in found_in_modes), scenario
 
 
 @pytest.mark.corpus
-def test_no_message_is_given_twice() -> None:
-    """No run of these samples has the same thing said twice, so no text may come twice in one run."""
+def test_no_message_is_read_twice() -> None:
+    """No run of these samples holds a message twice, so no text may occur twice in one run."""
     for path in corpus("agent-logs/otel_genai"):
         found = [event for event in events(reads_file(ROWS, path)) if event.type not in ("span", "error")]
-        repeats = [said for said, n in Counter(map(_said, found)).items() if n > 1]
-        assert [said for said in repeats if not said[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))] == []
+        repeats = [identity for identity, n in Counter(map(_identity, found)).items() if n > 1]
+        assert [
+            repeat for repeat in repeats if not repeat[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))
+        ] == []
 
 
 @pytest.mark.corpus
-def test_no_file_of_another_kind_is_taken() -> None:
-    own = ("otel_genai", "otel_genai_jaeger")
-    assert taken_of_others(ROWS, *own) == []
-    assert [path.name for path in corpus("traces") if path.name.startswith("zipkin") and taker(ROWS, path)] == []
+def test_a_real_export_is_taken_as_the_format_of_its_folder() -> None:
     for path in corpus("agent-logs/otel_genai", "agent-logs/otel_genai_jaeger"):
         row = taker(ROWS, path)
         assert row is not None

@@ -1,14 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    parsed_lines,
-    reads_file,
-)
+from reading import check_positions, corpus, defects, events, parsed_lines, reads_file
 
 from components.sources.formats.reflexion import ROWS
 

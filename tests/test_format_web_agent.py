@@ -4,14 +4,7 @@ from itertools import groupby
 
 import orjson
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    reads_file,
-    rules,
-)
+from reading import check_positions, corpus, defects, events, reads_file, rules
 
 from components.sources.formats.contract import Options
 from components.sources.formats.web_agent import ROWS

@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from reading import (
-    check_positions,
-    corpus,
-    defects,
-    events,
-    reads_file,
-)
+from reading import check_positions, corpus, defects, events, reads_file
 
 from components.sources.formats.contract import Head
 from components.sources.formats.zipkin import ROWS, end_flat, end_zipkin

@@ -26,7 +26,7 @@ from reading import (
 )
 
 from components.sources.formats import FORMATS
-from components.sources.formats.contract import Head, Options
+from components.sources.formats.contract import Format, Head, Options
 
 MODULES = list(dict.fromkeys(row.recognises.__module__.rpartition(".")[2] for row in FORMATS))
 LOGS = golden_logs()
@@ -550,7 +550,9 @@ def test_no_json_makes_a_format_raise(module: str, data: st.DataObject) -> None:
     value, other = (data.draw(json_values(*keys)) for _ in range(2))
     items = [value, *items_of(value, other), value]
     for row in rows_of(module):
-        assert row.recognises(Head(name="x", shape=row.shape, lines=[value, value], document=value)).reason
+        for document in (*items, {"data": value}, {"spans": [value]}):
+            head = Head(name="x", shape=row.shape, lines=[value, document], document=document)
+            assert row.recognises(head).reason
         row.end(value)
         if row.reader is not None:
             reader = row.reader(None, Options())
@@ -561,6 +563,13 @@ def test_no_json_makes_a_format_raise(module: str, data: st.DataObject) -> None:
                 list(row.read(document, Options()))
             if row.read_member is not None:
                 list(row.read_member("samples/1_epoch_1.json", document, Options()))
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: f"{row.name}-{row.shape}")
+def test_an_empty_source_is_declined_with_a_reason(row: Format) -> None:
+    verdict = row.recognises(Head(name="x", shape=row.shape))
+    assert not verdict.accepted
+    assert verdict.reason
 
 
 # --- files of other formats ------------------------------------------------------------------------------------------
