@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml speak of files, commands and settings that there are; no container engine is needed."""
+"""Dockerfile and compose.yaml name existing files, commands and settings; no container engine is needed."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_every_command_of_a_container_is_there(name):
 
 def test_who_depends_on_another_service_names_one_that_can_become_so():
     for service in services.values():
-        for other, wish in service.get("depends_on", {}).items():
-            if wish["condition"] == "service_healthy":
+        for other, dependency in service.get("depends_on", {}).items():
+            if dependency["condition"] == "service_healthy":
                 assert "test" in services[other]["healthcheck"]
             else:
                 assert services[other]["restart"] == "no", "it ends by itself"
@@ -81,9 +81,9 @@ def test_the_image_copies_files_that_there_are():
     assert copied
     for name in (name for names in copied for name in names):
         assert (root / name).exists(), name
-    rooms = re.search(r"mkdir (.+?) && touch", dockerfile)
-    assert rooms
-    assert set(rooms[1].split()) == {"components", "flows", "api"}
+    packages = re.search(r"mkdir (.+?) && touch", dockerfile)
+    assert packages
+    assert set(packages[1].split()) == {"components", "flows", "api"}
 
 
 def test_no_container_answers_to_somebody_without_a_secret():

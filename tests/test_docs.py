@@ -136,7 +136,7 @@ def indexed(place: Path, environment: dict[str, str]) -> Path:
 
 def test_a_table_is_loaded_as_the_readme_says(place: Path, environment: dict[str, str]) -> None:
     (line,) = [line for line in lines(readme) if "sqlite://" in line]
-    assert 'Dataset "app": 1 new records' in told(line, place, environment)
+    assert 'Dataset "app": 1 new record ' in told(line, place, environment)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from product import Product, free_port, start_within_s, until, write_log
 from recording_proxy import RecordingProxy, recording_proxy
 from test_embedding_service import DIM, LLAMA, Service, serve, well_behaved
 
-from api.up.home import reach_loopback_directly
+from api.up.environment import bypass_proxy
 from components.embedders.model_uri import open_embedder
 from components.errors import BadSetting
 from components.http_client import answers, is_loopback, open_client, proxy_for, without_proxy
@@ -212,7 +212,7 @@ def test_prefects_client_and_its_event_streams_reach_loopback_directly(
 
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "example.com")
-    reach_loopback_directly("127.0.0.2")
+    bypass_proxy("127.0.0.2")
     port = free_port()
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "[::1]"):
         assert get_proxy(parse_uri(f"ws://{host}:{port}/api/events/out")) is None

@@ -134,11 +134,11 @@ def test_the_shell_tells_what_was_left_out_and_what_gave_nothing(shell: Shell, t
     (tmp_path / "logs" / "a.jsonl").write_bytes(jsonl(*CLAUDE))
     (tmp_path / "logs" / "parts.jsonl").write_bytes(jsonl(*PARTS))
     explained = shell("load", tmp_path / "logs", "--explain")
-    assert 'Left out by rule: 2 by "progress line".' in explained.stdout
+    assert 'Skipped by rule: 2 by "progress line".' in explained.stdout
     assert "gives 0 records" in explained.stdout
     told = shell("load", tmp_path / "logs")
     assert told.returncode == 0
-    assert 'Left out by rule: 2 by "empty text", 2 by "progress line".' in told.stdout
+    assert 'Skipped by rule: 2 by "empty text", 2 by "progress line".' in told.stdout
     assert "parts.jsonl: It was read as claude_code, which found no record" in told.stdout
     again = report(shell("load", tmp_path / "logs", "--dataset", "other", "--json"))
     assert again["skipped_by_rule"] == {"empty text": 2, "progress line": 2}

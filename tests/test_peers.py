@@ -15,7 +15,7 @@ import uvicorn
 
 from api.peers import is_of_another_user
 from api.serving import server_config
-from api.up.home import listening
+from api.up.ports import listen
 from components.settings import ApiSettings, Settings
 
 pytestmark = pytest.mark.skipif(
@@ -39,7 +39,7 @@ def port(tmp_path):
 
 
 def serve(settings):
-    with listening("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0) as taken:
         server = uvicorn.Server(server_config(settings, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
         thread.start()

@@ -49,13 +49,13 @@ def test_a_key_that_others_could_read_is_replaced(tmp_path):
     assert stat.S_IMODE((tmp_path / key_file).stat().st_mode) == 0o600
 
 
-def test_a_key_that_can_not_be_kept_is_told_with_its_place(tmp_path):
+def test_a_key_that_can_not_be_stored_is_reported_with_its_path(tmp_path):
     (tmp_path / "prefect").write_text("no folder")
     with pytest.raises(BadSetting, match=r"prefect/auth-string .*RUNATLAS_HOME"):
         own_key(tmp_path / "prefect")
 
 
-# --- what stands in front of Prefect
+# --- the middleware in front of Prefect
 
 
 def guarded(bound_to="127.0.0.1", allowed_hosts=()):
@@ -216,7 +216,7 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
             assert {name: text for name, text in said.items() if not text.startswith("refused")} == {}
 
             browser.open(f"http://evil.example:{product.ports[0]}/api/health")
-            assert "does not answer to that host name" in browser.run("return document.body.innerText")
+            assert "does not accept that host name" in browser.run("return document.body.innerText")
         assert runs_of(product) == before
         assert not (tmp_path / "taken").exists()
         other_users_get_nothing(server)
@@ -268,7 +268,7 @@ async def opens_a_socket(server):
 
 
 def key_reaches_nobody(product, process):
-    """It stands in the key's own file and on the terminal; in no other file, no log and no command line."""
+    """It is in the key's own file and on the terminal; in no other file, no log and no command line."""
     import psutil
 
     key = (product.home / "prefect" / key_file).read_text()
@@ -364,11 +364,11 @@ def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(t
         for n in (1, 2):
             server_of(psutil.Process(process.pid)).kill()
             assert httpx.get(f"http://127.0.0.1:{product.ports[1]}/map/default.png", timeout=30).status_code == 200
-            until(lambda n=n: product.said.read_text().count("answers again") == n, start_within_s, process)
+            until(lambda n=n: product.said.read_text().count("is available again") == n, start_within_s, process)
             write_log(product.logs / f"b{n}.jsonl", 20, start=1_000 * n)
             want = 20 * (n + 1)
             until(lambda want=want: product.get("/health")["datasets"]["default"]["rows"] == want, 300, process)
-        assert "Prefect server ended and is started again" in product.said.read_text()
+        assert "Prefect server stopped unexpectedly; restarting it" in product.said.read_text()
         until(lambda: product.get("/health")["prefect"]["reachable"], 30, process)
     finally:
         process.terminate()
@@ -387,7 +387,7 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
     process = product.start()
     until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
     server_of(psutil.Process(process.pid)).kill()
-    until(lambda: "answers again" in product.said.read_text(), start_within_s, process)
+    until(lambda: "is available again" in product.said.read_text(), start_within_s, process)
     server = server_of(psutil.Process(process.pid))
     process.kill()
     process.wait()

@@ -14,7 +14,7 @@ line_every_s = 5.0
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """What steps report to. `quiet` leaves the bars out; lines are logs, and stay."""
+    """The callback that steps report to. `quiet` turns bars off; lines are logs and stay on."""
     if not sys.stderr.isatty():
         with ProgressLines(sys.stderr) as lines:
             yield lines
@@ -26,14 +26,14 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]
 
 
 class ProgressLines:
-    """One line every `every_s` seconds while a step is at work, also while it takes long between two reports."""
+    """A callback that prints one line every `every_s` seconds, also while a step does not report for long."""
 
     def __init__(self, out: TextIO, every_s: float = line_every_s) -> None:
         self._out = out
         self._every_s = every_s
-        self._now: tuple[str, int, int] | None = None
-        self._began = time.monotonic()
-        self._ended = threading.Event()
+        self._latest: tuple[str, int, int] | None = None
+        self._started = time.monotonic()
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._print_lines, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -41,23 +41,23 @@ class ProgressLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._done.set()
         self._thread.join()
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        if self._now is None or self._now[0] != step:
-            self._began = time.monotonic()
-        self._now = (step, done, total)
+        if self._latest is None or self._latest[0] != step:
+            self._started = time.monotonic()
+        self._latest = (step, done, total)
 
     def _print_lines(self) -> None:
-        while not self._ended.wait(self._every_s):
-            if self._now is not None:
-                self._out.write(f"{progress_line(*self._now, seconds=time.monotonic() - self._began)}\n")
+        while not self._done.wait(self._every_s):
+            if self._latest is not None:
+                self._out.write(f"{progress_line(*self._latest, seconds=time.monotonic() - self._started)}\n")
                 self._out.flush()
 
 
 def progress_line(step: str, done: int, total: int, *, seconds: float) -> str:
-    """How far a step is after so many seconds.
+    """The progress of a step after `seconds`.
 
     >>> progress_line("embed", 512, 2_048, seconds=10.2)
     'embed: 512 of 2,048 (25%), 10 s'
@@ -70,7 +70,7 @@ def progress_line(step: str, done: int, total: int, *, seconds: float) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a step; where texts are embedded, with the tokens of each second."""
+    """A bar for each step; for embedding, with tokens per second."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -85,9 +85,9 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
             self.update(self._ids[step], completed=done, total=total or None)
 
         def tokens(self, done: int, total: int) -> None:  # noqa: ARG002
-            began = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
-            if began and done:
-                self.update(self._ids["embed"], rate=f"{done / began:,.0f} tokens/s")
+            elapsed_s = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
+            if elapsed_s and done:
+                self.update(self._ids["embed"], rate=f"{done / elapsed_s:,.0f} tokens/s")
 
     columns = (
         TextColumn("{task.description:>12}"),

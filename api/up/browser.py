@@ -1,4 +1,4 @@
-"""Opens a page for a person who can see it, and keeps nobody waiting."""
+"""Opens a page in the user's browser, without waiting for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ text_browsers = frozenset({"www-browser", "links", "elinks", "lynx", "w3m", "bro
 
 
 def open_page(url: str) -> bool:
-    """Was a browser asked to show it? Not where nobody would see it: without a display, or with a text browser alone."""
+    """Whether a browser was started. It is not without a display, or where only a text browser is installed."""
     if not has_display(sys.platform, os.environ):
         return False
     try:
@@ -22,13 +22,13 @@ def open_page(url: str) -> bool:
         return False
     if Path(getattr(browser, "name", "")).name in text_browsers:
         return False
-    # some are waited for until they are closed
+    # in a thread: `open` returns only when the window is closed, for some browsers
     threading.Thread(target=browser.open, args=(url,), name="browser", daemon=True).start()
     return True
 
 
 def has_display(platform: str, environment: Mapping[str, str]) -> bool:
-    """Can a window be shown? Who names a BROWSER means it: editors on another machine do, to show pages there.
+    """Whether a window can be shown. A BROWSER counts: remote editors set it to open pages on the user's machine.
 
     >>> has_display("linux", {}), has_display("linux", {"DISPLAY": ":0"}), has_display("darwin", {})
     (False, True, True)

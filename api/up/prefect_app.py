@@ -1,9 +1,9 @@
-"""`python -m api.up.prefect_app`: Prefect's own server, closed to pages of other sites and to whoever does not hold its key.
+"""`python -m api.up.prefect_app`: Prefect's own server, protected against pages of other sites and callers without its key.
 
 Prefect checks the key (`PREFECT_SERVER_API_AUTH_STRING`) on every call and web socket below `/api`; its pages hold no data.
-What it does not check is added here, in front of it: the Host header, requests that another site's page makes the browser
-send, and framing. `/sign-in#KEY` is the page that keeps the key in the browser, where Prefect's UI looks for it: local
-storage belongs to one origin, so unlike a cookie it is never sent to a server on another port of this machine.
+What it does not check is checked here, in front of it: the Host header, requests that a page of another site makes the
+browser send, and framing. `/sign-in#KEY` stores the key in the browser, where Prefect's UI expects it: local storage
+belongs to one origin, so unlike a cookie it is never sent to a server on another port of this machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from api.hosts import host_may_be_ours, host_name, is_allowed, is_loopback, safe
 from api.security_headers import with_security_headers
 
 sign_in_path = "/sign-in"
-end_within_s = 5  # what is being answered when it is stopped
+shutdown_within_s = 5  # for requests in progress
 refused_websocket = {"type": "websocket.close", "code": 1008, "reason": "refused"}  # before it is accepted: a 403
 
 _sign_in_script = """
@@ -36,9 +36,9 @@ fetch("/api/admin/version", {headers: {Authorization: `Basic ${basic}`}}).then((
     localStorage.setItem("prefect-password", basic);
     location.replace("/");
   } else {
-    message.textContent = "This link is not valid: open the one that `runatlas up` printed last.";
+    message.textContent = "This link is not valid. Open the link that `runatlas up` printed last.";
   }
-}).catch(() => { message.textContent = "The Prefect server does not answer. Is `runatlas up` running?"; });
+}).catch(() => { message.textContent = "The Prefect server does not respond. Is `runatlas up` running?"; });
 """
 _sign_in_page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Signing in</title>
 <p>Signing in …</p><script>{_sign_in_script}</script></html>"""
@@ -59,7 +59,7 @@ def sign_in_url(server: str, key: str) -> str:
 
 
 class PrefectGuard:
-    """ASGI middleware in front of Prefect's application; web sockets are checked like calls."""
+    """ASGI middleware in front of Prefect's application; web sockets are checked like HTTP requests."""
 
     def __init__(self, app: ASGIApp, *, bound_to: str, allowed_hosts: Sequence[str] = ()) -> None:
         self._app = app
@@ -85,19 +85,17 @@ class PrefectGuard:
         headers = Headers(scope=scope)
         if not self._knows_host(headers.get("host", "")):
             detail = (
-                "This Prefect server does not answer to that host name. Use 127.0.0.1, or name the host in "
+                "This Prefect server does not accept that host name. Use 127.0.0.1, or add the host to "
                 "RUNATLAS_PREFECT__ALLOWED_HOSTS."
             )
             return JSONResponse({"detail": detail}, 421)
-        may_come_from_elsewhere = (  # a link to a page of the UI
-            scope["type"] == "http" and scope["method"] in safe_methods and not _is_api(scope["path"])
-        )
-        if sent_by_another_site(headers) and not may_come_from_elsewhere:
-            return JSONResponse({"detail": "Pages of other sites can read and start nothing here."}, 403)
+        is_link_to_page = scope["type"] == "http" and scope["method"] in safe_methods and not _is_api(scope["path"])
+        if sent_by_another_site(headers) and not is_link_to_page:
+            return JSONResponse({"detail": "Requests from pages of other sites are not allowed."}, 403)
         return None
 
     def _knows_host(self, header: str) -> bool:
-        """Beyond loopback any name will do: whoever rebinds a name of theirs has no key for it in their storage."""
+        """Beyond loopback any name is accepted: a rebound name is another origin, whose storage does not hold the key."""
         if not is_loopback(self._bound_to) or host_may_be_ours(header, self._bound_to):
             return True
         return is_allowed(host_name(header), self._allowed_hosts)
@@ -114,13 +112,17 @@ def _sign_in() -> Response:
 
 
 def main() -> None:
-    """Serves until it is stopped."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="python -m api.up.prefect_app", description="The guarded Prefect server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4200)
-    parser.add_argument("--fd", type=int, help="a listening socket that is handed down, instead of binding to the port")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a further host name")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--fd", type=int, help="file descriptor of a listening socket to serve, instead of host and port"
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a further host name to accept"
+    )
+    arguments = parser.parse_args()
 
     import uvicorn
     from prefect.server.api.server import create_app
@@ -128,19 +130,21 @@ def main() -> None:
 
     server = get_current_settings().server
     if server.api.auth_string is None or not server.api.auth_string.get_secret_value():
-        parser.exit(2, "Set PREFECT_SERVER_API_AUTH_STRING: without a key whoever reaches this server runs code.\n")
-    guarded = PrefectGuard(create_app(final=True), bound_to=asked.host, allowed_hosts=asked.allow_host)
+        parser.exit(
+            2, "Set PREFECT_SERVER_API_AUTH_STRING. Without it, anybody who reaches this server could run code.\n"
+        )
+    guarded = PrefectGuard(create_app(final=True), bound_to=arguments.host, allowed_hosts=arguments.allow_host)
     config = uvicorn.Config(
         guarded,
-        host=asked.host,
-        port=asked.port,
+        host=arguments.host,
+        port=arguments.port,
         log_level=server.logging_level.lower(),
         timeout_keep_alive=server.api.keepalive_timeout,
         ws_ping_interval=server.api.websocket_ping_interval,
         ws_ping_timeout=server.api.websocket_ping_timeout,
-        timeout_graceful_shutdown=end_within_s,
+        timeout_graceful_shutdown=shutdown_within_s,
     )
-    uvicorn.Server(config).run(sockets=None if asked.fd is None else [socket.socket(fileno=asked.fd)])
+    uvicorn.Server(config).run(sockets=None if arguments.fd is None else [socket.socket(fileno=arguments.fd)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Prefect server of one machine: a child of `up`, with a home, a database, a key and a log of its own."""
+"""The Prefect server of one machine: a child process of `up`, with its own home, database, key and log."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.up.home import shorten
-from api.up.managed_process import Child
+from api.up.logs import rotate
+from api.up.managed_process import ManagedProcess
 from components.errors import BadSetting, ServiceUnavailable
 from components.http_client import answers
 from components.redact import public_text
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-start_within_s = 120.0  # the first start makes a database
-restart_waits_s = (0.0, 1.0, 5.0, 15.0, 30.0)  # before the server is started again; longer each time it dies soon
-lived_well_s = 60.0  # a server that ran for so long had started well
-keep_runs_s = 7 * 24 * 3600  # what it remembers of runs, their logs and artifacts
+start_within_s = 120.0  # the first start creates a database
+restart_waits_s = (0.0, 1.0, 5.0, 15.0, 30.0)  # before a restart; the next one each time the server ends early
+stable_after_s = 60.0  # a server that ran this long had started correctly
+keep_runs_s = 7 * 24 * 3600  # runs, their logs and artifacts
 keep_events = "P2D"
-oldest = (3, 8)  # as prefect.yaml says
+min_version = (3, 8)  # required by prefect.yaml
 key_file = "auth-string"  # in Prefect's home
 foreign = (
     "PREFECT_PROFILE",
@@ -43,9 +43,10 @@ foreign = (
 
 
 def adopt_environment(home: Path, origin: str) -> None:
-    """Tells Prefect, here and in all children, to keep to `home`, to stay offline, to ask for a key, and to forget in time.
+    """Configure Prefect for this process and its children: stay below `home`, stay offline, require a key, expire old runs.
 
-    `origin` is the only one whose pages may read answers. Comes before Prefect is imported. What the user set goes before our wishes, but for which server and home are meant.
+    `origin` is the only one whose pages may read responses. Must precede Prefect's import. Values that the user set take
+    precedence, except for the server and the home.
     """
     for name in foreign:
         os.environ.pop(name, None)
@@ -53,7 +54,7 @@ def adopt_environment(home: Path, origin: str) -> None:
     key = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or own_key(home)
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"] = key
     os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = origin
-    wishes = {
+    defaults = {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
@@ -66,15 +67,15 @@ def adopt_environment(home: Path, origin: str) -> None:
         "PREFECT_WORKER_QUERY_SECONDS": "3",
     }
     if "PREFECT_UI_API_URL" not in os.environ:
-        wishes["PREFECT_SERVER_UI_API_URL"] = "/api"  # of the host name in the browser's address bar
-    for name, value in wishes.items():
+        defaults["PREFECT_SERVER_UI_API_URL"] = "/api"  # on the host of the page
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
 
 def own_key(home: Path) -> str:
-    """The key of the server that lives in `home`, made at the first call; only this user can read its file.
+    """The key of the server of `home`, created at the first call; only this user can read its file.
 
-    A file that others could read or write may be known to them: it gets a new key.
+    The key is replaced where other users could read or write the file. Raises `BadSetting` where it can't be stored.
     """
     file = home / key_file
     try:
@@ -83,13 +84,13 @@ def own_key(home: Path) -> str:
         return known_key(home) or _new_key(file)
     except OSError as error:
         raise BadSetting(
-            f"The key of the Prefect server can't be kept in {file} ({error.strerror}): make the folder yours "
-            "(chown), or name another one in RUNATLAS_HOME."
+            f"The key of the Prefect server can't be stored in {file} ({error.strerror}). Change the owner of the folder "
+            "(chown), or set RUNATLAS_HOME to another one."
         ) from error
 
 
 def known_key(home: Path) -> str | None:
-    """The key of the server that lives in `home`; None where there is none that only this user can read."""
+    """The key of the server of `home`; None where there is none, or other users could read it."""
     try:
         with (home / key_file).open(encoding="utf-8") as opened:
             is_private = not os.fstat(opened.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO)
@@ -109,8 +110,8 @@ def _new_key(file: Path) -> str:
 class PrefectServer:
     """The server's process, from construction to `stop`.
 
-    `listener` is bound and stays open here: while the server is started again, calls wait for it, and no other program
-    can take its port and be told the key.
+    `listener` is bound and stays open here: during a restart calls wait for the server, and no other program can take
+    its port and receive the key.
     """
 
     def __init__(self, listener: socket.socket, host: str, log: Path, *, allowed_hosts: Sequence[str] = ()) -> None:
@@ -119,18 +120,19 @@ class PrefectServer:
         for name in allowed_hosts:
             self._arguments += ["--allow-host", name]
         self._log = log
-        self._child = self._started()
+        self._process = self._start()
 
     @property
     def has_ended(self) -> bool:
-        return self._child.has_ended
+        """Whether the process has exited."""
+        return self._process.has_ended
 
     def stop(self) -> None:
-        """Returns when it has ended."""
-        self._child.stop()
+        """Terminate the server, and return once it has exited."""
+        self._process.stop()
 
     def wait_until_healthy(self, url: str) -> None:
-        """Returns once the server answers. Raises `ServiceUnavailable` with the end of its log where it does not."""
+        """Return once the server responds. Raises `ServiceUnavailable` with the end of its log where it does not."""
         end = time.monotonic() + start_within_s
         while time.monotonic() < end and not self.has_ended:
             if answers(f"{url}/api/health", timeout_s=2):
@@ -140,36 +142,36 @@ class PrefectServer:
         raise ServiceUnavailable(f"The Prefect server did not start; {self._log} ends with:\n" + "\n".join(tail))
 
     async def keep_running(self, url: str, say: Callable[[str], None]) -> None:
-        """Starts the server again whenever it ends; runs until it is cancelled."""
-        short_lives, was_healthy = 0, True
+        """Restart the server whenever it ends, until cancelled."""
+        n_early_ends, is_healthy = 0, True
         while True:
-            began = time.monotonic()
-            await self._child.end()
-            short_lives = 0 if time.monotonic() - began > lived_well_s else short_lives + 1
-            if was_healthy:
-                say(f"The Prefect server ended and is started again; the maps stay up. Its log is {self._log}.")
-            await asyncio.sleep(restart_waits_s[min(short_lives, len(restart_waits_s) - 1)])
-            self._child = self._started()
-            was_healthy = await asyncio.to_thread(self._comes_back, url)
-            if was_healthy:
-                say("The Prefect server answers again.")
+            started_s = time.monotonic()
+            await self._process.wait()
+            n_early_ends = 0 if time.monotonic() - started_s > stable_after_s else n_early_ends + 1
+            if is_healthy:
+                say(f"The Prefect server stopped unexpectedly; restarting it. Maps stay available. Log: {self._log}")
+            await asyncio.sleep(restart_waits_s[min(n_early_ends, len(restart_waits_s) - 1)])
+            self._process = self._start()
+            is_healthy = await asyncio.to_thread(self._becomes_healthy, url)
+            if is_healthy:
+                say("The Prefect server is available again.")
 
-    def _comes_back(self, url: str) -> bool:
+    def _becomes_healthy(self, url: str) -> bool:
         try:
             self.wait_until_healthy(url)
         except ServiceUnavailable as error:
             logger.error("%s", error)  # noqa: TRY400 - the server's log has the traceback
-            self._child.stop()
+            self._process.stop()
             return False
         return True
 
-    def _started(self) -> Child:
-        shorten(self._log)
-        return Child(self._arguments, log=self._log, inherits=[self._descriptor])
+    def _start(self) -> ManagedProcess:
+        rotate(self._log)
+        return ManagedProcess(self._arguments, log=self._log, inherits=[self._descriptor])
 
 
 async def expect_usable(client: PrefectClient) -> None:
-    """Returns where the server that somebody else runs can be worked with. Raises `BadSetting` with the way out."""
+    """Return where an external server can be used. Raises `BadSetting`, which says what to do, where it can't."""
     import httpx
     from prefect.client.base import ServerType
     from prefect.exceptions import PrefectHTTPStatusError
@@ -177,7 +179,7 @@ async def expect_usable(client: PrefectClient) -> None:
 
     if client.server_type == ServerType.CLOUD:
         return
-    place = public_text(str(client.api_url).rstrip("/"))
+    address = public_text(str(client.api_url).rstrip("/"))
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             version = await client.api_version()
@@ -185,28 +187,28 @@ async def expect_usable(client: PrefectClient) -> None:
         status = error.response.status_code
         if status in {401, 403}:
             raise BadSetting(
-                f"The Prefect server at {place} wants credentials: set PREFECT_API_AUTH_STRING."
+                f"The Prefect server at {address} requires credentials. Set PREFECT_API_AUTH_STRING."
             ) from error
         raise BadSetting(
-            f"There is no Prefect API at {place} (it answered {status}): RUNATLAS_PREFECT__API_URL ends with /api."
+            f"There is no Prefect API at {address} (HTTP status {status}). RUNATLAS_PREFECT__API_URL must end with /api."
         ) from error
     except (httpx.HTTPError, ValueError) as error:
         raise BadSetting(
-            f"No Prefect server answers at {place}: start it, correct RUNATLAS_PREFECT__API_URL, or unset it to have "
-            "`up` start a server of its own."
+            f"No Prefect server responds at {address}. Start it, correct RUNATLAS_PREFECT__API_URL, or unset it: `up` then "
+            "starts its own server."
         ) from error
     if not is_new_enough(version):
         raise BadSetting(
-            f"The Prefect server at {place} has version {version}, runatlas needs {'.'.join(map(str, oldest))} or newer: "
-            "update it (`pip install -U prefect`, `prefect server database upgrade`), or unset RUNATLAS_PREFECT__API_URL."
+            f"The Prefect server at {address} has version {version}; runatlas requires {'.'.join(map(str, min_version))} or newer. "
+            "Update it (`pip install -U prefect`, `prefect server database upgrade`), or unset RUNATLAS_PREFECT__API_URL."
         )
 
 
 def is_new_enough(version: str) -> bool:
-    """Does a server of this version know all that `prefect.yaml` asks for?
+    """Whether a server of this version supports everything that `prefect.yaml` uses.
 
     >>> is_new_enough("3.8.8"), is_new_enough("3.10.0rc1"), is_new_enough("2.20.1"), is_new_enough("3.1")
     (True, True, False, False)
     """
     numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
-    return tuple(numbers) >= oldest
+    return tuple(numbers) >= min_version
