@@ -130,7 +130,7 @@ def test_sources_that_fail_alike_stand_below_one_reason(shell: Shell, tmp_path: 
     done = shell("load", folder)
     said = done.stdout.splitlines()
     assert done.returncode == 0  # something could be read
-    assert any(line.startswith("  2 sources (a.json, b.json): No format recognises it.") for line in said)
+    assert any(line.startswith("  2 sources (a.json, b.json): Unsupported format.") for line in said)
     assert any(line.startswith("  c.bin: ") for line in said)
 
 

@@ -14,7 +14,7 @@ from shelf import jsonl, loaded
 from components.contracts import Event, Record, record_id
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
-from components.sources.escapes import with_letters
+from components.sources.cleaning import with_letters
 from components.sources.records import RecordMaker
 
 MAKER = RecordMaker(key="a.jsonl", zone=UTC, max_text_chars=10_000)

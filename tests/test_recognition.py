@@ -49,7 +49,7 @@ def test_a_log_of_bookkeeping_only_is_told_as_such_and_read_on_when_it_grows(tmp
     path = write(tmp_path / "a.jsonl", jsonl(*[QUEUED] * 2 * n))
     shelf = loaded(path)
     assert shelf.waits == (
-        f"It holds {2 * n} lines of bookkeeping of claude_code and no message yet; it is read on once it grows."
+        f"It holds {2 * n} lines of bookkeeping of claude_code and no message yet; a later load reads on once it grows."
     )
     assert not shelf.records
     assert shelf.decide(path).action == "skip"

@@ -12,7 +12,8 @@ from shelf import QUIET, Shelf, loaded
 
 from components.errors import UnknownFormat
 from components.sources.files import FileSource
-from components.sources.recovery import MAX_DEPTH, Prefix, split
+from components.sources.json_prefix import MAX_DEPTH, Prefix
+from components.sources.json_search import whole_objects
 
 
 def said(text: str, **more: object) -> bytes:
@@ -76,7 +77,7 @@ def test_a_part_of_a_cut_record_is_no_record():
     outer = json.dumps({"id": 1, "message": {"role": "user", "content": "hi"}, "more": [{"role": "user"}]}).encode()
     for cut in range(1, len(outer)):
         for behind in (b"", b'{"id": 2}'):
-            found = split(outer[:cut] + behind, 0)
+            found = whole_objects(outer[:cut] + behind, 0)
             assert [one.value for one in found if not one.reason] == ([{"id": 2}] if behind else []), cut
 
 

@@ -26,8 +26,9 @@ from components.pipeline import Pipeline
 from components.redact import Redactor, _literals
 from components.secret_rules import RULES
 from components.settings import DatasetSettings, LoadSettings, PrivacySettings, Settings
+from components.sources.cleaning import clean_extra
 from components.sources.files import FileSource
-from components.sources.records import RecordMaker, clean_extra
+from components.sources.records import RecordMaker
 from flows.artifacts import load_rows, total_load
 
 # --- one text ---------------------------------------------------------------------------------------------------------

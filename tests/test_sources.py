@@ -27,11 +27,11 @@ from components.errors import BadSetting, NotReady, TooLarge, UnknownFormat, Unr
 from components.locations import without_credentials
 from components.settings import LoadSettings
 from components.sources import zips
+from components.sources.cleaning import clean_text
 from components.sources.discover import discover
 from components.sources.files import FileSource
 from components.sources.formats.contract import Format, accept
 from components.sources.opener import open_file
-from components.sources.records import clean_text
 
 SOURCE = FileSource(QUIET)
 
@@ -262,7 +262,7 @@ ARCHIVE = Format(
 
 @pytest.fixture
 def archives(monkeypatch):
-    monkeypatch.setattr("components.sources.recognise.FORMATS", (ARCHIVE,))
+    monkeypatch.setattr("components.sources.recognition.recognise.FORMATS", (ARCHIVE,))
 
 
 def _zip(path: Path, members: dict[str, list[str]], mode: str = "w", method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -391,7 +391,7 @@ def test_a_document_without_end_mark_waits_until_it_is_quiet(tmp_path):
     clock = path.stat().st_mtime + 1
     shelf = Shelf(source=FileSource(LoadSettings(quiet_s=2), now=lambda: clock))
     shelf.load(path)
-    assert shelf.waits.endswith("A later load takes it once it was left alone for 2 s (load.quiet_s).")
+    assert shelf.waits.endswith("A later load reads it once it has not changed for 2 s (load.quiet_s).")
     assert not shelf.records
     clock += 2
     shelf.load(path)
@@ -454,7 +454,7 @@ def test_what_looks_like_json_and_is_none_is_refused_with_its_first_error(tmp_pa
     path = write(tmp_path / name, content)
     with pytest.raises(UnknownFormat, match=f"looks like {told}"):
         loaded(path)
-    with pytest.raises(NotReady, match=r"left alone for 3600 s \(load\.quiet_s\)"):
+    with pytest.raises(NotReady, match=r"not changed for 3600 s \(load\.quiet_s\)"):
         list(FileSource(LoadSettings(quiet_s=3_600)).read(Shelf().locator(path), None))
 
 
@@ -665,7 +665,7 @@ def test_a_format_that_raises_costs_one_item(tmp_path, monkeypatch):
             return None
 
     odd = Format(name="odd", shape="lines", recognises=lambda _: accept("a test"), reader=Odd)
-    monkeypatch.setattr("components.sources.recognise.FORMATS", (odd,))
+    monkeypatch.setattr("components.sources.recognition.recognise.FORMATS", (odd,))
     shelf = loaded(write(tmp_path / "a.jsonl", jsonl({"text": "a"}, {"text": "bad"}, {"text": "b"})))
     assert shelf.texts == ["a", "b"]
     assert "KeyError" in shelf.defects[0].reason
@@ -691,7 +691,7 @@ def test_a_format_can_be_asked_for(tmp_path):
 
 def test_explain_tells_what_a_file_was_taken_for_and_why(tmp_path):
     told = SOURCE.explain(str(write(tmp_path / "a.jsonl", GOOD)))
-    assert (told.format.name, told.kind) == ("generic", "json")
+    assert (told.format.name, told.candidate.kind) == ("generic", "json")
     assert "text" in told.reason
     assert "claude_code" in told.declined
 

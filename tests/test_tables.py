@@ -172,16 +172,16 @@ def test_whatever_comes_at_or_after_the_last_value_is_taken_once(waves, page):
     with engine.begin() as connection:
         connection.exec_driver_sql("create table log (at integer, text text)")
     keys = tables._keys(engine, {"table": "log", "cursor": "at"})
-    place, highest, n, read = tables._Place(), 0, 0, []
+    position, highest, n, read = tables._Position(), 0, 0, []
     for wave in waves:
         for step in wave:
             with engine.begin() as connection:
                 connection.exec_driver_sql("insert into log values (?, ?)", (highest + step, f"text {n}"))
             n += 1
-        while found := tables._page(engine, keys, place)[:page]:
+        while found := tables._page(engine, keys, position)[:page]:
             read += [row["text"] for row in found]
-            place = tables._moved(place, keys, found)
-        highest = place.last[0] if place.last else 0
+            position = tables._advanced(position, keys, found)
+        highest = position.last[0] if position.last else 0
     engine.dispose()
     assert sorted(read) == sorted(f"text {i}" for i in range(n))
 

@@ -19,8 +19,8 @@ from pathlib import PurePath
 from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
 from components.locations import absolute, glob_root, is_url, without_credentials
-from components.sources import tables
 from components.sources.opener import inode_of
+from components.sources.table_urls import table_locator
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def discover(specs: Sequence[str]) -> Discovered:
 
 def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator]]:
     if is_url(spec):
-        table = tables.locator(spec)
+        table = table_locator(spec)
         yield table.location, table
         return
     path = absolute(spec)

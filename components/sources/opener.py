@@ -16,7 +16,7 @@ import zstandard
 from isal import isal_zlib
 
 from components.errors import ReadFailed, TooLarge, Unreadable
-from components.sources.births import birth_ns
+from components.sources.creation_time import birth_ns
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
 
