@@ -64,7 +64,7 @@ def test_every_whole_record_is_read_and_each_damaged_stretch_is_one_defect(tmp_p
     assert not shelf.waits
 
 
-def test_a_defect_tells_where_its_stretch_begins_and_what_it_holds(tmp_path):
+def test_a_defect_has_the_offset_of_its_stretch_and_an_excerpt(tmp_path):
     shelf = read(tmp_path, A + b"\n" + B + CUT[:30] + C + b"\n")
     (defect,) = shelf.defects
     assert defect.offset == len(A) + 1 + len(B)
@@ -73,7 +73,7 @@ def test_a_defect_tells_where_its_stretch_begins_and_what_it_holds(tmp_path):
 
 
 def test_a_part_of_a_cut_record_is_no_record():
-    """The inner message is whole, and says the same as one that stands alone; yet it is a part of what was lost."""
+    """The inner message is whole, and equal to one by itself; yet it is a part of what was lost."""
     outer = json.dumps({"id": 1, "message": {"role": "user", "content": "hi"}, "more": [{"role": "user"}]}).encode()
     for cut in range(1, len(outer)):
         for behind in (b"", b'{"id": 2}'):

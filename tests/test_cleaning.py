@@ -69,7 +69,7 @@ def test_escapes_that_are_no_letters_of_a_json_text_stay(text: str) -> None:
     assert record("tool_call", text).text == text
 
 
-def test_what_people_and_models_say_stays_as_it_is() -> None:
+def test_texts_of_people_and_models_stay_as_they_are() -> None:
     for type in ("user", "assistant", "reasoning", "system"):
         assert record(type, '{"a": "\\u00e9"}').text == '{"a": "\\u00e9"}'
 
