@@ -16,7 +16,7 @@ from components.contracts import COPIED_FROM
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, LoadSettings, Settings
 from components.sources.formats import claude_code, codex, pi
-from components.sources.yields import COPIED_RULE
+from components.sources.read_totals import COPIED_RULE
 
 P, F, G = (f"019e0000-{letter * 4}-7000-8000-000000000001" for letter in "abc")
 Opened = Callable[..., Pipeline]

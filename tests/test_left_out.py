@@ -14,7 +14,7 @@ from test_cli import Shell, environment, report, shell  # noqa: F401 - fixtures
 from components.contracts import LoadReport, RecordCounts, SourceCounts
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
-from components.sources.yields import MOST_RULES, OTHER_RULES, Yield, bounded, shortfall
+from components.sources.read_totals import MOST_RULES, OTHER_RULES, ReadTotals, bounded, shortfall
 
 CLAUDE = [
     {"type": "user", "uuid": "u1", "sessionId": "s1", "message": {"role": "user", "content": "Where is the key?"}},
@@ -78,8 +78,8 @@ def test_a_growing_log_is_not_suspected_for_a_stretch_of_bookkeeping(pipeline: P
     assert (report.sources.resumed, report.skipped_by_rule, report.problems) == (1, {"progress line": 2}, [])
 
 
-def given_(**counts: Any) -> Yield:
-    return Yield(**({"format": "chat", "size_bytes": 1_000} | counts))
+def given_(**counts: Any) -> ReadTotals:
+    return ReadTotals(**({"format": "chat", "size_bytes": 1_000} | counts))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def given_(**counts: Any) -> Yield:
     ],
 )
 def test_a_source_is_suspected_exactly_beyond_the_thresholds(
-    seen: Yield, *, from_start: bool, is_suspicious: bool
+    seen: ReadTotals, *, from_start: bool, is_suspicious: bool
 ) -> None:
     assert bool(shortfall(seen, from_start=from_start)) is is_suspicious
 
@@ -171,7 +171,7 @@ def test_unknown_items_are_counted_whatever_the_size_of_a_batch(tmp_path: Path) 
 
         source = FileSource(LoadSettings(quiet_s=0, batch_records=records))
         (locator,) = source.discover([str(log)]).locators
-        seen = source.yields(locator)
+        seen = source.totals(locator)
         counts.add((seen.n_records, seen.n_unknown, seen.unknown_bytes, seen.size_bytes))
     assert len(counts) == 1
     assert counts.pop()[:2] == (1, 10)

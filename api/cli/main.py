@@ -166,7 +166,7 @@ def _tell_load(report: LoadReport) -> None:
 
 def _left_out_line(skipped: Mapping[str, int]) -> str:
     """How many items were left out, by the rules that say so."""
-    from components.sources.yields import spelled
+    from components.sources.read_totals import spelled
 
     return f"Left out by rule: {spelled(skipped)}."
 
@@ -181,7 +181,7 @@ def _explain(sources: list[str], dataset: str, format: str | None, *, json: bool
     for locator in found.locators:
         try:
             seen = source.explain(locator.location)
-            gives = source.yields(locator)
+            gives = source.totals(locator)
         except SourceError as error:
             told.append({"source": locator.key, "format": None, "reason": str(error)})
         else:

@@ -18,12 +18,12 @@ from components.sources.cursors import LINE_KINDS
 from components.sources.discover import discover
 from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
+from components.sources.read_totals import ReadTotals
 from components.sources.reading.batches import Job
 from components.sources.reading.read import defect_batch, from_cursor, from_start, records_before
 from components.sources.recognition.recognise import GENERIC, Recognition, expect_format, named, recognise
 from components.sources.recognition.unsupported import refuse_unsupported
 from components.sources.records import RecordMaker
-from components.sources.yields import Yield
 
 
 class FileSource:
@@ -61,9 +61,9 @@ class FileSource:
         with _file_errors(), open_file(path) as opened:
             return self._recognised(opened, path).without_content()
 
-    def yields(self, locator: Locator) -> Yield:
-        """What the whole source would give now, counted and not kept; of one that is being written, what is whole."""
-        seen = Yield()
+    def totals(self, locator: Locator) -> ReadTotals:
+        """What a load of the whole source would give now; nothing is stored. Of one being written, what is complete."""
+        seen = ReadTotals()
         with suppress(NotReady):
             for batch in self.read(locator, None):
                 seen.add(batch)

@@ -39,29 +39,17 @@ def from_lines(
         recovery=Recovery(),
     )
     reason = ""
-    long_start, before_long = start, prints
     for piece in _pieces(opened, state, start, job.settings.max_item_bytes):
-        if piece.kind in {"part", "last_part"}:
-            reading.release_held()
-            if before_long is reading.prints:
-                long_start, before_long = piece.start, reading.prints
-                reading.prints = before_long.copy()
-            reading.accept(piece.data)
-            if piece.kind == "last_part":
-                size = piece.start + len(piece.data) - long_start
-                reading.batch.add_defect(long_start, f"a line of {size:,} bytes, larger than load.max_item_bytes")
-                before_long = reading.prints
-            reason = "The last line is very long and not complete." if piece.kind == "part" else ""
-        elif reading.take(piece):
-            reason = ""
-        else:
-            at, size = reading.recovery.held_at or (piece.start, len(piece.data))
-            reason = f"The last item, {size:,} bytes at offset {at:,}, is not complete yet."
-        if reading.batch.is_full and before_long is reading.prints:
+        reason = reading.skip_long(piece) if piece.kind in {"part", "last_part"} else reading.add(piece)
+        if reading.batch.is_full and reading.before_long is None:
             yield reading.batch.take(reading.cursor())
-    if before_long is not reading.prints:
-        reading.prints = before_long
-    yield from _end(reading, reason)
+    reason = reading.at_end(reason)
+    size_bytes = opened.size_bytes
+    if opened.seekable:  # as much as was there when its end was reached, not when it was opened
+        size_bytes = max(opened.file.tell(), reading.prints.offset)
+    yield reading.batch.take(reading.cursor(finished_bytes=size_bytes, waits=bool(reason)))
+    if reason:
+        raise NotReady(reason)
     if n_neutral:
         raise NotReady(
             f"It holds {n_neutral:,} lines of bookkeeping of {job.format.name} and no message yet; "
@@ -81,8 +69,43 @@ class _Reading:
     batch: BatchBuilder
     values: Callable[[bytes], Sequence[Json]]
     recovery: Recovery
+    long_start: int = 0
+    before_long: Fingerprint | None = None  # while a line that is too long goes on
 
-    def take(self, piece: lines.Piece) -> bool:
+    def add(self, piece: lines.Piece) -> str:
+        """Read the piece. Gives why it has to wait where it is not yet a whole item, else ""."""
+        if self._read(piece):
+            return ""
+        at, size = self.recovery.held_at or (piece.start, len(piece.data))
+        return f"The last item, {size:,} bytes at offset {at:,}, is not complete yet."
+
+    def skip_long(self, piece: lines.Piece) -> str:
+        """Leave out a part of a line that is too long; the last one makes it a defect. Gives why it has to wait, or ""."""
+        self._release_held()
+        if self.before_long is None:
+            self.long_start, self.before_long = piece.start, self.prints
+            self.prints = self.before_long.copy()
+        self._accept(piece.data)
+        if piece.kind == "part":
+            return "The last line is very long and not complete."
+        size = piece.start + len(piece.data) - self.long_start
+        self.batch.add_defect(self.long_start, f"a line of {size:,} bytes, larger than load.max_item_bytes")
+        self.before_long = None
+        return ""
+
+    def at_end(self, reason: str) -> str:
+        """Take back an open line that is too long; of a damaged source read all. Gives why the rest has to wait, or ""."""
+        if self.before_long is not None:
+            self.prints, self.before_long = self.before_long, None
+        if self.opened.damage:
+            self._release_held()
+            self.batch.add_defect(self.prints.prints().offset, f"Nothing more can be read: {self.opened.damage}")
+            return ""
+        return (
+            "The packed file stops before its end; it is being written or was cut short." if self.opened.cut else reason
+        )
+
+    def _read(self, piece: lines.Piece) -> bool:
         """Read the piece; False if it is not yet a whole item, so that it has to wait."""
         if self.recovery.held:
             return self._recover(self.recovery.add(piece))
@@ -108,7 +131,7 @@ class _Reading:
                 self.batch.add_all(self.reader.read, value, offset, piece.data)
             else:
                 self.batch.add_defect(offset, "not a JSON object", piece.data)
-        self.accept(piece.data)
+        self._accept(piece.data)
         return True
 
     def _recover(self, settled: Sequence[Stretch]) -> bool:
@@ -119,10 +142,10 @@ class _Reading:
                     self.batch.add_defect(found.offset, found.reason, found.raw)
                 else:
                     self.batch.add_all(self.reader.read, found.value, found.offset, found.raw)
-            self.accept(stretch.data)
+            self._accept(stretch.data)
         return not self.recovery.held
 
-    def release_held(self) -> None:
+    def _release_held(self) -> None:
         """Read the lines that were held back as they are: what follows can't complete them."""
         self._recover(self.recovery.flush())
 
@@ -132,7 +155,7 @@ class _Reading:
             return bool(values) and all(isinstance(value, dict | list) for value in values)
         return self.job.is_quiet(self.opened)
 
-    def accept(self, data: bytes) -> None:
+    def _accept(self, data: bytes) -> None:
         """Count these bytes as read."""
         self.prints.feed(data)
         self.batch.size_bytes += len(data)
@@ -146,22 +169,6 @@ class _Reading:
         return cursors.make(
             self.opened, self.job.format.name, self.prints.prints(), state, finished_bytes=finished_bytes
         )
-
-
-def _end(reading: _Reading, reason: str) -> Iterator[Batch]:
-    opened = reading.opened
-    if opened.damage:
-        reading.release_held()
-        reading.batch.add_defect(reading.prints.prints().offset, f"Nothing more can be read: {opened.damage}")
-        reason = ""
-    elif opened.cut:
-        reason = "The packed file stops before its end; it is being written or was cut short."
-    size_bytes = opened.size_bytes
-    if opened.seekable:  # as much as was there when its end was reached, not when it was opened
-        size_bytes = max(opened.file.tell(), reading.prints.offset)
-    yield reading.batch.take(reading.cursor(finished_bytes=size_bytes, waits=bool(reason)))
-    if reason:
-        raise NotReady(reason)
 
 
 def _pieces(opened: Opened, state: Mapping[str, Json], start: int, max_bytes: int) -> Iterator[lines.Piece]:
