@@ -84,7 +84,7 @@ class _Match:
     failed: dict[str, str] = field(default_factory=dict)
 
     def is_settled(self, locator: Locator) -> bool:
-        """Is another look at this file pointless?"""
+        """Can this file be skipped without looking into it?"""
         if (entry := self.known.get(locator.location)) is not None:
             return self.is_unchanged(locator, entry)
         original = self._original_of_unchanged_copy(locator)

@@ -53,7 +53,7 @@ def _same_edges(opened: Opened, cursor: Cursor) -> bool:
 
 
 def _bytes_at(opened: Opened, start: int, size_bytes: int) -> bytes:
-    return os.pread(opened.file.fileno(), size_bytes, start)  # whoever reads on must not be moved
+    return os.pread(opened.file.fileno(), size_bytes, start)  # leaves the file's position to its reader
 
 
 def _hex(data: bytes) -> str:
@@ -99,7 +99,7 @@ def is_unchanged(locator: Locator, seen: Cursor | LedgerEntry) -> bool:
 
 
 def is_same_file(opened: Opened, cursor: Cursor) -> bool:
-    """Is it the file that was read, whatever became of its content? An inode alone may have been given away since."""
+    """Is it the file that was read, whatever its content is now? Another file may have got the inode since."""
     births = {opened.birth_ns, cursor.birth_ns} - {0}
     return opened.inode == cursor.inode and len(births) < 2
 

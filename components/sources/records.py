@@ -25,8 +25,7 @@ NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
 class RecordMaker:
     """Makes the records of one source. `key` is the source's, `zone` that of naive times.
 
-    `run_names`: the names of runs that are other than the format says. `redactor`: what takes secrets out; None keeps
-    them.
+    `run_names`: names of runs in place of the format's. `redactor`: what removes secrets; None keeps them.
     """
 
     key: str

@@ -34,7 +34,7 @@ class Stretch(NamedTuple):
 
 @dataclass(slots=True)
 class Recovery:
-    """Takes lines in order and gives them back once it is settled what they hold.
+    """Takes lines in order and returns them once it is settled what they hold.
 
     `held`: lines that may be the beginning of a record; the next ones decide.
     """

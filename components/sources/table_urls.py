@@ -32,5 +32,5 @@ def parsed_url(spec: str) -> URL:
         return make_url(spec)
     except (ArgumentError, ValueError):
         raise SourceError(
-            "The URL can't be understood; write it as postgresql://USER:PASSWORD@HOST:PORT/DB?table=NAME&cursor=COLUMN."
+            "The URL can't be parsed; write it as postgresql://USER:PASSWORD@HOST:PORT/DB?table=NAME&cursor=COLUMN."
         ) from None  # whatever it is may hold a password

@@ -141,7 +141,7 @@ def _reflected(engine: Engine, name: str, schema: str | None) -> Table:
         there = ", ".join(sorted([*found.get_table_names(schema), *found.get_view_names(schema)])[:20])
         raise Unreadable(f"There is no table {name!r} there; there is: {there or 'none at all'}.") from None
     if engine.dialect.name == "sqlite":
-        for column in table.columns:  # a column holds whatever was put there, and compares as that
+        for column in table.columns:  # values have the type that they were stored with, and compare by it
             column.type = NullType()
     return table
 

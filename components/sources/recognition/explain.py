@@ -78,7 +78,7 @@ def _likely_text(names: Sequence[str]) -> str:
 
 
 def _text_ending(found: Sequence[Candidate]) -> str:
-    """How to load a text whose name does not say that it is a log."""
+    """How to load a text that has not the name of a log."""
     if _kinds(found) != _KIND_WORDS["text"] or has_text_ending(found[-1].head.name):
         return ""
-    return "; its name has none of the endings of a text log (.log, .txt, …): --format plain_text reads it all the same"
+    return "; its name has none of the endings of a text log (.log, .txt, …): --format plain_text reads it anyway"

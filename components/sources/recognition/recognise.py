@@ -1,4 +1,4 @@
-"""Which format reads a source: the candidates are shown to the table of formats, and the first that accepts reads it."""
+"""Which format reads a source: each format is asked about each candidate, and the first that accepts reads it."""
 
 from __future__ import annotations
 
