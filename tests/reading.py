@@ -102,7 +102,7 @@ def as_json(found: Iterable[Read]) -> list[dict[str, Any]]:
 
 
 def check_golden(rows: Sequence[Format], folder: str) -> None:
-    """Every log under tests/data/<folder> becomes what the <name>.expected.json beside it holds."""
+    """Every log under tests/data/<folder> becomes what lies beside it as <name>.expected.json."""
     logs = [path for path in sorted((DATA / folder).iterdir()) if ".expected." not in path.name]
     assert logs
     for log in logs:
