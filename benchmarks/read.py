@@ -24,13 +24,13 @@ from components.sources.files import FileSource
 from components.sources.formats.contract import Options
 from components.sources.lines import lines
 from components.sources.opener import open_file
-from components.sources.recognise import Limits, recognise
+from components.sources.recognition.recognise import recognise
 
 LOGS = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
 FOLDERS = ("claude_code", "claude_code_entire", "claude_code_growing", "codex_rollout")
 ROUNDS = 7
 SOURCE = FileSource(LoadSettings(quiet_s=0))
-LIMITS = Limits(line_bytes=64 << 20, document_bytes=512 << 20)
+MAX_ITEM_BYTES = 512 << 20
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -53,10 +53,10 @@ def parsed(files: list[Path]) -> None:
     """Recognised, cut into lines, parsed and mapped by the format: everything up to the events."""
     for path in files:
         with open_file(str(path)) as opened:
-            recognition = recognise(opened, path.name, limits=LIMITS)
+            recognition = recognise(opened, path.name, item_bytes=MAX_ITEM_BYTES)
             assert recognition.format.reader is not None
             reader = recognition.format.reader(None, Options())
-            for piece in lines(opened.blocks(), 0, LIMITS.line_bytes):
+            for piece in lines(opened.blocks(), 0, MAX_ITEM_BYTES):
                 for value in parsing.json_values(piece.data):
                     list(reader.read(value))
 

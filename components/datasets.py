@@ -1,6 +1,6 @@
 """Which datasets there are: those that were loaded into, those that the settings name, and the default one.
 
-Only a load of given sources makes another; everywhere else a name that is none of these is mistyped.
+Only a load of given sources creates another; everywhere else a name that is none of these is mistyped.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def sources_of(
 
 
 def unknown_dataset(name: str, known: Iterable[str]) -> str:
-    """What to say about a name that no dataset has.
+    """The message about a name that no dataset has, with the nearest one.
 
     >>> unknown_dataset("runz", ["runs", "traces"])
-    "There is no dataset 'runz'; there are: runs, traces. Did you mean 'runs'? `runatlas load SOURCE -d runz` makes it."
+    "There is no dataset 'runz'; there are: runs, traces. Did you mean 'runs'? `runatlas load SOURCE -d runz` creates it."
     """
     names = sorted(known) or [DEFAULT_DATASET]
     listed = ", ".join(names[:most_names]) + (", …" if len(names) > most_names else "")
     near = get_close_matches(name, names, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"There is no dataset {name!r}; there are: {listed}.{meant} `runatlas load SOURCE -d {name}` makes it."
+    return f"There is no dataset {name!r}; there are: {listed}.{meant} `runatlas load SOURCE -d {name}` creates it."

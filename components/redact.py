@@ -59,7 +59,7 @@ class Redactor:
         return bool(_bytes_matcher().find_matches_as_indexes(spelled)) or (b"@" in spelled and b"://" in spelled)
 
     def redact_values(self, value: Json, depth: int = 0) -> Json:
-        """The same JSON, every string in it redacted; what a key says of its value counts."""
+        """The same JSON, every string in it redacted, also those that only their key shows to be secret."""
         if isinstance(value, str):
             return self.redact(value)
         if depth > _DEEPEST:

@@ -40,7 +40,7 @@ def _begins(prefix: str) -> str:
 class Rule:
     """One kind of secret. `literals`: every text that holds such a secret contains one of them.
 
-    `pattern` gives the expression; what its group `secret` matches goes if `is_secret` agrees.
+    `pattern` gives the expression; what its group `secret` matches is redacted if `is_secret` agrees.
     """
 
     kind: str

@@ -21,7 +21,7 @@ from prefect.artifacts import (
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
 from components.load.report import problem_lines
-from components.sources.yields import bounded
+from components.sources.read_totals import bounded
 
 Row = dict[str, str]
 told_problems = 50  # nobody reads a longer table

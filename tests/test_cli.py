@@ -130,7 +130,7 @@ def test_sources_that_fail_for_one_reason_share_a_line(shell: Shell, tmp_path: P
     done = shell("load", folder)
     output = done.stdout.splitlines()
     assert done.returncode == 0  # something could be read
-    assert any(line.startswith("  2 sources (a.json, b.json): No format recognises it.") for line in output)
+    assert any(line.startswith("  2 sources (a.json, b.json): Unsupported format.") for line in output)
     assert any(line.startswith("  c.bin: ") for line in output)
 
 

@@ -43,7 +43,7 @@ def locked_postgres() -> Iterator[sa.URL]:
         server = postgres_server()
         url = server.__enter__()
     except ImportError as error:
-        pytest.skip(f"NO POSTGRESQL HERE, so nothing is told of it: {error}")
+        pytest.skip(f"NO POSTGRESQL HERE, so this is not tested: {error}")
     with fresh_database(url) as database:
         engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -84,7 +84,7 @@ def add_row(url: sa.URL, text: str) -> None:
     engine.dispose()
 
 
-def test_a_password_given_once_is_known_to_later_loads_and_stands_in_one_private_file(
+def test_a_password_given_once_is_known_to_later_loads_and_kept_in_one_private_file(
     locked_postgres: sa.URL, tmp_path: Path
 ) -> None:
     settings = settings_at(tmp_path / "home")
@@ -161,9 +161,9 @@ def test_the_shell_shows_sources_without_passwords(tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     assert secret not in shell("load")
-    told = shell("status", "--json")
-    assert secret not in told
-    assert "postgresql://me@127.0.0.1:1/app?connect_timeout=1&table=t" in told
+    shown = shell("status", "--json")
+    assert secret not in shown
+    assert "postgresql://me@127.0.0.1:1/app?connect_timeout=1&table=t" in shown
 
 
 def test_a_load_over_http_takes_a_known_url_and_hands_it_on_without_its_password() -> None:

@@ -101,7 +101,7 @@ def test_nothing_that_a_log_holds_becomes_an_image_a_link_or_html_in_the_prefect
                 ("/artifacts", "planted"),
                 ("/artifacts/key/load-planted", "planted"),
                 (f"/runs/flow-run/{report['flow_run_id']}?tab=Artifacts", "planted"),
-                (f"/artifacts/artifact/{report['id']}", "No format recognises it"),
+                (f"/artifacts/artifact/{report['id']}", "Unsupported format"),
             ):
                 browser.open(url + page)
                 browser.wait_for(f"document.body.innerText.includes('{shown}')", within_s=300)

@@ -26,8 +26,9 @@ from components.pipeline import Pipeline
 from components.redact import Redactor, _literals
 from components.secret_rules import RULES
 from components.settings import DatasetSettings, LoadSettings, PrivacySettings, Settings
+from components.sources.cleaning import clean_extra
 from components.sources.files import FileSource
-from components.sources.records import RecordMaker, clean_extra
+from components.sources.records import RecordMaker
 from flows.artifacts import load_rows, total_load
 
 # --- one text ---------------------------------------------------------------------------------------------------------
@@ -62,7 +63,7 @@ def test_no_part_of_a_secret_is_left_however_it_is_spelled(spelling: str) -> Non
         assert f"[redacted: {secret.kind}]" in redacted, (secret, redacted)
 
 
-def test_what_stands_around_a_secret_stays() -> None:
+def test_the_text_around_a_secret_stays() -> None:
     for secret in secrets(len(MAKERS)):
         redacted = Redactor().redact(f"before this {secret.text} after that")
         assert redacted.startswith("before this ")
@@ -83,7 +84,7 @@ def test_a_private_key_without_its_end_is_redacted_as_far_as_it_goes() -> None:
             assert not [needle for needle in secret.needles if needle in redacted]
 
 
-def test_what_a_key_says_of_its_value_counts() -> None:
+def test_the_key_of_a_value_counts() -> None:
     value = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYKEYKEYKEY7"
     redacted = Redactor().redact_values({"env": [{"aws_secret_access_key": value}], "digest": value})
     assert redacted == {"env": [{"aws_secret_access_key": "[redacted: aws-secret-key]"}], "digest": value}
@@ -195,12 +196,12 @@ def jsonl(rows: list[Any]) -> str:
 
 
 def items(rows: list[Any]) -> str:
-    """As `jsonl`, in the generic format: each item says its iteration."""
+    """As `jsonl`, in the generic format: each item has its iteration."""
     return jsonl([{"iteration": 1, **row} for row in rows])
 
 
 def plant(folder: Path, planted: list[Secret]) -> None:
-    """Logs of several formats in which all these secrets stand, each where another format or nesting has it."""
+    """Logs of several formats that hold all these secrets, each where another format or nesting has it."""
     folder.mkdir(parents=True)
     groups = [planted[i::8] for i in range(8)]
     spell = list(SPELLINGS.values())[:-2]

@@ -192,7 +192,7 @@ def test_what_replaces_the_lines_that_were_cut_off_is_read(pipeline: Pipeline, l
     assert "what was before" in texts(pipeline)
 
 
-def test_a_log_that_is_begun_anew_is_another_reading(pipeline: Pipeline, log: Path) -> None:
+def test_a_log_that_starts_over_is_read_from_its_start(pipeline: Pipeline, log: Path) -> None:
     write(log, first := entries(*range(10)))
     load(pipeline, log)
     write(log, second := entries(*range(100, 125)))

@@ -25,7 +25,7 @@ def explanations(sources: Sequence[str], dataset: str, format: str | None) -> li
 def _explanation(source: FileSource, locator: Locator) -> dict[str, Any]:
     try:
         recognition = source.explain(locator.location)
-        result = source.yields(locator)
+        result = source.totals(locator)
     except SourceError as error:
         return _unsupported(locator.key, str(error))
     return {

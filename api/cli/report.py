@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from components.contracts import IndexReport, LoadReport, Problem
 from components.load.report import printable, problem_lines
 from components.settings import DEFAULT_DATASET
-from components.sources.yields import spelled
+from components.sources.read_totals import spelled
 
 if TYPE_CHECKING:
     from api.cli.doctor import Finding

@@ -22,6 +22,8 @@ def open_onnx(graph: Path, threads: int) -> Engine:
     """
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # it would report its use to its makers
+
     at_once = min(threads, MOST_AT_ONCE)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads // at_once

@@ -140,9 +140,9 @@ class Indexing:
 
     def _left_to_the_other(self, held: LeaseHeld) -> LeaseHeld:
         """The same error, where more was asked for than to go on: that is left to whoever indexes next."""
-        wishes = self.store.index_requests
+        requests = self.store.index_requests
         if not retry_while_busy(
-            lambda: wishes.ask(self.dataset, recompute=self.recompute, retry_failed=self.retry_failed)
+            lambda: requests.ask(self.dataset, recompute=self.recompute, retry_failed=self.retry_failed)
         ):
             return held
         names = [name for name in ("recompute", "retry_failed") if getattr(self, name)]
@@ -543,8 +543,8 @@ class Indexing:
         """Is nothing left to index, and nothing more asked for?"""
 
         def nothing_is() -> bool:
-            wish = self.store.index_requests.open(self.dataset)
-            return not wish.ids and self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
+            request = self.store.index_requests.open(self.dataset)
+            return not request.ids and self.store.records.count(self.dataset_id, RecordState.WAITING) == 0
 
         return retry_while_busy(nothing_is)
 

@@ -1,7 +1,7 @@
 """Which file of today is which source of the ledger: unchanged, changed, rotated, renamed, a copy, new or gone.
 
-The decision for all sources of a load stands in `match`, from what the directories say and, where that is not enough,
-from what the contents say; what to do about a single source that is known by its place is `DataSource.decide`.
+`match` decides it for all sources of a load, from directory entries and, where these are not enough, from contents. What
+to do about a single source at a known location is `DataSource.decide`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ max_rename_candidates = 20  # vanished sources that a new one is compared with: 
 
 
 class Contents(Protocol):
-    """What only a look into files can tell. Both raise `ReadFailed` where another try may help."""
+    """What only the contents of files can answer. Both raise `ReadFailed` where another try may help."""
 
     def holds(self, locator: Locator, entry: LedgerEntry, *, rotates: bool = False) -> bool:
-        """Is this the source, with all that was read of it? If `rotates`: and is it a log, not a document?"""
+        """Is this the source, with all that was read of it? With `rotates`: and is it a log, not a document?"""
         ...
 
     def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
-        """Does this file hold nothing but what the original begins with?"""
+        """Does this file hold only the beginning of the original?"""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
-    """`changed` are to be read, at the places that the ledger has for them once the `moves` are made."""
+    """`changed` are to be read, at the locations that the ledger has for them once the `moves` are made."""
 
     changed: list[Locator]
     moves: dict[int, str] = field(default_factory=dict)  # source id -> location
@@ -48,7 +48,7 @@ def match(
     *,
     is_unchanged: Callable[[Locator, LedgerEntry], bool],
 ) -> Matching:
-    """What became of the sources of the ledger. `is_unchanged` says it of a source by its directory entry."""
+    """What became of the sources of the ledger. `is_unchanged` compares a directory entry with a ledger entry."""
     work = _Match(
         here={locator.location: locator for locator in locators},
         known={entry.location: entry for entry in entries if entry.status != "copy"},
@@ -59,9 +59,9 @@ def match(
     changed = [locator for locator in locators if not work.is_settled(locator)]
     work.follow_rotations(changed)
     vanished = work.vanished()
-    new = [locator for locator in changed if locator.kind == "file" and locator.location not in work.places()]
+    new = [locator for locator in changed if locator.kind == "file" and locator.location not in work.locations()]
     for locator in new:
-        work.find(locator, vanished)
+        work.identify(locator, vanished)
     left_out = work.copies.keys() | work.failed.keys()
     return Matching(
         changed=[locator for locator in changed if locator.location not in left_out],
@@ -84,7 +84,7 @@ class _Match:
     failed: dict[str, str] = field(default_factory=dict)
 
     def is_settled(self, locator: Locator) -> bool:
-        """Is another look at this file pointless?"""
+        """Can this file be skipped without looking into it?"""
         if (entry := self.known.get(locator.location)) is not None:
             return self.is_unchanged(locator, entry)
         original = self._original_of_unchanged_copy(locator)
@@ -106,7 +106,7 @@ class _Match:
     # --- rotations: a log was moved or copied aside, and another one took its name
 
     def follow_rotations(self, changed: Sequence[Locator]) -> None:
-        """Logs are known where they lie now."""
+        """Note under `moves` where each rotated log is now."""
         taken = {at: entry for locator in changed if (entry := self.known.get(at := locator.location))}
         by_inode = {entry.inode: entry for entry in taken.values()}
         for locator in changed:
@@ -116,14 +116,19 @@ class _Match:
             named = next((taken[at] for at in _shorter_names(locator.location) if at in taken), None)
             try:
                 for entry in (by_inode.get(locator.inode), named):
-                    if entry and entry is not own and entry.source_id not in self.moves and self._went(entry, locator):
+                    if (
+                        entry
+                        and entry is not own
+                        and entry.source_id not in self.moves
+                        and self._moved_to(entry, locator)
+                    ):
                         self.moves[entry.source_id] = locator.location
                         break
             except ReadFailed as error:
                 self._put_off(locator, error)
 
-    def _went(self, entry: LedgerEntry, locator: Locator) -> bool:
-        """Did this log go where the locator says, away from its own place?"""
+    def _moved_to(self, entry: LedgerEntry, locator: Locator) -> bool:
+        """Was this log moved from its own location to that of the locator?"""
         if self.contents.holds(self.here[entry.location], entry):
             return False
         own = self.known.get(locator.location)
@@ -133,14 +138,14 @@ class _Match:
             return True  # which may hold less than what was read of the log since it was copied
         return self.contents.holds(locator, entry, rotates=True)
 
-    # --- new places
+    # --- new locations
 
-    def places(self) -> set[str]:
-        """Where the known sources lie once the moves are made."""
+    def locations(self) -> set[str]:
+        """The locations of the known sources once the moves are made."""
         return {self.moves.get(entry.source_id, at) for at, entry in self.known.items()}
 
     def vanished(self) -> list[LedgerEntry]:
-        """Sources that lie nowhere any more; what was just not asked for this time is still there."""
+        """Sources that are gone; one that exists and was not asked for this time is not."""
         taken = set(self.moves.values())
         return [
             entry
@@ -149,8 +154,8 @@ class _Match:
             and (at in taken or (at not in self.here and not is_url(at) and not os.path.lexists(at)))
         ]
 
-    def find(self, locator: Locator, vanished: list[LedgerEntry]) -> None:
-        """Tell whether a file at a new place is a vanished source, a copy, or neither."""
+    def identify(self, locator: Locator, vanished: list[LedgerEntry]) -> None:
+        """Note whether a file at a new location is a vanished source, a copy, or neither."""
         if locator.location in self.failed:
             return
         try:
@@ -176,19 +181,19 @@ class _Match:
         return next((one for one in likely[:max_rename_candidates] if self.contents.holds(locator, one)), None)
 
     def _copied_from(self, locator: Locator) -> str | None:
-        """The key of the source beside it, of which this is a copy on its way through a rotation."""
-        lying = {self.moves.get(entry.source_id, at): entry for at, entry in self.known.items()}
+        """The key of the source beside it of which this is a copy, in the middle of a rotation; None if of none."""
+        known = {self.moves.get(entry.source_id, at): entry for at, entry in self.known.items()}
         for at in _shorter_names(locator.location):
-            there = self.here.get(at) or (at in lying and os.path.lexists(at) and Locator(location=at, key=at))
-            if there and at not in self.copies:
-                entry = lying.get(at)
-                if self.contents.is_copy(locator, there, entry):
-                    return entry.key if entry else there.key
+            original = self.here.get(at) or (at in known and os.path.lexists(at) and Locator(location=at, key=at))
+            if original and at not in self.copies:
+                entry = known.get(at)
+                if self.contents.is_copy(locator, original, entry):
+                    return entry.key if entry else original.key
                 return None
         return None
 
     def _put_off(self, locator: Locator, error: ReadFailed) -> None:
-        """A new file that can't be compared now would be read twice for good if it was taken for another one."""
+        """Leave a new file that can't be compared now to the next load: as another source it would be read twice for good."""
         if locator.location not in self.known:
             self.failed[locator.location] = f"{error} The next load looks again."
 

@@ -1,7 +1,7 @@
-"""Documents that are written anew without their oldest items: what is left keeps its places, and numbering goes on.
+"""Documents that are rewritten without their oldest items: what is left keeps its positions, and numbering continues.
 
-A format numbers a document from its start. Where the store knows that start by other places, since older items stood
-before it then, the records take the places that they had.
+A format numbers a document from its start. Where the store has that start at later positions, since older items came
+before it then, the records get the positions that they had.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from components.contracts import Batch, Record, Said, said_digest, with_occurrence
 
-Runs = Mapping[str, Sequence[Said]]  # filename -> its records, in order of their places
+Runs = Mapping[str, Sequence[Said]]  # filename -> its records, in order of their positions
 
 
 def kept(old: Sequence[int], new: Sequence[int]) -> tuple[int, int]:
@@ -44,20 +44,20 @@ def sequence(batches: Iterable[Batch]) -> dict[str, list[Said]]:
 
 
 def renumbered(batches: Sequence[Batch], whole: Runs, old: Runs) -> Iterator[Batch]:
-    """The batches with the places that `old` has for what it knows. They are the end of the `whole` document."""
-    places = {run: _places(old.get(run, ()), said) for run, said in whole.items()}
+    """The batches, with the positions that `old` has for known records. They are the end of the `whole` document."""
+    positions = {run: _positions(old.get(run, ()), said) for run, said in whole.items()}
     left = {run: len(said) for run, said in sequence(batches).items()}
     for batch in batches:
         records = []
         for record in batch.records:
             run = record.filename
-            records.append(_at(record, places[run][len(places[run]) - left[run]]))
+            records.append(_at(record, positions[run][len(positions[run]) - left[run]]))
             left[run] -= 1
         yield replace(batch, records=records)
 
 
-def _places(old: Sequence[Said], new: Sequence[Said]) -> list[tuple[int, int]]:
-    """Where each of the new records stands, (iteration, idx): at its old place, or as far behind the last such one."""
+def _positions(old: Sequence[Said], new: Sequence[Said]) -> list[tuple[int, int]]:
+    """(iteration, idx) of each new record: its old one, or as far behind the last known record as in the document."""
     own = [(one.iteration, one.idx_in_iteration) for one in new]
     n, dropped = kept([one.digest for one in old], [one.digest for one in new])
     known = [*old[:n], *(old[n + dropped :] if dropped else ())]
@@ -75,8 +75,8 @@ def _places(old: Sequence[Said], new: Sequence[Said]) -> list[tuple[int, int]]:
     return [*((one.iteration, one.idx_in_iteration) for one in known), *more]
 
 
-def _at(record: Record, place: tuple[int, int]) -> Record:
-    iteration, idx = place
-    if place == (record.iteration, record.idx_in_iteration):
+def _at(record: Record, position: tuple[int, int]) -> Record:
+    iteration, idx = position
+    if position == (record.iteration, record.idx_in_iteration):
         return record
     return with_occurrence(record._replace(iteration=iteration, idx_in_iteration=idx), 0)

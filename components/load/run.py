@@ -35,7 +35,7 @@ from components.locations import absolute, without_credentials, without_password
 from components.retry import retry_while_busy
 from components.settings import DatasetSettings
 from components.sources.cursors import is_unchanged
-from components.sources.yields import Yield, bounded, shortfall
+from components.sources.read_totals import ReadTotals, bounded, shortfall
 from components.store import Store
 from components.store.ledger import SourceMoved
 from components.store.tables import RecordState
@@ -100,7 +100,7 @@ class Loading:
         self._n_unchanged = 0
         self._redacted: dict[str, Counter[str]] = {}  # source -> kind -> secrets replaced
         self._unchanged: list[SourceOutcome] = []  # that failed before, and would again
-        self._yields: dict[str, Yield] = {}  # location -> what this load read of it
+        self._yields: dict[str, ReadTotals] = {}  # location -> what this load read of it
 
     @property
     def dataset_id(self) -> int:
@@ -275,9 +275,9 @@ class Loading:
             version, superseded = kept.version, superseded + kept.superseded
             if batch.redacted:
                 self._redacted.setdefault(entry.key, Counter()).update(batch.redacted)
-            seen = self._yields.setdefault(locator.location, Yield())
+            seen = self._yields.setdefault(locator.location, ReadTotals())
             seen.add(batch)
-            seen.leave_out_copies(len(batch.records) - len(originals.records))
+            seen.add_copies(len(batch.records) - len(originals.records))
             taken.update(new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes)
         outcome = "resumed" if resumes else "loaded"
         return SourceOutcome(

@@ -1,4 +1,4 @@
-"""The one door to files: plain, gzip and zstd as blocks of unpacked bytes; what is UTF-16 comes as UTF-8.
+"""Opens files: plain, gzip and zstd as blocks of unpacked bytes; UTF-16 comes as UTF-8.
 
 Offsets count these bytes, whatever the packing, so a log that is compressed after rotation is still the same log.
 """
@@ -16,7 +16,7 @@ import zstandard
 from isal import isal_zlib
 
 from components.errors import ReadFailed, TooLarge, Unreadable
-from components.sources.births import birth_ns
+from components.sources.creation_time import birth_ns
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
 
@@ -38,7 +38,7 @@ MAGIC: Final[tuple[tuple[bytes, Packing], ...]] = (
 
 @dataclass(slots=True)
 class Opened:
-    """An open file. `blocks()` gives its content; `cut` and `damage` then tell how the content ended."""
+    """An open file. `blocks()` gives its content; `cut` and `damage` then show how the content ended."""
 
     path: str
     file: BinaryIO
@@ -180,7 +180,7 @@ def _too_large(limit_bytes: int) -> TooLarge:
 
 
 def open_file(path: str) -> Opened:
-    """The file, with its packing and encoding told from its first bytes. Raises `ReadFailed` with the reason."""
+    """The file, its packing and encoding recognised by its first bytes. Raises `ReadFailed` with the reason."""
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller closes what comes back
     except OSError as error:
@@ -217,7 +217,7 @@ def inode_of(info: os.stat_result) -> int:
 
 
 def encoding_of(start: bytes) -> str:
-    """The codec of a text that begins so: UTF-16 by its mark or by NUL at every other place, else UTF-8.
+    """The codec of a text that begins so: UTF-16 by its mark or by NUL at every other byte, else UTF-8.
 
     >>> encoding_of('{"a": 1}'.encode("utf-16-le")), encoding_of(b'{"a": 1}')
     ('utf-16-le', 'utf-8')

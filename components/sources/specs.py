@@ -15,7 +15,7 @@ from components.locations import absolute, glob_root, is_url, without_credential
 def permitted(source: str, own: Sequence[str], dataset: str) -> str:
     """`source` as an absolute path or URL, if it is one of the dataset's `own` sources or a path below one.
 
-    Raises `BadSetting` for any other: who may start a load does not thereby choose which files of the machine are read.
+    Raises `BadSetting` for any other: who may start a load may not read any file of the machine.
     """
     if "\0" in source or not source.strip():
         raise BadSetting("is no path")

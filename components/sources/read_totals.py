@@ -1,4 +1,4 @@
-"""Does what a source gave match what it holds? A pure decision with its thresholds."""
+"""What the reading of a source gave in total, and whether that is suspiciously little for what it holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COPIED_RULE: Final = "copy of what another session holds"
 
 
 @dataclass(slots=True)
-class Yield:
+class ReadTotals:
     """What one reading of a source gave so far."""
 
     format: str = ""
@@ -28,6 +28,7 @@ class Yield:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: Batch) -> None:
+        """Count a batch."""
         self.format = batch.cursor.format
         self.n_records += len(batch.records)
         self.n_defects += len(batch.defects)
@@ -36,19 +37,19 @@ class Yield:
         self.size_bytes += batch.size_bytes
         self.skipped.update(batch.skipped)
 
-    def leave_out_copies(self, n: int) -> None:
-        """So many of the records are left out since another session holds them."""
+    def add_copies(self, n: int) -> None:
+        """Count `n` records that are left out since another session holds them."""
         if n:
             self.skipped[COPIED_RULE] += n
 
 
-def shortfall(seen: Yield, *, from_start: bool) -> str:
-    """Why the source gave suspiciously little, in a sentence for a person; empty if nothing is suspicious.
+def shortfall(seen: ReadTotals, *, from_start: bool) -> str:
+    """Why the source gave suspiciously little, in a sentence for a person; "" if nothing is suspicious.
 
     Suspicious: no record at all though the source was read from its start and holds something; most of its bytes in
     items of kinds that the format does not know; or more such items than records.
 
-    >>> shortfall(Yield(format="chat", n_records=5, size_bytes=900), from_start=True)
+    >>> shortfall(ReadTotals(format="chat", n_records=5, size_bytes=900), from_start=True)
     ''
     """
     if from_start and seen.size_bytes and not seen.n_records:

@@ -14,7 +14,7 @@ from shelf import jsonl, loaded
 from components.contracts import Event, Record, record_id
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
-from components.sources.escapes import with_letters
+from components.sources.cleaning import with_letters
 from components.sources.records import RecordMaker
 
 MAKER = RecordMaker(key="a.jsonl", zone=UTC, max_text_chars=10_000)
@@ -69,7 +69,7 @@ def test_escapes_that_are_no_letters_of_a_json_text_stay(text: str) -> None:
     assert record("tool_call", text).text == text
 
 
-def test_what_people_and_models_say_stays_as_it_is() -> None:
+def test_texts_of_people_and_models_stay_as_they_are() -> None:
     for type in ("user", "assistant", "reasoning", "system"):
         assert record(type, '{"a": "\\u00e9"}').text == '{"a": "\\u00e9"}'
 

@@ -1,4 +1,4 @@
-"""When a file was made: with its inode this tells a file that was renamed from another one that got its inode."""
+"""When a file was created: a renamed file keeps it, another file that was given the same inode does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 AT_EMPTY_PATH: Final = 0x1000
 STATX_BTIME: Final = 0x800
 STATX_BYTES: Final = 256  # linux/stat.h
-MASK: Final = struct.Struct("=I")  # at 0: what the file system could tell
+MASK: Final = struct.Struct("=I")  # at 0: which fields the file system filled in
 BIRTH: Final = struct.Struct("=qI")  # at 80: seconds and nanoseconds
 
 
@@ -28,7 +28,7 @@ def _statx() -> Any:
 
 
 def birth_ns(descriptor: int) -> int:
-    """When the open file was made, in nanoseconds since 1970; 0 where system or file system can't tell."""
+    """When the open file was created, in nanoseconds since 1970; 0 where system or file system do not record it."""
     if seconds := getattr(os.fstat(descriptor), "st_birthtime", 0):
         return int(seconds * 1e9)
     statx = _statx()

@@ -1,9 +1,13 @@
-"""Files that are certainly no logs, told by their first bytes, so that they can be refused by name."""
+"""File types that hold no logs, recognised by their first bytes, so that they are refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
+from components.errors import UnknownFormat
+from components.sources import zips
+from components.sources.opener import Opened
 
 SQLITE: Final = "a SQLite database; name one of its tables, as sqlite:///PATH?table=NAME"
 OFFICE: Final = "an old Microsoft Office document (.doc, .xls, .ppt)"
@@ -54,10 +58,20 @@ MEMBERS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def kind_of(start: bytes) -> str:
-    """What a file is that begins with `start`, in words; "" where it may be a log.
+def refuse_unsupported(opened: Opened) -> None:
+    """Raises `UnknownFormat` where the first bytes show that the file is no log: a PDF document, an image, …."""
+    if opened.packing == "zip":
+        found = _type_of_archive([member.name for member in zips.listing(opened).members])
+    else:
+        found = type_of(opened.start(1_024))
+    if found:
+        raise UnknownFormat(f"It is {found}." if "; " in found else f"It is {found}, not a log.")
 
-    >>> kind_of(b"%PDF-1.7"), kind_of(b'{"a": 1}')
+
+def type_of(start: bytes) -> str:
+    """The type of a file that begins with `start`, in words; "" where it may be a log.
+
+    >>> type_of(b"%PDF-1.7"), type_of(b'{"a": 1}')
     ('a PDF document', '')
     """
     if start[TAR_AT : TAR_AT + 5] == b"ustar":
@@ -69,6 +83,6 @@ def kind_of(start: bytes) -> str:
     return next((name for magic, name in MARKUP if beginning.startswith(magic)), "")
 
 
-def kind_of_archive(members: Sequence[str]) -> str:
-    """What a zip archive is that holds these members; "" where it may hold logs."""
+def _type_of_archive(members: Sequence[str]) -> str:
+    """The type of a zip archive that holds these members; "" where it may hold logs."""
     return next((name for member, name in MEMBERS if member in members), "")

@@ -17,11 +17,11 @@ def folders(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["app", "app/*.jsonl", "."])
-def test_what_lies_below_a_source_is_given_as_an_absolute_path(folders, source):
+def test_a_path_below_a_source_comes_back_absolute(folders, source):
     assert permitted(source, [str(folders / "logs")], "runs") == str(folders / "logs" / source)
 
 
-def test_a_url_is_allowed_only_as_it_stands_in_the_settings():
+def test_a_url_is_allowed_only_as_the_settings_spell_it():
     own = ["sqlite:////srv/app.db?table=steps"]
     assert permitted(own[0], own, "runs") == own[0]
     with pytest.raises(BadSetting, match="not among the sources"):
@@ -29,7 +29,7 @@ def test_a_url_is_allowed_only_as_it_stands_in_the_settings():
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "../elsewhere", "link", "link/*", "", "a\0b", "/elsewhere"])
-def test_what_lies_elsewhere_is_refused(folders, source):
+def test_a_path_elsewhere_is_refused(folders, source):
     with pytest.raises(BadSetting):
         permitted(source, [str(folders / "logs")], "runs")
 
