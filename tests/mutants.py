@@ -1,7 +1,7 @@
 """Sabotage of the product, switched on by tests in processes of their own: each has to be caught by the checks.
 
-A mutant breaks one promise the way that a careless change would. They take hold of public functions and of SQL, so that
-they outlive changes elsewhere.
+A mutant breaks one promise the way that a careless change would. They patch few functions, and SQL, so that they outlive
+changes elsewhere.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def lease_without_token(_: Pipeline, __: Watch) -> None:
 
 
 def swap_without_fence(_: Pipeline, __: Watch) -> None:
-    """As if the swap knew nothing of leases."""
+    """The swap ignores leases."""
 
     def swap(output: Path, number: int, claim: Any) -> None:
         aside = output / f".current-{os.getpid()}"
@@ -214,7 +214,7 @@ def swap_without_fence(_: Pipeline, __: Watch) -> None:
 
 
 def swap_that_does_not_check_its_claim(_: Pipeline, __: Watch) -> None:
-    """It lays its pointer aside and revokes older ones, but never asks whether it was overtaken."""
+    """It prepares its pointer and revokes older ones, but never checks whether its lease was lost."""
     Fence.check = lambda self: None  # type: ignore[method-assign]
     install._expect_not_beyond = lambda output, number: None
 

@@ -81,12 +81,14 @@ def test_beyond_the_limit_neighbours_are_empty_lists(tmp_path, monkeypatch):
     assert pq.read_table(folder / "dataset.parquet")["__neighbors"].to_pylist() == [{"ids": [], "distances": []}] * 6
 
 
-def test_blocks_give_what_the_whole_gives(monkeypatch):
+@pytest.mark.parametrize("k", [1, 5, 99])
+def test_neighbours_are_exact(k):
     vectors = unit(100)
-    whole = nearest(vectors, 5)
-    monkeypatch.setattr(embedding_atlas, "BLOCK", 7)
-    for blocked, at_once in zip(nearest(vectors, 5), whole, strict=True):
-        np.testing.assert_allclose(blocked, at_once, atol=1e-6)
+    rows, distances = nearest(vectors, k)
+    similarity = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.fill_diagonal(similarity, -np.inf)
+    np.testing.assert_array_equal(rows, np.argsort(-similarity, axis=1)[:, :k])
+    np.testing.assert_allclose(distances, 1 - np.take_along_axis(similarity, rows, axis=1), atol=1e-6)
 
 
 def test_types_are_those_that_embedding_atlas_charts(tmp_path):

@@ -1,4 +1,4 @@
-"""Arrow columns made of buffers are what pyarrow itself would have made, and nobody imports pandas for them."""
+"""Arrow columns made of buffers equal those that pyarrow makes, and pandas is not imported for them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import Problem
-from api.routes.runs import allowed_source
+from api.routes.runs import _allowed_source
 from components.credentials import Credentials
 from components.errors import BadSetting
 from components.locations import without_password
@@ -169,9 +169,9 @@ def test_the_shell_shows_sources_without_passwords(tmp_path: Path) -> None:
 def test_a_load_over_http_takes_a_known_url_and_hands_it_on_without_its_password() -> None:
     own = ["postgresql://me@db/app?table=t"]
     for asked in (own[0], f"postgresql://me:{secret}@db/app?table=t"):
-        assert allowed_source(0, asked, own, "default") == own[0]
+        assert _allowed_source(0, asked, own, "default") == own[0]
     with pytest.raises(Problem, match="not among the sources"):
-        allowed_source(0, "postgresql://me@db/other?table=t", own, "default")
+        _allowed_source(0, "postgresql://me@db/other?table=t", own, "default")
 
 
 def test_a_damaged_file_of_passwords_is_named_and_not_overwritten(tmp_path: Path) -> None:

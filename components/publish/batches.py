@@ -34,15 +34,15 @@ class Changes:
     columns: bool
     model: bool
     lost: Collection[str]  # names of parts whose file is missing or damaged
-    has_leaving: bool  # superseded records are still in a part
+    leaving: Sequence[int]  # superseded records that are still in a part, by number in the order of arrival
 
     def __bool__(self) -> bool:
-        return bool(self.layout or self.columns or self.model or self.lost or self.has_leaving)
+        return bool(self.layout or self.columns or self.model or self.lost or self.leaving)
 
     def stale_kinds(self, logs: PartInfo, embeddings: PartInfo, counts: Mapping[int, int]) -> set[Kind]:
         """Which parts of a pair to write again; `counts`: batch -> how many of its records are on the map now."""
         stale: set[Kind] = set()
-        if self.model or (self.has_leaving and _has_shrunk(logs, counts)):
+        if self.model or (self.leaving and _has_shrunk(logs, counts)):
             return {"logs", "embeddings"}
         if self.layout or self.columns or logs.name in self.lost:
             stale.add("logs")
@@ -83,7 +83,7 @@ class BatchWriter:
     def rewrite(self, changes: Changes) -> list[PartInfo]:
         """The published parts, those written again that are stale; batches whose records all left are left out."""
         publications = self.store.publications
-        counts = publications.rows_by_batch(self.dataset_id) if changes.has_leaving else {}
+        counts = publications.rows_by_batch(self.dataset_id) if changes.leaving else {}
         logs, embeddings = (publications.parts(self.dataset_id, kind) for kind in ("logs", "embeddings"))
         parts: list[PartInfo] = []
         for n, pair in enumerate(zip(logs, embeddings, strict=True), 1):

@@ -23,7 +23,7 @@ from components.contracts import Places
 from components.snapshot.manifest import Label
 from components.snapshot.parts import logs_schema, read_row_groups
 
-SAMPLE = 20_000  # records looked at, at most
+SAMPLE = 20_000  # records used, at most
 TEXT_CHARS = 1_500  # of each record: its beginning says what it is about
 WORDS_A_LABEL = 3
 GRID = 128
@@ -66,8 +66,7 @@ def labels_of_parts(files: Sequence[Path], n_rows: int) -> list[Label]:
 def map_labels(positions: Places, texts: Sequence[str], types: Sequence[str]) -> list[Label]:
     """Names of the map's regions, coarse ones first; [] for no records.
 
-    Looks at `SAMPLE` records, evenly spread over what is given; `sample_rows` says which, for callers that would
-    rather not read all texts.
+    Uses at most `SAMPLE` records, evenly spread; `sample_rows` gives their row numbers.
     """
     rows = sample_rows(len(positions))
     if not len(rows):
@@ -191,7 +190,7 @@ SHORT_WORDS = frozenset(("ai", "ui", "db"))
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text that a person would read aloud, in lower case, in order; code, paths and data left out.
+    """The natural-language words of a text, in lower case, in order; code, paths and data are left out.
 
     >>> words_of('Fix the parser: {"path": "/src/lib/a.py"} in 3f2a9c commit')
     ['fix', 'parser', 'commit']
@@ -206,7 +205,7 @@ def words_of(text: str) -> list[str]:
     return words
 
 
-@lru_cache(maxsize=65_536)  # logs say the same words over and over
+@lru_cache(maxsize=65_536)  # logs repeat the same words
 def _is_readable(word: str) -> bool:
     if len(word) < 3:
         return word in SHORT_WORDS
@@ -214,7 +213,7 @@ def _is_readable(word: str) -> bool:
 
 
 def _names(words: Sequence[Sequence[frozenset[str]]], types: Sequence[Sequence[str]]) -> list[str]:
-    """One name a region; where no word sets it apart, its commonest type."""
+    """One name a region; where no word distinguishes it, its most frequent type."""
     counts = [Counter(word for record in region for word in record) for region in words]
     everywhere = sum(counts, Counter[str]())
     mean = sum(everywhere.values()) / max(len(counts), 1)

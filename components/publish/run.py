@@ -7,7 +7,7 @@ and parts the next snapshot consists of, then the files follow from the database
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import UTC, datetime
@@ -135,8 +135,7 @@ def _publish(
 ) -> Published:
     publications = publishing.store.publications
     newest = publications.newest(publishing.dataset_id)
-    lost = _lost_parts(publishing, thorough=thorough)
-    leaving = publications.superseded(publishing.dataset_id)
+    changes = _changes(publishing, newest, layout, thorough=thorough)
     writer = BatchWriter(
         store=publishing.store,
         dataset_id=publishing.dataset_id,
@@ -147,32 +146,29 @@ def _publish(
         progress=progress,
     )
     new = writer.write_new(publishing.settings.part_rows)
-    changes = Changes(
-        layout=newest is not None and newest.layout_id != layout.id,
-        columns=newest is not None and newest.manifest["extras"] != _extras_spec(publishing.columns),
-        model=newest is not None and newest.manifest["model_id"] != layout.model_id,
-        lost=lost,
-        has_leaving=bool(leaving),
-    )
     kept = writer.rewrite(changes) if changes else publishing.parts()
     if newest is not None and not (new.parts or changes or _is_damaged(publishing, newest, thorough=thorough)):
         _install(publishing, newest)
         return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
     parts = compacted([*kept, *new.parts], publishing.parts_folder, part_rows=publishing.settings.part_rows)
-    _commit(
-        publishing,
-        _next_snapshot(publishing, newest, layout, dim, parts),
-        new,
-        leaving,
-        is_rewritten=newest is None or bool(changes),
-    )
+    _commit(publishing, newest, layout, new, changes, _next_manifest(publishing, newest, layout, dim, parts), parts)
     done = publications.newest(publishing.dataset_id)
     assert done is not None
     _install(publishing, done)
     return Published(snapshot=done.no, rows=done.rows, is_new=True)
 
 
-# --- what became of the files since they were published
+# --- what changed since the newest snapshot was published
+
+
+def _changes(publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, *, thorough: bool) -> Changes:
+    return Changes(
+        layout=newest is not None and newest.layout_id != layout.id,
+        columns=newest is not None and newest.manifest["extras"] != _extras_spec(publishing.columns),
+        model=newest is not None and newest.manifest["model_id"] != layout.model_id,
+        lost=_lost_parts(publishing, thorough=thorough),
+        leaving=publishing.store.publications.superseded(publishing.dataset_id),
+    )
 
 
 def _lost_parts(publishing: Publishing, *, thorough: bool) -> set[str]:
@@ -195,47 +191,52 @@ def _is_damaged(publishing: Publishing, newest: SnapshotInfo, *, thorough: bool)
 # --- the commit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NextSnapshot:
-    """What the transaction commits: the parts, and the snapshot with all that its files are made from."""
-
-    number: int
-    rows: int
-    layout_id: int
-    is_other_layout: bool
-    parts: Sequence[PartInfo]
-    body: Mapping[str, Json]
-
-
-def _next_snapshot(
+def _next_manifest(
     publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, dim: int, parts: Sequence[PartInfo]
-) -> _NextSnapshot:
-    rows = sum(part.rows for part in parts if part.kind == "logs")
-    manifest = Manifest(
+) -> Manifest:
+    return Manifest(
         snapshot=max(newest.no if newest else 0, install.highest_number(publishing.output)) + 1,
         dataset=publishing.dataset,
         layout=layout.version,
         model=publishing.store.vectors.model(layout.model_id)[0],
         text_settings=layout.text_hash,
         dim=dim,
-        rows=rows,
+        rows=sum(part.rows for part in parts if part.kind == "logs"),
         parts=[part_of(info) for info in parts],
         created=datetime.now(UTC),
     )
-    same_layout = newest if newest is not None and newest.layout_id == layout.id else None
-    return _NextSnapshot(
-        number=manifest.snapshot,
-        rows=rows,
-        layout_id=layout.id,
-        is_other_layout=newest is not None and same_layout is None,
-        parts=parts,
-        body={
-            "manifest": orjson.loads(manifest.to_json()),
-            **_labels(publishing, same_layout, manifest),
-            "extras": _extras_spec(publishing.columns),
-            "model_id": layout.model_id,
-        },
-    )
+
+
+def _commit(
+    publishing: Publishing,
+    newest: SnapshotInfo | None,
+    layout: LayoutInfo,
+    new: NewBatches,
+    changes: Changes,
+    manifest: Manifest,
+    parts: Sequence[PartInfo],
+) -> None:
+    """The one transaction that says which records and parts the next snapshot consists of."""
+    body = {
+        "manifest": orjson.loads(manifest.to_json()),
+        **_labels(publishing, None if changes.layout else newest, manifest),
+        "extras": _extras_spec(publishing.columns),
+        "model_id": layout.model_id,
+    }
+    publications, dataset_id = publishing.store.publications, publishing.dataset_id
+    with publishing.fence.write() as connection:
+        for batch, ranges in new.ranges.items():
+            publications.commit_batch(connection, dataset_id, no=batch, ranges=ranges, layout_id=layout.id)
+        publications.leave(connection, changes.leaving)
+        if changes.layout:
+            publications.remove_unplaced(connection, dataset_id, layout.id)
+        if newest is None or changes:
+            publications.expect_rows(connection, dataset_id, manifest.rows)
+        publications.replace_parts(connection, dataset_id, parts)
+        publications.commit_snapshot(
+            connection, dataset_id, no=manifest.snapshot, layout_id=layout.id, rows=manifest.rows, manifest=body
+        )
+        publishing.store.layouts.make_current(connection, dataset_id, layout.id)
 
 
 def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: Manifest) -> dict[str, Json]:
@@ -247,30 +248,6 @@ def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: 
     files = [publishing.parts_folder / part.file_name for part in manifest.of("logs")]
     labels = [asdict(label) for label in labels_of_parts(files, manifest.rows)]
     return {"labels": labels, "labelled_rows": manifest.rows}
-
-
-def _commit(
-    publishing: Publishing, snapshot: _NextSnapshot, new: NewBatches, leaving: Sequence[int], *, is_rewritten: bool
-) -> None:
-    publications, dataset_id, layout_id = publishing.store.publications, publishing.dataset_id, snapshot.layout_id
-    with publishing.fence.write() as connection:
-        for batch, ranges in new.ranges.items():
-            publications.commit_batch(connection, dataset_id, no=batch, ranges=ranges, layout_id=layout_id)
-        publications.leave(connection, leaving)
-        if snapshot.is_other_layout:
-            publications.remove_unplaced(connection, dataset_id, layout_id)
-        if is_rewritten:
-            publications.expect_rows(connection, dataset_id, snapshot.rows)
-        publications.replace_parts(connection, dataset_id, snapshot.parts)
-        publications.commit_snapshot(
-            connection,
-            dataset_id,
-            no=snapshot.number,
-            layout_id=layout_id,
-            rows=snapshot.rows,
-            manifest=snapshot.body,
-        )
-        publishing.store.layouts.make_current(connection, dataset_id, layout_id)
 
 
 # --- the files

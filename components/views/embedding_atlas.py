@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from numpy.typing import NDArray
 
 from components.atomic import atomic_write, fsync_folder
 from components.errors import NotFound
+from components.neighbors.knn import around, listed
 from components.snapshot.manifest import snapshot_name
 from components.snapshot.parts import vectors_of
 from components.snapshot.read import Snapshot
 
 NEIGHBORS = 10
-EXACT_LIMIT = 50_000  # vectors: beyond, exact neighbours cost minutes, and the lists stay empty
-BLOCK = 1_024  # rows of similarities held at once
+EXACT_LIMIT = 50_000  # vectors: beyond, exact neighbours take minutes, and the lists stay empty
 TEXT_CHARS = 4_000  # a browser holds all texts in memory; the whole text is a look-up away
 NEIGHBORS_TYPE = pa.struct([("ids", pa.list_(pa.string())), ("distances", pa.list_(pa.float32()))])
 HIDDEN = ("id", "projection_x", "projection_y", "idx_in_iteration")
@@ -116,17 +115,7 @@ def _neighbors_column(snapshot: Snapshot, ids: pa.ChunkedArray) -> pa.Array:
 
 
 def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Row numbers (n, k) and cosine distances (n, k) of the nearest other rows, nearest first; exact, in blocks."""
-    found = list(_nearest_blocks(vectors, k))
-    return np.concatenate([rows for rows, _ in found]), np.concatenate([distances for _, distances in found])
-
-
-def _nearest_blocks(vectors: NDArray[np.float32], k: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    for start in range(0, len(vectors), BLOCK):
-        similar = vectors[start : start + BLOCK] @ vectors.T
-        similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -np.inf
-        best = np.argpartition(-similar, k - 1, axis=1)[:, :k]
-        scores = np.take_along_axis(similar, best, axis=1)
-        order = np.lexsort((best, -scores), axis=1)
-        rows = np.take_along_axis(best, order, axis=1)
-        yield rows, np.maximum(0, 1 - np.take_along_axis(scores, order, axis=1)).astype(np.float32)
+    """Row numbers (n, k) and cosine distances (n, k) of the nearest other rows, nearest first; k < n; exact."""
+    one_list, no_centroid = np.zeros(len(vectors), np.int32), np.zeros((1, vectors.shape[1]), np.float32)
+    found = around(listed(vectors, one_list, no_centroid, 1), vectors, k + 1)
+    return found.rows[:, 1:], found.distances[:, 1:].astype(np.float32)

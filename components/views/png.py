@@ -1,4 +1,4 @@
-"""A picture of the map as PNG: points coloured by type, what is new, and the names of its regions."""
+"""A picture of the map as PNG: points coloured by type, new records marked, and the names of its regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.contracts import Places
 from components.snapshot.manifest import Label
 
 WIDTH, HEIGHT = 1_200, 900  # pixels
-MAP_WIDTH, MARGIN = 1_010, 46  # the legend stands to the right of the map
+MAP_WIDTH, MARGIN = 1_010, 46  # the legend is to the right of the map
 BACKGROUND = (250, 250, 248)
 INK, FAINT = (38, 42, 51), (120, 126, 138)
 NEW = (230, 0, 60)
@@ -38,10 +38,10 @@ Pixels = NDArray[np.float64]
 
 
 def draw_map(
-    places: Places, types: Sequence[str], is_new: NDArray[np.bool_] | Sequence[bool], labels: Sequence[Label]
+    positions: Places, types: Sequence[str], is_new: NDArray[np.bool_] | Sequence[bool], labels: Sequence[Label]
 ) -> bytes:
     """A PNG of 1200 x 900 pixels; any number of records from 0 on. Dense regions are shaded by their density."""
-    at, fresh = np.asarray(places, np.float64).reshape(-1, 2), np.asarray(is_new, bool)
+    at, fresh = np.asarray(positions, np.float64).reshape(-1, 2), np.asarray(is_new, bool)
     pixels, to_pixels = _projected(at)
     kinds, codes = _kinds(types)
     picture = _shaded(pixels, codes, len(kinds))
@@ -62,9 +62,9 @@ class _ToPixels:
 
     def __init__(self, at: Pixels) -> None:
         low, high = (at.min(axis=0), at.max(axis=0)) if len(at) else (np.zeros(2), np.ones(2))
-        room = np.array([MAP_WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
+        available = np.array([MAP_WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
         extent = high - low
-        self.scale = min((float(room[axis] / extent[axis]) for axis in (0, 1) if extent[axis] > 0), default=1.0)
+        self.scale = min((float(available[axis] / extent[axis]) for axis in (0, 1) if extent[axis] > 0), default=1.0)
         self.centre = (low + high) / 2
 
     def __call__(self, at: Pixels) -> Pixels:
@@ -77,7 +77,7 @@ def _projected(at: Pixels) -> tuple[Pixels, _ToPixels]:
 
 
 def _kinds(types: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The commonest types, the rest as one, and the number of its own for each record."""
+    """The most frequent types, the rest as one, and the index of its type for each record."""
     common = [name for name, _ in sorted(Counter(types).items(), key=lambda item: (-item[1], item[0]))]
     kinds = common if len(common) <= len(COLOURS) else [*common[: len(COLOURS)], "others"]
     number = {name: min(at, len(kinds) - 1) for at, name in enumerate(common)}
@@ -89,7 +89,7 @@ def _colour(at: int) -> tuple[int, int, int]:
 
 
 def _shaded(pixels: Pixels, codes: NDArray[np.int64], n_kinds: int) -> NDArray[np.uint8]:
-    """The points as light: each pixel's colour is the mean of what lies there, its strength how much does."""
+    """The points as a density: each pixel's colour is the mean of its points' colours, its opacity grows with their number."""
     radius = _radius(len(pixels))
     strength = np.zeros((HEIGHT, WIDTH))
     mixed = np.zeros((HEIGHT, WIDTH, 3))
@@ -103,18 +103,18 @@ def _shaded(pixels: Pixels, codes: NDArray[np.int64], n_kinds: int) -> NDArray[n
 
 
 def _radius(n: int) -> float:
-    """Of a point, in pixels: smaller on a fuller map."""
+    """The radius of a point in pixels: smaller on a fuller map."""
     return float(np.clip(9 - 1.6 * math.log10(max(n, 1)), 0.9, 5.5))
 
 
 def _opacity(strength: NDArray[np.float64]) -> float:
-    """So that single points are seen, and dense maps still show their hills."""
+    """A factor at which single points are visible and dense maps still show differences in density."""
     lit = strength[strength > 0.05]
     return float(np.clip(5 / np.percentile(lit, 90), 0.25, 4)) if len(lit) else 1.0
 
 
 def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
-    """How much of the points lies on each pixel: soft discs, added up. Points keep off the picture's rim."""
+    """The coverage of each pixel by points, drawn as soft discs and added up; all points are within the margins."""
     reach = math.ceil(radius)
     x, y = np.rint(pixels).astype(np.int64).T
     layer = np.zeros(WIDTH * HEIGHT)
@@ -127,7 +127,7 @@ def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
 
 
 def _mark_new(draw: ImageDraw.ImageDraw, pixels: Pixels) -> None:
-    """Rings around what is new; where there is too much of it, a tint."""
+    """Rings around new records; where there are too many, a tint."""
     marked = np.unique(np.rint(pixels), axis=0)[:100_000]
     if len(marked) > 5_000:
         draw.point([(x, y) for x, y in marked.tolist()], fill=(*NEW, 110))
@@ -138,7 +138,7 @@ def _mark_new(draw: ImageDraw.ImageDraw, pixels: Pixels) -> None:
 
 
 def _write_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], to_pixels: _ToPixels) -> None:
-    """Names where there is room for them, the coarse and weighty ones first."""
+    """Names where they don't overlap, those of coarse and large regions first."""
     taken: list[tuple[float, float, float, float]] = []
     for label in sorted(labels, key=lambda label: (label.level, -label.priority)):
         if len(taken) == LABELS_DRAWN or label.level > 1:
