@@ -14,7 +14,7 @@ words = """
     model prompt answer plan tool call result timeout network disk memory process signal thread lock lease batch
     record python shell browser click table column row sort filter join merge branch commit review issue fix bug
     crash log
-""".split()
+""".split()  # noqa: SIM905 - one word a line otherwise
 
 
 def lines(n: int, *, seed: int = 0, start: int = 0) -> list[dict[str, Any]]:
