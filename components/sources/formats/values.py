@@ -9,6 +9,7 @@ import orjson
 
 from components.contracts import Json
 
+SCALARS = (str, int, float)  # a tuple: a union would be built anew at each call
 SAMPLE_ITEMS = 20  # looked at to decide what a list holds
 
 
@@ -40,17 +41,17 @@ def scalars(values: Mapping[str, Json]) -> dict[str, Any]:
     >>> scalars({"a": "", "b": 0, "c": [], "d": None})
     {'a': '', 'b': 0}
     """
-    return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
+    return {key: value for key, value in values.items() if isinstance(value, SCALARS)}
 
 
 def filled_scalars(values: Mapping[str, Json]) -> dict[str, Any]:
     """The same without empty strings."""
-    return {key: value for key, value in values.items() if isinstance(value, str | int | float) and value != ""}
+    return {key: value for key, value in values.items() if isinstance(value, SCALARS) and value != ""}
 
 
 def pick_scalars(values: Mapping[str, Json], *keys: str) -> dict[str, Any]:
     """Those of the keys whose value is a string, a number or a truth value."""
-    return {key: values[key] for key in keys if isinstance(values.get(key), str | int | float)}
+    return {key: values[key] for key in keys if isinstance(values.get(key), SCALARS)}
 
 
 def parse_json(value: Json, opening: Iterable[str] = ("{", "[")) -> Json:
