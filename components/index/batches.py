@@ -1,8 +1,8 @@
-"""How texts are cut for the embedder, and what it gives is looked at: pure, and the same for every conductor."""
+"""Batches of texts for the embedder, and checks of what it returns: pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,13 +13,13 @@ from components.contracts import Embedder, Vectors
 from components.errors import DimensionMismatch, EmbeddingFailed
 
 commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
-max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
+max_batches = 200  # a run: each is a task of the orchestrator, which costs some 40 ms
 chars_per_token = 4
 window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedTask:
+class EmbedBatch:
     """Records of similar length whose texts have no vector yet, one a text."""
 
     no: int
@@ -28,43 +28,38 @@ class EmbedTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedPlan:
-    """What an index has to do: `records` wait, `reused` of them have a vector by their text."""
-
-    tasks: Sequence[EmbedTask]
-    records: int
-    reused: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOutcome:
-    """What one task did."""
+    """What embedding a batch, or several, did."""
 
     embedded: int = 0
     failed: int = 0
     n_tokens: int = 0
     n_shortened: int = 0
 
+    def __add__(self, other: Self) -> Self:
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in type(self).__slots__})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """Records whose texts have no vector, in order of arrival: parallel arrays (n,), 32 bytes each."""
+class UnknownTexts:
+    """Records whose texts have no vector, in order of arrival: parallel arrays (n,), 32 bytes a record."""
 
     seqs: NDArray[np.int64]
-    digests: NDArray[np.uint64]  # (n, 2), the first half of each
+    digests: NDArray[np.uint64]  # (n, 2)
     tokens: NDArray[np.int64]  # estimated
 
     @classmethod
-    def of(cls, texts: Sequence[tuple[int, bytes, int]]) -> Self:
+    def of(cls, texts: Iterable[tuple[int, bytes, int]]) -> Self:
         """From (seq, digest, characters)."""
+        texts = list(texts)
         return cls(
             seqs=np.array([seq for seq, _, _ in texts], np.int64),
-            digests=np.frombuffer(b"".join(digest[:16] for _, digest, _ in texts), np.uint64).reshape(-1, 2),
+            digests=np.frombuffer(b"".join(digest for _, digest, _ in texts), np.uint64).reshape(-1, 2),
             tokens=np.array([estimated_tokens(n_chars) for _, _, n_chars in texts], np.int64),
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Waiting]) -> Self:
+    def joined(cls, parts: Sequence[UnknownTexts]) -> Self:
         """All of them, in the order of the parts."""
         empty = cls.of([])
         return cls(
@@ -80,13 +75,13 @@ class Waiting:
         return type(self)(seqs=self.seqs[kept], digests=self.digests[kept], tokens=self.tokens[kept])
 
 
-def cut_tasks(seqs: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[EmbedTask]:
-    """Tasks of records (n,) with texts of so many tokens (n,): similar lengths together, at most `max_tasks` of them."""
+def cut_batches(seqs: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[EmbedBatch]:
+    """Batches of records (n,) with texts of so many tokens (n,): similar lengths together, at most `max_batches`."""
     order = np.argsort(tokens, kind="stable")
     seqs, tokens = seqs[order], tokens[order]
-    budget = max(commit_tokens, int(tokens.sum()) // (max_tasks - 1) + 1)
+    budget = max(commit_tokens, int(tokens.sum()) // (max_batches - 1) + 1)
     return [
-        EmbedTask(no=no, seqs=tuple(seqs[group].tolist()), n_tokens=int(tokens[group].sum()))
+        EmbedBatch(no=no, seqs=tuple(seqs[group].tolist()), n_tokens=int(tokens[group].sum()))
         for no, group in enumerate(_packed(tokens, budget), 1)
     ]
 
@@ -147,7 +142,3 @@ def checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
     if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > 1e-3).any():
         raise EmbeddingFailed(f"Model {embedder.identity} gave a vector that is not finite or not of unit length.")
     return vectors
-
-
-def added(a: EmbedOutcome, b: EmbedOutcome) -> EmbedOutcome:
-    return EmbedOutcome(**{name: getattr(a, name) + getattr(b, name) for name in EmbedOutcome.__slots__})
