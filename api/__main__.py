@@ -11,7 +11,7 @@ from api.home import reach_loopback_directly
 from api.serving import server_config
 from components.errors import BadSetting
 from components.private import private_umask
-from components.settings import load_settings
+from components.settings import disable_telemetry, load_settings
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that is handed down, instead of host and port")
     asked = parser.parse_args()
     reach_loopback_directly()
+    disable_telemetry()
     try:
         settings = load_settings()
         sockets = None if asked.fd is None else [socket.socket(fileno=asked.fd)]

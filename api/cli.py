@@ -20,7 +20,7 @@ from components.contracts import LoadReport
 from components.errors import BadSetting, Cancelled, RunAtlasError, SourceError
 from components.load_report import printable, problem_lines, read_nothing
 from components.private import private_umask, users_umask
-from components.settings import Settings, load_settings
+from components.settings import Settings, disable_telemetry, load_settings
 
 P = ParamSpec("P")
 
@@ -67,6 +67,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         _log_to_stderr()
+        disable_telemetry()
         try:
             with private_umask(_settings_if_usable()):
                 command(*args, **kwargs)

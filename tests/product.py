@@ -85,7 +85,7 @@ class Product:
         return answer.json()
 
     def stop_schedules(self, deployment):
-        """Only what is asked for runs from here on; returns the deployment's id."""
+        """Switch off the schedules of a deployment; returns its id."""
         found = self.prefect(f"/deployments/name/{deployment}")
         for schedule in found["schedules"]:
             path = f"/deployments/{found['id']}/schedules/{schedule['id']}"

@@ -353,7 +353,8 @@ class Life(RuleBasedStateMachine):
         before, layout = dict(model.places), model.layout
         report = self.pipeline.index(dataset, **({how: True} if how else {}))
         model.index(poisoned=self.service.answer is refusing, retry_failed=how == "retry_failed")
-        if model.output is None:
+        if model.output is None:  # it never had a record
+            assert (report.snapshot, report.rows, report.step) == (None, 0, "none")
             return
         for other in self.models.values():  # vectors belong to texts, whichever dataset they came from
             other.known |= model.known
