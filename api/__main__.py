@@ -11,7 +11,7 @@ from api.serving import server_config
 from api.up.environment import bypass_proxy
 from components.errors import BadSetting
 from components.private import private_umask
-from components.settings import load_settings
+from components.settings import disable_telemetry, load_settings
 
 
 def main() -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     bypass_proxy()
+    disable_telemetry()
     try:
         settings = load_settings()
         sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]

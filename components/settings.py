@@ -247,6 +247,17 @@ class Settings(BaseSettings):
         return self.home.absolute() / "cache"
 
 
+def disable_telemetry() -> None:
+    """Keep libraries from reporting their use to their makers, in this process and those that it starts.
+
+    Call it before they are imported: onnxruntime reads its variable when it is initialised (its function
+    `disable_telemetry_events` comes too late and stops only a part), Prefect when it is imported. A variable that is set
+    already stays as it is.
+    """
+    for name in ("ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
+
+
 def load_settings(**overrides: object) -> Settings:
     """Settings as they stand now. Raises `BadSetting` naming the setting, its value and where it came from."""
     _refuse_misspelt(os.environ)

@@ -267,6 +267,25 @@ class TestPreview(EmbedderContract):
         assert embedder.identity != exact.identity
 
 
+@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "preview+all-MiniLM-L6-v2"])
+def test_onnxruntime_does_not_identify_this_machine_to_its_makers(model: str, tmp_path: Path):
+    """Where its telemetry is on, it keeps an identifier of the device in the user's folders from its first moment on."""
+    code = (
+        "import sys; from pathlib import Path; from components.embedders import open_embedder;"
+        "from components.settings import EmbedSettings;"
+        f"open_embedder({model!r}, EmbedSettings(), Path(sys.argv[1])).embed(['a text']);"
+        "assert 'onnxruntime' in sys.modules"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {
+        name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
+    }
+    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    subprocess.run(command, check=True, cwd=ROOT, env={**kept, "HOME": str(home)})
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.slow
 class TestSentenceTransformers(EmbedderContract):
     uri = "all-MiniLM-L6-v2?device=cpu"

@@ -80,6 +80,12 @@ def candidates(path: Path) -> Iterator[str]:
     return ("/".join(parts[-n:]) for n in range(1, len(parts) + 1))
 
 
+def shorter_names(path: Path) -> Iterator[Path]:
+    """The names it may have been rotated away from, in one step or several: `a.2.7` from `a.2`, or from `a`."""
+    parts = path.name.split(".")
+    return (path.with_name(".".join(parts[:n])) for n in range(len(parts) - 1, 0, -1))
+
+
 @dataclass
 class Source:
     """What is known of one source: its key for ever, what was read of it, and the items of that."""
@@ -106,7 +112,7 @@ class Model:
         """Take in what can be read of these files; returns how many records are new."""
         gone = [path for path in self.sources if path not in files]
         for path in seen:
-            old = path.with_name(path.name.rpartition(".")[0])  # rotated away from
+            old = next((at for at in shorter_names(path) if at in self.sources), path)  # rotated away from
             if path not in self.sources and old in self.sources and old in seen and old not in gone:
                 known = self.sources[old].read
                 if known and files[path].startswith(known) and not files[old].startswith(known):
@@ -354,7 +360,8 @@ class Life(RuleBasedStateMachine):
         before, layout = dict(model.places), model.layout
         report = self.pipeline.index(dataset, **({how: True} if how else {}))
         model.index(poisoned=self.service.answer is refusing, retry_failed=how == "retry_failed")
-        if model.output is None:
+        if model.output is None:  # it never had a record
+            assert (report.snapshot, report.rows, report.step) == (None, 0, "none")
             return
         for other in self.models.values():  # vectors belong to texts, whichever dataset they came from
             other.known |= model.known

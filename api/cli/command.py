@@ -14,7 +14,7 @@ import typer
 
 from components.errors import BadSetting, Cancelled, RunAtlasError
 from components.private import private_umask
-from components.settings import Settings, load_settings
+from components.settings import Settings, disable_telemetry, load_settings
 
 if TYPE_CHECKING:
     from components.pipeline import Pipeline
@@ -34,6 +34,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        disable_telemetry()
         try:
             with private_umask(_settings_if_valid()):
                 command(*args, **kwargs)

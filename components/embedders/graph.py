@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from components.cached_folder import atomic_folder, is_intact
 from components.embedders.weights import BertShape, open_tensors
 from components.errors import ServiceUnavailable
+from components.settings import disable_telemetry
 
 Precision = Literal["fp32", "int8"]
 
@@ -61,6 +62,7 @@ def build_graph(safetensors: Path, shape: BertShape, folder: Path) -> None:
 
 def _quantise(folder: Path) -> None:
     """Puts int8 matrices, a scale for each column, in place of the folder's float32 ones."""
+    disable_telemetry()
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

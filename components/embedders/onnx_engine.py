@@ -10,6 +10,7 @@ import numpy as np
 from components.contracts import Vectors
 from components.embedders.texts import Engine, Ids
 from components.errors import ServiceUnavailable
+from components.settings import disable_telemetry
 
 MOST_AT_ONCE = 8  # batches: each takes some 20 MB
 
@@ -20,9 +21,8 @@ def open_onnx(graph: Path, threads: int) -> Engine:
     Threads work on batches of their own rather than together on one: nobody waits at the end of each operator, so a
     core that a neighbour takes slows one batch and not all. Callers from several threads share these places.
     """
+    disable_telemetry()
     import onnxruntime
-
-    onnxruntime.disable_telemetry_events()  # it would report its use to its makers
 
     at_once = min(threads, MOST_AT_ONCE)
     options = onnxruntime.SessionOptions()
