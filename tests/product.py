@@ -25,7 +25,7 @@ class Product:
         self.logs = folder / "logs"
         self.logs.mkdir(exist_ok=True)
         self.home = folder / "home"
-        self.said = folder / "said.txt"
+        self.output = folder / "output.txt"
         self.ports = [free_port(), free_port()]
         settings = {
             "RUNATLAS_HOME": str(self.home),
@@ -40,9 +40,9 @@ class Product:
 
     def start(self):
         command = "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"
-        with self.said.open("wb") as said:
+        with self.output.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said
+                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=output, stderr=output
             )
 
     @contextmanager
@@ -50,7 +50,7 @@ class Product:
         """The process of a product that is ready; it is stopped with SIGTERM at the end."""
         process = self.start()
         try:
-            until(lambda: "is ready" in self.said.read_text(), start_within_s, process)
+            until(lambda: "is ready" in self.output.read_text(), start_within_s, process)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
@@ -59,7 +59,7 @@ class Product:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-        assert status == 0, self.said.read_text()
+        assert status == 0, self.output.read_text()
 
     def post(self, path, **body):
         """The response to a call that starts a run; retried after `Retry-After` while the server is busy."""

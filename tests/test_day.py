@@ -81,7 +81,7 @@ def live_a_day(product, process):
 
 
 def rows_reported(product):
-    """Rows on the map as `/health` says; None while it knows nothing fresh."""
+    """Rows on the map as `/health` reports them; None while it has no current value."""
     return product.get("/health")["datasets"].get("default", {}).get("rows")
 
 
@@ -91,7 +91,7 @@ def is_quiet(product):
 
 
 def megabytes(process):
-    """What the lasting processes take; runs come and go, some of them as we look."""
+    """Memory of the long-lived processes; runs are not counted."""
     tree = psutil.Process(process.pid)
     total = tree.memory_info().rss
     for child in tree.children():

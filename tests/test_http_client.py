@@ -248,11 +248,11 @@ def test_the_whole_product_runs_behind_a_proxy_that_hears_nothing_of_it(
     assert proxy.asked == []
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
         write_log(tmp_path / "logs" / "a.jsonl", 20)
         until((product.home / "output" / "default" / "current").exists, start_within_s, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0, product.said.read_text()
+        assert process.wait(90) == 0, product.output.read_text()
     assert service.seen
     assert proxy.asked == []

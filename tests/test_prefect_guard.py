@@ -128,7 +128,7 @@ def test_the_key_of_a_sign_in_link_stays_behind_the_number_sign():
 attack = """
 const [prefect, deployment] = arguments;
 const done = arguments[arguments.length - 1];
-const said = {};
+const results = {};
 const json = {"Content-Type": "application/json"};
 const run = JSON.stringify({job_variables: {command: "sh -c 'touch COMMAND'", env: {PYTHONPATH: "/tmp"}}});
 const create = `${prefect}/api/deployments/${deployment}/create_flow_run`;
@@ -145,9 +145,9 @@ const tries = {
 };
 (async () => {
   for (const [name, attempt] of Object.entries(tries)) {
-    try { said[name] = await attempt(); } catch (error) { said[name] = `refused: ${error.message}`; }
+    try { results[name] = await attempt(); } catch (error) { results[name] = `refused: ${error.message}`; }
   }
-  done(said);
+  done(results);
 })();
 """
 
@@ -168,9 +168,9 @@ def another_site(folder):
             thread.join()
 
 
-def sign_in_of(said):
+def sign_in_of(output):
     """The address that `up` printed for the Prefect UI."""
-    return next(line.split()[-1] for line in said.splitlines() if "Prefect UI" in line)
+    return next(line.split()[-1] for line in output.splitlines() if "Prefect UI" in line)
 
 
 @pytest.mark.browser
@@ -188,8 +188,8 @@ def test_the_attack_works_on_a_server_that_lets_everybody_in(tmp_path):
     chromium = a_browser(tmp_path / "chromium")
     with served(open_to_all) as client, another_site(tmp_path / "site") as site, chromium as browser:
         browser.open(site)
-        said = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
-    assert {"read": "prefect", "get": "prefect", "create": "prefect", "blind": ""}.items() <= said.items()
+        results = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
+    assert {"read": "prefect", "get": "prefect", "create": "prefect", "blind": ""}.items() <= results.items()
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
         load = product.prefect("/deployments/name/load/load")["id"]
         rebound = f"MAP evil.example 127.0.0.1:{product.ports[0]}"
         with a_browser(tmp_path / "chromium", more_flags=[f"--host-resolver-rules={rebound}"]) as browser:
-            signs_in_and_sees_the_deployments(browser, sign_in_of(product.said.read_text()), server)
+            signs_in_and_sees_the_deployments(browser, sign_in_of(product.output.read_text()), server)
             links_of_the_api_work(browser, product.post("/load")["url"])
             assert browser.run("return localStorage.getItem('prefect-password')"), (
                 "still signed in, as the attack begins"
@@ -211,9 +211,9 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
             before = runs_of(product)
 
             browser.open(site)
-            said = browser.run_async(attack.replace("COMMAND", str(tmp_path / "taken")), server, load)
-            assert len(said) == 5
-            assert {name: text for name, text in said.items() if not text.startswith("refused")} == {}
+            results = browser.run_async(attack.replace("COMMAND", str(tmp_path / "taken")), server, load)
+            assert len(results) == 5
+            assert {name: text for name, text in results.items() if not text.startswith("refused")} == {}
 
             browser.open(f"http://evil.example:{product.ports[0]}/api/health")
             assert "does not accept that host name" in browser.run("return document.body.innerText")
@@ -246,7 +246,7 @@ def links_of_the_api_work(browser, url):
 
 
 def other_users_get_nothing(server):
-    """Whoever can connect, and holds no key."""
+    """Users who can connect, but have no key."""
     for wrong in ({}, {"Authorization": "Basic cnVuYXRsYXM6d3Jvbmc="}, {"Authorization": "Bearer x"}):
         for path in ("/deployments/filter", "/flow_runs/filter", "/logs/filter", "/block_documents/filter"):
             answer = httpx.post(f"{server}/api{path}", json={}, headers=wrong)
@@ -359,21 +359,21 @@ def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(t
     product = Product(tmp_path)
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
         write_log(product.logs / "a.jsonl", 20)
         until(lambda: product.get("/health")["datasets"].get("default", {}).get("rows"), 300, process)
         for n in (1, 2):
             server_of(psutil.Process(process.pid)).kill()
             assert httpx.get(f"http://127.0.0.1:{product.ports[1]}/map/default.png", timeout=30).status_code == 200
-            until(lambda n=n: product.said.read_text().count("is available again") == n, start_within_s, process)
+            until(lambda n=n: product.output.read_text().count("is available again") == n, start_within_s, process)
             write_log(product.logs / f"b{n}.jsonl", 20, start=1_000 * n)
             want = 20 * (n + 1)
             until(lambda want=want: product.get("/health")["datasets"]["default"]["rows"] == want, 300, process)
-        assert "Prefect server stopped unexpectedly; restarting it" in product.said.read_text()
+        assert "Prefect server stopped unexpectedly; restarting it" in product.output.read_text()
         until(lambda: product.get("/health")["prefect"]["reachable"], 30, process)
     finally:
         process.terminate()
-        assert process.wait(90) == 0, product.said.read_text()
+        assert process.wait(90) == 0, product.output.read_text()
 
 
 def server_of(up):
@@ -386,9 +386,9 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
 
     product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
     process = product.start()
-    until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+    until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
     server_of(psutil.Process(process.pid)).kill()
-    until(lambda: "is available again" in product.said.read_text(), start_within_s, process)
+    until(lambda: "is available again" in product.output.read_text(), start_within_s, process)
     server = server_of(psutil.Process(process.pid))
     process.kill()
     process.wait()

@@ -1,4 +1,4 @@
-"""What the Prefect UI makes of texts from logs, in a real browser against a real server."""
+"""How the Prefect UI renders texts from logs, in a real browser against a real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ load(dataset="planted", sources=[sys.argv[1]])
 
 @contextmanager
 def recorder():
-    """The address of a server that notes every path that is asked for, and these paths."""
+    """The address of a server that records every requested path, and the list of these paths."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):

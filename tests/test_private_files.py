@@ -177,5 +177,5 @@ def test_up_and_its_runs_make_files_for_this_user_alone_and_no_log_holds_the_tok
         os.umask(before)
     assert {path.name for path in product.home.iterdir()} >= {"runatlas.db", "output", "logs", "prefect"}
     assert open_to_others(product.home) == {}
-    for log in [product.said, *(product.home / "logs").iterdir()]:
+    for log in [product.output, *(product.home / "logs").iterdir()]:
         assert "sesame" not in log.read_text(errors="replace"), log

@@ -122,8 +122,8 @@ def test_a_log_written_to_a_watched_folder_is_loaded_and_indexed(tmp_path):
     product = Product(tmp_path)
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
-        assert f"http://127.0.0.1:{product.ports[0]}" in product.said.read_text()
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
+        assert f"http://127.0.0.1:{product.ports[0]}" in product.output.read_text()
         assert product.get("/health")["prefect"]["reachable"]
 
         write_log(tmp_path / "logs" / "a.jsonl", 20)
@@ -148,7 +148,7 @@ def test_a_log_written_to_a_watched_folder_is_loaded_and_indexed(tmp_path):
         assert f"process {process.pid}" in second.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, product.said.read_text()
+        assert process.wait(60) == 0, product.output.read_text()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", product.ports[0]), 2)
 
@@ -246,7 +246,7 @@ def test_an_index_cancelled_in_the_ui_is_not_repeated_until_something_new_is_loa
                 product.ended(product.post("/load")["flow_run_id"], process, 300)
                 run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 300, process)
                 until(lambda: service.at_once, 300, process)
-                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
+                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI sets it
                 product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
                 assert product.ended(run["id"], process, 300)["state"] == "Cancelled"
 
