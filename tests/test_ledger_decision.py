@@ -15,6 +15,7 @@ from components.contracts import Cursor
 from components.sources.cursors import is_unchanged
 from components.sources.files import FileSource
 from components.sources.fingerprints import CHAIN_BYTES, Fingerprint, resume_start
+from components.sources.opener import inode_of
 
 
 @pytest.fixture
@@ -249,3 +250,7 @@ def test_a_file_replaced_by_one_of_equal_size_and_time_has_changed(tmp_path, kno
     (after,) = source.discover([str(path)]).locators
     assert (after.size_bytes, after.mtime_ns) == (before.size_bytes, before.mtime_ns)
     assert not is_unchanged(after, seen)
+
+
+def test_an_inode_of_64_bits_fits_the_database():
+    assert inode_of(os.stat_result((0, 2**64 - 1, *(0,) * 8))) == 2**63 - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from components.errors import BadSetting
+from components.locations import absolute, is_url, without_credentials, without_password
+from components.sources.discover import discover
 from components.sources.specs import permitted
 
 
@@ -37,3 +39,29 @@ def test_a_path_elsewhere_is_refused(folders, source):
 def test_a_dataset_without_sources_allows_none(folders):
     with pytest.raises(BadSetting, match=r"runatlas load SOURCE -d runs"):
         permitted(str(folders / "logs"), [], "runs")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@db/app?table=t",
+        "my-scheme://me:hunter2@db/app",
+        " postgresql://me:hunter2@db/app",
+        "://me:hunter2@db/app",
+        "postgresql://me:hunter2@db:port/app",
+        "mssql://db/app?PWD=hunter2&table=t",
+    ],
+)
+def test_no_spelling_of_a_url_shows_its_password(url):
+    assert is_url(url)
+    assert "hunter2" not in without_password(url) + without_credentials(url)
+    (problem,) = discover([url]).problems or [None]
+    assert problem is None or "hunter2" not in problem.source + problem.reason
+
+
+def test_a_path_is_absolute_whatever_it_was_given_relative_to(folders, monkeypatch):
+    monkeypatch.chdir(folders / "logs")
+    monkeypatch.setenv("HOME", str(folders))
+    spellings = ["app", "./app", "../logs/app", "~/logs/app", str(folders / "logs" / "app")]
+    assert {absolute(spelling) for spelling in spellings} == {str(folders / "logs" / "app")}
+    assert absolute("sqlite:///app.db?table=t") == "sqlite:///app.db?table=t"
