@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +12,7 @@ from api.dependencies import Dependencies
 from api.prefect_client import Run
 from api.problems import Problem
 from api.run_report import every_dataset, links
+from components.store import lease_name
 
 if TYPE_CHECKING:
     from components.store import Store
@@ -26,17 +26,8 @@ async def start_or_join(deps: Dependencies, flow: str, parameters: dict[str, Any
 
     Raises `Problem` 409 if the key belongs to another request, 503 if Prefect does not answer.
     """
-    dataset = str(parameters["dataset"])
     async with _starting:  # of two simultaneous requests the second one joins
-        is_held_back = flow == "index" and await run_in_threadpool(
-            deps.state.with_store, lambda store: store.runs.is_held_back(dataset)
-        )
-        find = partial(joinable, flow=flow, parameters=parameters, is_held_back=is_held_back)
-        joined = None if key else find(await deps.prefect.active([flow]))
-        if joined is not None and (options := missing_options(joined.parameters, parameters)):
-            await run_in_threadpool(request_options, deps, dataset, options)
-            # a run that was about to end may not have seen the request
-            joined = find(await deps.prefect.active([flow]))
+        joined = None if key else await _joined(deps, flow, parameters)
         run = joined or await deps.prefect.start(f"{flow}/{flow}", parameters, key)
     if key and not is_same_request(run.parameters, parameters):
         raise _key_reused(run)
@@ -46,27 +37,47 @@ async def start_or_join(deps: Dependencies, flow: str, parameters: dict[str, Any
         "state": run.state,
         "url": run.url,
         "joined": joined is not None,
-        "links": links(run.id, dataset),
+        "links": links(run.id, str(parameters["dataset"])),
     }
     if joined is not None:
         answer["detail"] = _joined_detail(flow, missing_options(joined.parameters, parameters))
     return answer
 
 
-def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any], *, is_held_back: bool = False) -> Run | None:
-    """The active run that includes what `parameters` ask for; None if a new one is needed.
+async def _joined(deps: Dependencies, flow: str, parameters: dict[str, Any]) -> Run | None:
+    """The active run that does what is asked for; None if a new one is needed."""
+    joined = joinable(await deps.prefect.active([flow]), flow, parameters)
+    if joined is None or flow == "load":
+        return joined
+    dataset = str(parameters["dataset"])
+    if await run_in_threadpool(deps.state.with_store, lambda store: store.runs.is_held_back(dataset)):
+        return None  # a run that a schedule or a trigger started leaves the dataset out
+    if joined.type == "RUNNING" or missing_options(joined.parameters, parameters):
+        await run_in_threadpool(request_index, deps, parameters)
+        joined = joinable(await deps.prefect.active([flow]), flow, parameters)
+    if joined is None or joined.type != "RUNNING":
+        return joined
+    # whoever holds the lease now sees the request before it ends; a run without it may be past that
+    is_held = await run_in_threadpool(
+        deps.state.with_store, lambda store: store.leases.holder(lease_name(dataset)).is_held
+    )
+    return joined if is_held else None
 
-    A running index continues until no record is pending, so it includes records that arrive meanwhile. A load that
-    has started may have passed a source already, so only a scheduled one is joined. A run that is being cancelled
-    does nothing more. A run of all datasets may skip one that is held back, because its index was cancelled.
+
+def joinable(active: Sequence[Run], flow: str, parameters: dict[str, Any]) -> Run | None:
+    """The active run that may do what `parameters` ask for, or None.
+
+    A running index continues until no record is pending and nothing is requested, so it includes records that arrive
+    meanwhile. A load that has started may have passed a source already, and an index of all datasets a dataset, so of
+    these only scheduled ones are joined. A run that is being cancelled does nothing more.
     """
-    datasets = {parameters["dataset"]} if is_held_back else {parameters["dataset"], every_dataset}
     for run in active:
-        if run.type == "CANCELLING":
-            continue
-        if flow == "index" and run.parameters.get("dataset", "default") in datasets:
+        is_pending = run.type in {"SCHEDULED", "PENDING"}
+        if flow == "load" and is_pending and _has_same_sources(run.parameters, parameters):
             return run
-        if flow == "load" and run.type in {"SCHEDULED", "PENDING"} and _has_same_sources(run.parameters, parameters):
+        is_same = run.parameters.get("dataset", "default") == parameters["dataset"]
+        is_running = run.type == "RUNNING" and parameters["dataset"] != every_dataset
+        if flow == "index" and is_same and (is_pending or is_running):
             return run
     return None
 
@@ -93,12 +104,17 @@ def missing_options(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
     return [name for name in ("recompute", "retry_failed") if wanted.get(name) and not given.get(name)]
 
 
-def request_options(deps: Dependencies, dataset: str, options: Sequence[str]) -> None:
-    """Requests the options from the running index, or from the next one."""
+def request_index(deps: Dependencies, parameters: Mapping[str, Any]) -> None:
+    """Requests an index with these options from the running one, or from the next."""
+    dataset = str(parameters["dataset"])
 
     def request(store: Store) -> None:
         for name in store.ledger.datasets() if dataset == every_dataset else [dataset]:
-            store.index_requests.ask(name, recompute="recompute" in options, retry_failed="retry_failed" in options)
+            store.index_requests.add(
+                name,
+                recompute=bool(parameters.get("recompute")),
+                retry_failed=bool(parameters.get("retry_failed")),
+            )
 
     deps.state.with_store(request)
 

@@ -8,32 +8,27 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
-from components.contracts import IndexReport, LoadReport, Progress
+from components.contracts import IndexReport, LoadReport, Progress, StepRunner
 from components.datasets import find_dataset, sources_of
-from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError
-from components.index.batches import EmbedTask
+from components.errors import BadSetting, NotFound
 from components.locations import without_credentials, without_password
-from components.retry import retry_transient, retry_while_busy
+from components.retry import retry_while_busy, run_directly
+from components.run_recorder import RecordRun, RunRecorder
 from components.settings import Settings, load_settings
 from components.store import DatasetStatus, Store, lease_name
+from components.store.index_requests import IndexRequest
 from components.store.lease import Heartbeat
-from components.store.runs import cause_of
 
-if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
-    from components.index.steps import Indexing
+if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
-
-max_passes = 100  # records that come while an index runs are taken by its next pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +49,14 @@ class RemovedSources:
 
 
 class Pipeline:
-    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`."""
+    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, run_step: StepRunner = run_directly) -> None:
         self.settings = settings or load_settings()
+        self.run_step = run_step
 
     @cached_property
     def store(self) -> Store:
@@ -85,6 +84,7 @@ class Pipeline:
         format: str | None = None,
         verify: bool = False,
         progress: Progress | None = None,
+        record: RecordRun = RunRecorder,
     ) -> LoadReport:
         """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
         retry_while_busy(lambda: self.store)
@@ -94,15 +94,14 @@ class Pipeline:
             )
         specs = [str(spec) for spec in sources]
         loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
-        with self._noted(dataset, "load") as note:
+        with record(self.store, dataset, "load", listener=progress) as recorder:
             locators = loading.discover()
             outcomes = []
             for n, locator in enumerate(locators, 1):
                 outcomes.append(loading.load_source(locator))
-                if progress:
-                    progress("load", n, len(locators))
+                recorder("load", n, len(locators))
             report = loading.finish(outcomes)
-            note(asdict(report))
+            recorder.report = asdict(report)
         return report
 
     def index(
@@ -113,52 +112,22 @@ class Pipeline:
         retry_failed: bool = False,
         progress: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
+        record: RecordRun = RunRecorder,
     ) -> IndexReport:
-        """Embed, place and publish all that waits. Raises `LeaseHeld` while another index of the dataset runs."""
-        retry_while_busy(lambda: self.store)
-        indexing = wiring.open_indexing(
-            self.settings,
-            self.store,
-            dataset,
-            recompute=recompute,
-            retry_failed=retry_failed,
-            progress=progress,
-            should_stop=should_stop,
-        )
-        with self._noted(dataset, "index") as note, indexing:
-            for _ in range(max_passes):
-                for task in indexing.plan().tasks:
-                    self._embed(indexing, task)
-                indexing.place()
-                indexing.publish()
-                if indexing.is_done():
-                    break
-            report = indexing.report()
-            note(asdict(report))
+        """Embed, place and publish all pending records. Raises `LeaseHeld` while another index of the dataset runs."""
+        retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
+        with record(self.store, dataset, "index", listener=progress) as recorder:
+            report = wiring.run_index(
+                self.settings,
+                self.store,
+                dataset,
+                IndexRequest(recompute=recompute, retry_failed=retry_failed),
+                run_step=self.run_step,
+                progress=recorder,
+                should_stop=should_stop or recorder.should_stop,
+            )
+            recorder.report = asdict(report)
         return report
-
-    def _embed(self, indexing: Indexing, task: EmbedTask) -> None:
-        settings = self.settings.embed
-        retry_transient(
-            lambda is_last: indexing.embed(task, is_last_try=is_last),
-            retries=settings.retries,
-            backoff_s=settings.backoff_s,
-        )
-
-    @contextmanager
-    def _noted(self, dataset: str, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """A line in the run book, however the run ends."""
-        run = uuid.uuid4().hex
-        retry_while_busy(lambda: self.store.runs.start(run, dataset, kind))
-        report: dict[str, Any] = {}
-        try:
-            yield report.update
-        except BaseException as error:
-            stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-            with suppress(RunAtlasError):  # the database itself may be what failed
-                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=cause_of(error))
-            raise
-        retry_while_busy(lambda: self.store.runs.finish(run, "done", report=report))
 
     # --- what there is
 

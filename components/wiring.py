@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, IndexReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
 from components.datasets import find_dataset
+from components.errors import NotFound
 from components.private import secure_home
 from components.retry import retry_while_busy, run_directly
-from components.settings import Settings
-from components.store import Store
+from components.settings import EmbedSettings, Settings
+from components.store import Store, lease_name
+from components.store.index_requests import IndexRequest
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.index.steps import Indexing
+    from components.index.batches import EmbedBatch, EmbedOutcome
     from components.load.run import Loading
     from components.publish.run import Publishing
     from components.sources.files import FileSource
@@ -111,55 +116,58 @@ def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: 
     )
 
 
-def open_indexing(
-    settings: Settings,
-    store: Store,
-    dataset: str,
-    *,
-    recompute: bool = False,
-    retry_failed: bool = False,
-    progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Indexing:
-    """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
-    from components.index.steps import Indexing
-
-    retry_while_busy(lambda: find_dataset(settings, store, dataset))
-    return Indexing(
-        store,
-        open_embedder(settings, dataset),
-        open_projector(settings),
-        dataset,
-        settings,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
-        recompute=recompute,
-        retry_failed=retry_failed,
-        progress=progress,
-        should_stop=should_stop,
-    )
-
-
 def run_index(
     settings: Settings,
     store: Store,
     dataset: str,
+    requested: IndexRequest,
     *,
-    recompute: bool = False,
-    retry_failed: bool = False,
     run_step: StepRunner = run_directly,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> IndexReport:
-    """Index a dataset. Raises `LeaseHeld` while another index of it runs, `NotFound` for an unknown dataset."""
+    """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
+    from components.index.context import IndexInputs
     from components.index.run import run_index as run
 
-    opened = open_indexing(
-        settings,
-        store,
-        dataset,
-        recompute=recompute,
-        retry_failed=retry_failed,
-        progress=progress,
+    inputs = IndexInputs(
+        store=store,
+        embedder=open_embedder(settings, dataset),
+        projector=open_projector(settings),
+        settings=settings,
+        dataset=dataset,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        requested=requested,
+        listener=progress,
         should_stop=should_stop,
     )
-    return run(opened, run_step=run_step)
+    return run(inputs, run_step=run_step)
+
+
+def embed_batch(
+    settings: Settings, dataset: str, fence_token: int, batch: EmbedBatch, *, is_last_try: bool = False
+) -> EmbedOutcome:
+    """Embed a batch for an index that runs in another process or on another machine.
+
+    `fence_token` is the token of that index's lease. Raises `LeaseLost` once that has ended, and what
+    `components.index.embed.embed_batch` raises.
+    """
+    from components.index.context import open_target
+    from components.index.embed import embed_batch as embed
+
+    with closing(open_store(settings)) as store:
+        dataset_id = find_dataset(settings, store, dataset)
+        if dataset_id is None:
+            raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
+        fence = Fence(db=store.db, name=lease_name(dataset), token=fence_token)
+        text = settings.dataset(dataset).text
+        model = _kept_embedder(settings.model_of(dataset), settings.embed.model_dump_json(), settings.shared_cache)
+        return embed(open_target(store, model, text, dataset_id, fence), batch, is_last_try=is_last_try)
+
+
+@cache
+def _kept_embedder(uri: str, embed_settings: str, folder: Path) -> Embedder:
+    """The embedder of this process for many batches; its settings are given as JSON."""
+    from components.embedders.model_uri import open_embedder as by_uri
+
+    return by_uri(uri, EmbedSettings.model_validate_json(embed_settings), folder)

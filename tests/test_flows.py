@@ -105,54 +105,34 @@ def test_a_star_takes_every_known_dataset_and_adds_the_reports_up(home, tmp_path
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_an_index_takes_other_datasets_along_that_came_to_be_due(home, tmp_path, monkeypatch):
+def test_datasets_are_indexed_side_by_side(home, tmp_path):
     from flows.index import index
     from flows.load import load
 
-    monkeypatch.setenv("RUNATLAS_DATASETS", '{"two": {"index_threshold": 10}, "three": {"index_threshold": 100}}')
-    for name, n in (("one", 4), ("two", 12), ("three", 12)):
-        write_log(tmp_path / name / "a.jsonl", n)
-        load(dataset=name, sources=[str(tmp_path / name)])
-    index(dataset="one")
-
-    assert len(rows_of(home, "two")) == 12
-    assert not (home / "output" / "three").exists()
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_an_index_takes_datasets_along_whose_own_index_was_turned_away(home, tmp_path):
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled
-
-    from flows.index import index
-    from flows.load import load
-
-    for name in ("one", "asked", "other"):
+    for name in ("one", "two"):
         write_log(tmp_path / name / "a.jsonl", 4)
         load(dataset=name, sources=[str(tmp_path / name)])
-    with get_client(sync_client=True) as client:
-        turned_away = Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"dataset": "asked"}, state=turned_away)
-    index(dataset="one")
+    with closing(open_store(load_settings())) as store:
+        fence = store.leases.acquire(lease_name("one"), "another machine")
+        with Heartbeat(store.leases, fence):
+            assert index(dataset="two").rows == 4
+            everything = index(dataset="*")
 
-    assert len(rows_of(home, "asked")) == 4
-    assert not (home / "output" / "other").exists()
+    assert (everything.dataset, everything.rows) == ("*", 4), "the one that is being indexed is left to that index"
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_recompute_that_was_turned_away_is_done_once_by_the_next_index(home, tmp_path):
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled
-
+def test_a_recompute_that_was_refused_is_done_once_by_the_next_index(home, tmp_path):
     from flows.index import index
     from flows.load import load
 
     write_log(tmp_path / "logs" / "a.jsonl", 30)
     load(sources=[str(tmp_path / "logs")])
     assert index().layout == 1
-    with get_client(sync_client=True) as client:
-        turned_away = Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"recompute": True}, state=turned_away)
+    with closing(open_store(load_settings())) as store:
+        fence = store.leases.acquire(lease_name("default"), "another machine")
+        with Heartbeat(store.leases, fence):
+            assert index(recompute=True, return_state=True).name == "Joined"
     index()
     assert index().layout == 2
     assert index(dataset="*").step == "none"
@@ -226,10 +206,9 @@ def test_the_run_book_knows_a_flow_run_by_its_id_with_its_report(home, tmp_path)
 def test_only_errors_that_may_pass_are_tried_again():
     from prefect import flow, task
 
-    from components.settings import EmbedSettings
-    from flows.tasks import is_last_try, retry_options
+    from flows.steps import is_last_try, retry_options
 
-    options = retry_options(EmbedSettings(retries=2, backoff_s=0.01))
+    options = retry_options(2, 0.01)
     tries: list[tuple[str, bool]] = []
 
     @task(**options)
@@ -272,14 +251,14 @@ import threading
 from prefect import flow
 from prefect.runtime import flow_run
 from components.settings import load_settings
-from flows.recorder import Told
+from flows.recorder import record_flow_run
 from components.wiring import open_store
 
 @flow(name="endless")
 def work():
     store = open_store(load_settings())
-    with Told(store, "default", "index") as told:
-        told("embed", 30, 60)
+    with record_flow_run(store, "default", "index") as recorder:
+        recorder("embed", 30, 60)
         print("ready", flow_run.get_id(), flush=True)
         threading.Event().wait()
 
@@ -391,28 +370,15 @@ def test_neither_other_indexes_nor_the_schedule_nor_the_trigger_restart_a_cancel
     assert len(rows_of(home, cancelled.name)) == 12
 
 
-def test_what_was_asked_of_an_index_is_forgotten_when_somebody_cancels_it(cancelled, home):
+def test_requests_are_withdrawn_when_a_user_cancels_the_index(cancelled, home):
     from flows.index import index
 
     with closing(open_store(load_settings())) as store:
-        store.index_requests.ask(cancelled.name, recompute=True)
+        store.index_requests.add(cancelled.name, recompute=True)
     index(dataset=cancelled.other)
     with closing(open_store(load_settings())) as store:
         assert store.index_requests.open(cancelled.name).ids == ()
     assert not (home / "output" / cancelled.name).exists()
-
-
-def test_a_person_who_was_turned_away_after_the_cancellation_gets_the_index(cancelled, home):
-    from prefect import states
-    from prefect.client.orchestration import get_client
-
-    from flows.index import index
-
-    with get_client(sync_client=True) as client:
-        turned_away = states.Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"dataset": cancelled.name}, state=turned_away)
-    index(dataset=cancelled.other)
-    assert len(rows_of(home, cancelled.name)) == 12
 
 
 # --- schedules
@@ -696,7 +662,7 @@ def test_a_group_is_named_by_its_first_source():
 
 
 def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
-    from flows.tasks import for_each
+    from flows.datasets import for_each
 
     seen = []
 
@@ -793,6 +759,6 @@ def test_the_deployments_are_what_the_operations_page_says():
     assert set(by_name) == set(deployments)
     assert {one["work_pool"]["name"] for one in declared} == {work_pool}
     assert [one["schedules"][0]["slug"] for one in declared] == ["poll", "nightly"]
-    assert index["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert index["concurrency_limit"] == {"limit": 4, "collision_strategy": "ENQUEUE"}
     assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
     assert all("active" not in schedule for one in declared for schedule in one["schedules"])

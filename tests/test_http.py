@@ -597,6 +597,26 @@ def test_a_second_index_joins_the_first_and_passes_its_options_on(
 
 
 @pytest.mark.slow
+def test_a_running_index_is_joined_while_it_holds_the_lease(deployed: tuple[Client, Settings]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    client, settings = deployed
+    with Pipeline(settings) as pipeline:
+        pipeline.store.ledger.dataset_id("side", create=True)
+        first = client.post("/index", json={"dataset": "side"}).json()["flow_run_id"]
+        with get_client(sync_client=True) as prefect:
+            prefect.set_flow_run_state(uuid.UUID(first), Running(), force=True)
+        fence = pipeline.store.leases.acquire(lease_name("side"), "the first run")
+        joined = client.post("/index", json={"dataset": "side"}).json()
+        assert (joined["flow_run_id"], joined["joined"]) == (first, True)
+        assert pipeline.store.index_requests.open("side").ids, "the holder sees the request before it ends"
+        pipeline.store.leases.release(fence)
+        fresh = client.post("/index", json={"dataset": "side"}).json()
+        assert (fresh["flow_run_id"] != first, fresh["joined"]) == (True, False), "the first one may be past its end"
+
+
+@pytest.mark.slow
 def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Settings]) -> None:
     client, _ = deployed
     ids = {client.post("/load", headers={"Idempotency-Key": "k1"}).json()["flow_run_id"] for _ in range(2)}
@@ -664,11 +684,11 @@ def test_a_run_that_is_being_cancelled_is_not_joined() -> None:
     assert joinable([dying, active("index", dataset="d")], "index", {"dataset": "d"}) is not None
 
 
-def test_an_index_of_all_datasets_is_not_joined_for_one_that_it_skips() -> None:
-    everything = active("index", dataset="*")
-    assert joinable([everything], "index", {"dataset": "d"}, is_held_back=True) is None
-    own = active("index", dataset="d")
-    assert joinable([everything, own], "index", {"dataset": "d"}, is_held_back=True) is own
+def test_an_index_of_all_datasets_is_joined_only_before_it_starts() -> None:
+    wanted = {"dataset": "*"}
+    assert joinable([active("index", dataset="*")], "index", wanted) is None, "it may have passed a dataset"
+    assert joinable([active("index", "SCHEDULED", dataset="*")], "index", wanted) is not None
+    assert joinable([active("index", "SCHEDULED", dataset="*")], "index", {"dataset": "d"}) is None
 
 
 @pytest.mark.parametrize(("state", "error"), [("cancelled", "stopped by signal"), ("failed", "no such model")])
@@ -688,5 +708,4 @@ def test_a_run_that_ended_early_keeps_its_last_progress(
 def test_a_running_load_is_not_joined_but_a_running_index_is() -> None:
     assert joinable([active("load", dataset="d")], "load", {"dataset": "d"}) is None
     assert joinable([active("index", dataset="d")], "index", {"dataset": "d"}) is not None
-    assert joinable([active("index", dataset="*")], "index", {"dataset": "d"}) is not None
     assert joinable([active("index", dataset="e")], "index", {"dataset": "d"}) is None

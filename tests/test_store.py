@@ -20,7 +20,7 @@ from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Re
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
 from components.store import Store, Tally
 from components.store.engine import Database
-from components.store.index_requests import IndexRequest, open_for
+from components.store.index_requests import IndexRequest, expires_after, request_t
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
@@ -177,26 +177,26 @@ class TestVectors:
         assert store.vectors.tallies() == {dataset_id: summed}
 
 
-class TestWishes:
-    def test_what_was_asked_for_is_open_until_it_is_done(self, store: Store) -> None:
-        assert not store.index_requests.ask("default"), "nothing was asked for"
-        store.index_requests.ask("default", recompute=True)
-        store.index_requests.ask("default", retry_failed=True)
-        store.index_requests.ask("other", recompute=True)
-        wish = store.index_requests.open("default")
-        assert (wish.recompute, wish.retry_failed, len(wish.ids)) == (True, True, 2)
-        store.index_requests.done(fence(store), wish)
+class TestIndexRequests:
+    def test_a_request_is_open_until_an_index_has_done_it(self, store: Store) -> None:
+        store.index_requests.add("default")
+        store.index_requests.add("default", recompute=True)
+        store.index_requests.add("default", retry_failed=True)
+        store.index_requests.add("other", recompute=True)
+        request = store.index_requests.open("default")
+        assert (request.recompute, request.retry_failed, len(request.ids)) == (True, True, 3)
+        store.index_requests.add("default")
+        store.index_requests.close(fence(store), request)
+        assert len(store.index_requests.open("default").ids) == 1, "what came later is still open"
+        store.index_requests.withdraw("default")
         assert store.index_requests.open("default") == IndexRequest()
         assert store.index_requests.open("other").recompute
 
-    def test_one_that_was_heard_is_not_heard_again(self, store: Store) -> None:
-        assert store.index_requests.ask("default", recompute=True, id="run 1")
-        store.index_requests.done(fence(store), store.index_requests.open("default"))
-        assert not store.index_requests.ask("default", recompute=True, id="run 1")
-        assert store.index_requests.open("default") == IndexRequest()
-
-    def test_one_that_nobody_fulfilled_for_long_is_forgotten(self, store: Store) -> None:
-        store.index_requests.ask("default", recompute=True, at=datetime.now(UTC) - 2 * open_for)
+    def test_a_request_that_no_index_did_for_long_expires(self, store: Store) -> None:
+        store.index_requests.add("default", recompute=True)
+        long_ago = datetime.now(UTC) - 2 * expires_after
+        with store.db.write() as connection:
+            connection.execute(sa.update(request_t).values(asked_at=long_ago))
         assert store.index_requests.open("default") == IndexRequest()
 
 
@@ -211,8 +211,10 @@ def sleep_too_long(store: Store) -> None:
 class TestLease:
     def test_only_one_holds_it_until_it_is_given_back(self, store: Store) -> None:
         held = fence(store)
-        told = r"is held by test since \d+ s; its last sign of life is \d+ s old\. Without another one it is free in 3\d+ s\."
-        with pytest.raises(LeaseHeld, match=told):
+        message = (
+            r"has been held by test for \d+ s; its last heartbeat was \d+ s ago, without another it expires in 3\d+ s\."
+        )
+        with pytest.raises(LeaseHeld, match=message):
             fence(store)
         store.leases.release(held)
         assert fence(store).token == held.token + 1
@@ -239,7 +241,7 @@ class TestLease:
             hour_ahead = {"expires_at": lease_t.c.expires_at + 3_600, "heartbeat_at": lease_t.c.heartbeat_at + 3_600}
             connection.execute(sa.update(lease_t).values(hour_ahead))
         assert not store.leases.holder("index:default").is_held
-        store.leases.wait_for_the_dead("index:default")
+        store.leases.wait_for_stale_holder("index:default")
         assert fence(store).token == dead.token + 1
 
     def test_of_many_that_want_it_at_once_one_gets_it(self, store: Store) -> None:
@@ -399,7 +401,7 @@ def test_a_cancellation_that_the_run_could_not_note_is_noted_for_it(store: Store
     store.runs.start("killed/a", "a", "index")
     store.runs.start("killed2", "b", "index")
     for id, dataset in (("killed", "*"), ("never begun", "c")):
-        store.runs.note_cancelled(id, dataset, at=at)
+        store.runs.record_cancelled(id, dataset, at=at)
     told = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
     assert {id: run.state for id, run in told.items() if run} == {
         "killed": "cancelled",

@@ -52,10 +52,7 @@ def index(
     json: JsonOption = False,
 ) -> None:
     """Index pending records."""
-    from components.store import lease_name  # imports SQLAlchemy: 1 s
-
     with open_pipeline() as pipeline, progress(quiet=json) as on_progress:
-        pipeline.store.leases.wait_for_the_dead(lease_name(dataset))
         report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=on_progress)
         output = pipeline.output(dataset)
     emit(asdict(report), index_lines(report, output), json=json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,7 +12,7 @@ from components.retry import retry_while_busy
 from components.samples import sample_folder
 from components.settings import Settings
 from components.wiring import open_store
-from flows.runs import at_work, end_of, start_run, was_turned_away
+from flows.runs import active_runs, end_of, start_run
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -33,7 +32,7 @@ async def finish_demo(product: Product, client: PrefectClient, load: UUID) -> No
     """Index the sample logs once the run `load` has ended, and print where their map is."""
     product.say("Loading and indexing the sample logs …")
     await end_of(client, load)
-    state = await _run(client, "index/index", {"dataset": "demo"})
+    state = await _index_samples(client)
     if state.is_completed():
         product.say(f"The demo map is ready: {product.maps_of('demo')}")
     else:
@@ -48,11 +47,10 @@ def _add_samples(settings: Settings) -> None:
         retry_while_busy(lambda: store.ledger.remember(number, [str(sample_folder())]))
 
 
-async def _run(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> State[Any]:
-    """The final state of a new run. One that is refused is started again after the active run has ended."""
-    while True:
-        state = await end_of(client, await start_run(client, deployment, parameters, tags=["demo"]))
-        if not was_turned_away(state):
-            return state
-        for run in await at_work(client, deployment.partition("/")[0]):
+async def _index_samples(client: PrefectClient) -> State[Any]:
+    """The final state of an index of the samples; where another run already indexes them, that one has ended as well."""
+    state = await end_of(client, await start_run(client, "index/index", {"dataset": "demo"}, tags=["demo"]))
+    if state.name == "Joined":
+        for run in await active_runs(client, "index"):
             await end_of(client, run.id)
+    return state

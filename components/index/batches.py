@@ -1,10 +1,10 @@
-"""How texts are cut for the embedder, and what it gives is looked at: pure, and the same for every conductor."""
+"""Batches of texts for the embedder, and checks of what it returns: pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,58 +13,64 @@ from components.contracts import Embedder, Vectors
 from components.errors import DimensionMismatch, EmbeddingFailed
 
 commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
-max_tasks = 200  # a run: Prefect pays some 40 ms of server time a task
+max_batches = 200  # a run: each is a task of the orchestrator, which costs some 40 ms
 chars_per_token = 4
 window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
 
 
+class HasText(Protocol):
+    """Anything with a text."""
+
+    @property
+    def text(self) -> str: ...
+
+
+T = TypeVar("T", bound=HasText)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedTask:
-    """Records of similar length whose texts have no vector yet, one a text."""
+class EmbedBatch:
+    """Texts of similar length that have no vector yet, by digest and by a record that has each: parallel sequences."""
 
     no: int
     seqs: tuple[int, ...]
+    digests: tuple[bytes, ...]
     n_tokens: int  # estimated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedPlan:
-    """What an index has to do: `records` wait, `reused` of them have a vector by their text."""
-
-    tasks: Sequence[EmbedTask]
-    records: int
-    reused: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOutcome:
-    """What one task did."""
+    """What embedding a batch, or several, did."""
 
     embedded: int = 0
     failed: int = 0
     n_tokens: int = 0
     n_shortened: int = 0
 
+    def __add__(self, other: Self) -> Self:
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in type(self).__slots__})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """Records whose texts have no vector, in order of arrival: parallel arrays (n,), 32 bytes each."""
+class UnknownTexts:
+    """Records whose texts have no vector, in order of arrival: parallel arrays (n,), 32 bytes a record."""
 
     seqs: NDArray[np.int64]
-    digests: NDArray[np.uint64]  # (n, 2), the first half of each
+    digests: NDArray[np.uint64]  # (n, 2)
     tokens: NDArray[np.int64]  # estimated
 
     @classmethod
-    def of(cls, texts: Sequence[tuple[int, bytes, int]]) -> Self:
+    def of(cls, texts: Iterable[tuple[int, bytes, int]]) -> Self:
         """From (seq, digest, characters)."""
+        texts = list(texts)
         return cls(
             seqs=np.array([seq for seq, _, _ in texts], np.int64),
-            digests=np.frombuffer(b"".join(digest[:16] for _, digest, _ in texts), np.uint64).reshape(-1, 2),
+            digests=np.frombuffer(b"".join(digest for _, digest, _ in texts), np.uint64).reshape(-1, 2),
             tokens=np.array([estimated_tokens(n_chars) for _, _, n_chars in texts], np.int64),
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Waiting]) -> Self:
+    def joined(cls, parts: Sequence[UnknownTexts]) -> Self:
         """All of them, in the order of the parts."""
         empty = cls.of([])
         return cls(
@@ -80,15 +86,24 @@ class Waiting:
         return type(self)(seqs=self.seqs[kept], digests=self.digests[kept], tokens=self.tokens[kept])
 
 
-def cut_tasks(seqs: NDArray[np.int64], tokens: NDArray[np.int64]) -> list[EmbedTask]:
-    """Tasks of records (n,) with texts of so many tokens (n,): similar lengths together, at most `max_tasks` of them."""
-    order = np.argsort(tokens, kind="stable")
-    seqs, tokens = seqs[order], tokens[order]
-    budget = max(commit_tokens, int(tokens.sum()) // (max_tasks - 1) + 1)
+def cut_batches(texts: UnknownTexts) -> list[EmbedBatch]:
+    """Batches of distinct texts: similar lengths together, at most `max_batches` of them."""
+    order = np.argsort(texts.tokens, kind="stable")
+    seqs, tokens = texts.seqs[order], texts.tokens[order]
+    names = digest_list(texts.digests[order])
+    budget = max(commit_tokens, int(tokens.sum()) // (max_batches - 1) + 1)
     return [
-        EmbedTask(no=no, seqs=tuple(seqs[group].tolist()), n_tokens=int(tokens[group].sum()))
+        EmbedBatch(
+            no=no, seqs=tuple(seqs[group].tolist()), digests=tuple(names[group]), n_tokens=int(tokens[group].sum())
+        )
         for no, group in enumerate(_packed(tokens, budget), 1)
     ]
+
+
+def digest_list(digests: NDArray[np.uint64]) -> list[bytes]:
+    """Digests as the store keeps them, from an array (n, 2)."""
+    raw = digests.tobytes()
+    return [raw[start : start + 16] for start in range(0, len(raw), 16)]
 
 
 def _packed(weights: NDArray[np.int64], budget: int) -> Iterator[slice]:
@@ -108,30 +123,30 @@ def estimated_tokens(n_chars: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
-    """Tokens embedded so far, and how many there will be: `of` were estimated in all, `reckoned` of them are `done`.
+class TokenEstimate:
+    """Tokens embedded so far, and how many there will be: `of` were estimated in all, `estimated` of them are `done`.
 
-    >>> Foreseen(of=1_000).after(50, 100).after(50, 100).total
+    >>> TokenEstimate(of=1_000).after(50, 100).after(50, 100).total
     500
     """
 
     of: int
     done: int = 0
-    reckoned: int = 0
+    estimated: int = 0
 
     def after(self, n_tokens: int, estimated: int) -> Self:
         """A step later, which took `n_tokens` where so many were `estimated`."""
-        return type(self)(of=self.of, done=self.done + n_tokens, reckoned=min(self.reckoned + estimated, self.of))
+        return type(self)(of=self.of, done=self.done + n_tokens, estimated=min(self.estimated + estimated, self.of))
 
     @property
     def total(self) -> int:
-        return self.done + round((self.of - self.reckoned) * (self.done / self.reckoned if self.reckoned else 1.0))
+        return self.done + round((self.of - self.estimated) * (self.done / self.estimated if self.estimated else 1.0))
 
 
-def commit_groups(texts: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
-    """Digests of texts (digest, characters) that are committed together."""
-    for group in _packed(np.array([estimated_tokens(n_chars) for _, n_chars in texts], np.int64), commit_tokens):
-        yield [digest for digest, _ in texts[group]]
+def commit_groups(texts: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Texts that are committed together: some seconds of one core each."""
+    for group in _packed(np.array([estimated_tokens(len(one.text)) for one in texts], np.int64), commit_tokens):
+        yield texts[group]
 
 
 def checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
@@ -147,7 +162,3 @@ def checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
     if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > 1e-3).any():
         raise EmbeddingFailed(f"Model {embedder.identity} gave a vector that is not finite or not of unit length.")
     return vectors
-
-
-def added(a: EmbedOutcome, b: EmbedOutcome) -> EmbedOutcome:
-    return EmbedOutcome(**{name: getattr(a, name) + getattr(b, name) for name in EmbedOutcome.__slots__})

@@ -1,4 +1,4 @@
-"""What was asked of an index that could not do it just then: kept until one has done it."""
+"""What was requested of an index while another one ran: kept until an index has done it."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from components.store.lease import Fence
 from components.store.tables import IndexRequestRow
 
 request_t = IndexRequestRow.__table__  # type: ignore[attr-defined]
-open_for = timedelta(days=7)  # what nobody did for so long is not wanted any more
+expires_after = timedelta(days=7)  # a request that no index has done by then is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRequest:
-    """What an index shall do beyond going on; several of them at once may be one. `ids` are those that are open."""
+    """What an index does beyond the pending records. `ids` are the stored requests that it combines."""
 
     ids: Sequence[str] = ()
     recompute: bool = False
     retry_failed: bool = False
 
+    @property
+    def names(self) -> str:
+        """The options that are set, for messages.
+
+        >>> IndexRequest(recompute=True, retry_failed=True).names
+        'recompute and retry_failed'
+        """
+        return " and ".join(name for name in ("recompute", "retry_failed") if getattr(self, name))
+
 
 class IndexRequests:
-    """The wishes of all datasets, which are known by their names."""
+    """The open requests of all datasets, by name of the dataset."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
 
-    def ask(
-        self,
-        dataset: str,
-        *,
-        recompute: bool = False,
-        retry_failed: bool = False,
-        id: str = "",
-        at: datetime | None = None,
-    ) -> bool:
-        """Leave a wish for the index that is at work, or the next one. True if it is new: an `id` is heard once."""
-        if not recompute and not retry_failed:
-            return False
+    def add(self, dataset: str, *, recompute: bool = False, retry_failed: bool = False) -> None:
+        """Request an index, done by the one that runs, or else by the next one."""
+        now = datetime.now(UTC)
         row = {
-            "id": id or uuid.uuid4().hex,
+            "id": uuid.uuid4().hex,
             "dataset": dataset,
             "recompute": recompute,
             "retry_failed": retry_failed,
-            "asked_at": at or datetime.now(UTC),
+            "asked_at": now,
             "done_at": None,
         }
         with self.db.write() as connection:
-            connection.execute(delete(request_t).where(request_t.c.asked_at < datetime.now(UTC) - open_for))
-            return self.db.insert_new(connection, request_t, [row]) == 1
+            connection.execute(delete(request_t).where(request_t.c.asked_at < now - expires_after))
+            self.db.insert_new(connection, request_t, [row])
 
     def open(self, dataset: str) -> IndexRequest:
-        """All that is wished for now, as one."""
-        query = select(request_t).where(request_t.c.dataset == dataset, request_t.c.done_at.is_(None))
+        """All open requests, combined."""
+        is_open = (request_t.c.dataset == dataset) & request_t.c.done_at.is_(None)
+        query = select(request_t).where(is_open, request_t.c.asked_at > datetime.now(UTC) - expires_after)
         with self.db.read() as connection:
-            rows = connection.execute(query.where(request_t.c.asked_at > datetime.now(UTC) - open_for)).all()
+            rows = connection.execute(query).all()
         return IndexRequest(
             ids=tuple(row.id for row in rows),
             recompute=any(row.recompute for row in rows),
@@ -68,15 +69,15 @@ class IndexRequests:
         )
 
     def withdraw(self, dataset: str) -> None:
-        """Nobody wants any more what was asked for until now."""
-        open_now = (request_t.c.dataset == dataset) & request_t.c.done_at.is_(None)
+        """Close all open requests of a dataset without an index."""
+        is_open = (request_t.c.dataset == dataset) & request_t.c.done_at.is_(None)
         with self.db.write() as connection:
-            connection.execute(update(request_t).where(open_now).values(done_at=datetime.now(UTC)))
+            connection.execute(update(request_t).where(is_open).values(done_at=datetime.now(UTC)))
 
-    def done(self, fence: Fence, wish: IndexRequest) -> None:
-        """These are fulfilled."""
-        if not wish.ids:
+    def close(self, fence: Fence, request: IndexRequest) -> None:
+        """Close the requests that an index has done."""
+        if not request.ids:
             return
         with fence.write() as connection:
-            mine = request_t.c.id.in_(list(wish.ids))
-            connection.execute(update(request_t).where(mine).values(done_at=datetime.now(UTC)))
+            done = request_t.c.id.in_(list(request.ids))
+            connection.execute(update(request_t).where(done).values(done_at=datetime.now(UTC)))
