@@ -85,23 +85,34 @@ class Pipeline:
         verify: bool = False,
         progress: Progress | None = None,
         record: RecordRun = RunRecorder,
+        on_report: Callable[[LoadReport], None] | None = None,
     ) -> LoadReport:
-        """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
+        """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered.
+
+        `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
+        """
         retry_while_busy(lambda: self.store)
         if not all(str(spec).strip() for spec in sources):
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
             )
         specs = [str(spec) for spec in sources]
-        loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
+        if not specs:
+            retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
-            locators = loading.discover()
-            outcomes = []
-            for n, locator in enumerate(locators, 1):
-                outcomes.append(loading.load_source(locator))
-                recorder("load", n, len(locators))
-            report = loading.finish(outcomes)
+            report = wiring.run_load(
+                self.settings,
+                self.store,
+                dataset,
+                sources=specs,
+                format=format,
+                verify=verify,
+                run_step=self.run_step,
+                progress=recorder,
+            )
             recorder.report = asdict(report)
+            if on_report:
+                on_report(report)
         return report
 
     def index(
@@ -113,8 +124,12 @@ class Pipeline:
         progress: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
         record: RecordRun = RunRecorder,
+        on_report: Callable[[IndexReport], None] | None = None,
     ) -> IndexReport:
-        """Embed, place and publish all pending records. Raises `LeaseHeld` while another index of the dataset runs."""
+        """Embed, place and publish all pending records; `record` and `on_report` as in `load`.
+
+        Raises `LeaseHeld` while another index of the dataset runs.
+        """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "index", listener=progress) as recorder:
             report = wiring.run_index(
@@ -127,6 +142,8 @@ class Pipeline:
                 should_stop=should_stop or recorder.should_stop,
             )
             recorder.report = asdict(report)
+            if on_report:
+                on_report(report)
         return report
 
     # --- what there is

@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts import Embedder, IndexReport, Progress, Projector, StepRunner
+from components.contracts import Embedder, IndexReport, LoadReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
 from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
-from components.retry import retry_while_busy, run_directly
+from components.retry import run_directly
 from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
@@ -23,7 +23,6 @@ from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.index.batches import EmbedBatch, EmbedOutcome
-    from components.load.run import Loading
     from components.publish.run import Publishing
     from components.sources.files import FileSource
 
@@ -74,7 +73,7 @@ def open_projector(settings: Settings) -> Projector:
     return by_settings(settings.project, settings.shared_cache)
 
 
-def open_loading(
+def run_load(
     settings: Settings,
     store: Store,
     dataset: str,
@@ -82,22 +81,25 @@ def open_loading(
     sources: Sequence[str] = (),
     format: str | None = None,
     verify: bool = False,
-) -> Loading:
-    """One load of a dataset. Raises `NotFound` where the name is unknown and no sources are given."""
-    from components.load.run import Loading
+    run_step: StepRunner = run_directly,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Load a dataset's sources, or the given ones."""
+    from components.load.context import LoadContext
+    from components.load.run import run_load as run
 
-    if not sources:
-        retry_while_busy(lambda: find_dataset(settings, store, dataset))
-    return Loading(
-        store,
-        open_source(settings, dataset, format=format),
-        dataset,
-        settings.dataset(dataset),
-        sources=sources,
-        format=format,
-        verify=verify,
+    own = settings.dataset(dataset)
+    context = LoadContext(
+        store=store,
+        source=open_source(settings, dataset, format=format),
+        dataset=dataset,
+        settings=own,
         credentials=open_credentials(settings),
+        given=tuple(sources),
+        format=format or own.format or "",
+        verify=verify,
     )
+    return run(context, run_step=run_step, progress=progress)
 
 
 def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:

@@ -73,12 +73,17 @@ def index_one(
         recompute=recompute,
         retry_failed=retry_failed,
         record=partial(record_flow_run, is_part=is_part),
+        on_report=show_report,
     )
-    run_as_task("report", lambda _: artifacts.show_index(report))
-    logger.info("%s", artifacts.index_line(report))
     run_as_task("picture", lambda _: show_picture(pipeline.settings, report))
     announce_drift(dataset, drift=report.drift, limit=pipeline.settings.project.drift_warn)
     return report
+
+
+def show_report(report: IndexReport) -> None:
+    """The report among the run's artifacts and in its log."""
+    run_as_task("report", lambda _: artifacts.show_index(report))
+    logger.info("%s", artifacts.index_line(report))
 
 
 def show_picture(settings: Settings, report: IndexReport) -> None:

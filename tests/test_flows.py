@@ -612,7 +612,7 @@ def locators(*sizes):
 
 
 def test_small_sources_share_a_task_and_a_big_one_has_its_own():
-    from flows.tasks import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(10, 20, 40 << 20, 30))
     assert [[locator.key for locator in group] for group in groups] == [["0", "1"], ["2"], ["3"]]
@@ -622,7 +622,7 @@ def test_small_sources_share_a_task_and_a_big_one_has_its_own():
 @pytest.mark.parametrize("sizes", [[0], [0, 10], [0, 0, 40 << 20], [10, 0]])
 def test_sources_without_a_size_are_grouped_like_any_other(sizes):
     """A table has no size, and a file may be empty."""
-    from flows.tasks import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(*sizes))
     assert sum(map(len, groups)) == len(sizes)
@@ -647,7 +647,7 @@ def test_a_table_and_a_folder_whose_first_file_is_empty_are_loaded(home, tmp_pat
 
 @pytest.mark.parametrize("size", [1, 1 << 20, 1 << 30])
 def test_however_many_sources_there_are_a_load_has_few_tasks(size):
-    from flows.tasks import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(*[size] * 30_000))
     assert len(groups) <= 201
@@ -655,7 +655,7 @@ def test_however_many_sources_there_are_a_load_has_few_tasks(size):
 
 
 def test_a_group_is_named_by_its_first_source():
-    from flows.tasks import label_of
+    from components.load.groups import label_of
 
     assert label_of(locators(1)) == "0"
     assert label_of(locators(1, 1, 1)) == "0 and 2 more"
