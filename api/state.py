@@ -15,6 +15,7 @@ from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
 from components.redact import public_text
 from components.settings import Settings
+from components.wiring import open_store
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
@@ -94,8 +95,6 @@ class State:
     def _opened(self) -> Store:
         with self._opening:
             if self._store is None:
-                from components.wiring import open_store
-
                 self._store = open_store(self.settings)
             return self._store
 

@@ -22,6 +22,7 @@ from components.locations import without_credentials, without_password
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.settings import Settings, load_settings
+from components.sources.specs import covers, remembered_spec
 from components.store import DatasetStatus, Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Heartbeat
@@ -178,8 +179,6 @@ class Pipeline:
 
         Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
         """
-        from components.sources.specs import covers, remembered_spec
-
         dataset_id = self.dataset_id(dataset)
         configured = self.settings.dataset(dataset).sources
         remembered = self.store.ledger.remembered(dataset_id)

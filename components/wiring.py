@@ -61,9 +61,7 @@ def open_source(settings: Settings, dataset: str, *, format: str | None = None) 
 
 def open_embedder(settings: Settings, dataset: str) -> Embedder:
     """The embedding model of a dataset."""
-    from components.embedders.model_uri import open_embedder as by_uri
-
-    return by_uri(settings.model_of(dataset), settings.embed, settings.shared_cache)
+    return _embedder(settings.model_of(dataset), settings.embed, settings.shared_cache)
 
 
 def open_projector(settings: Settings) -> Projector:
@@ -85,11 +83,10 @@ def run_load(
     progress: Progress | None = None,
 ) -> LoadReport:
     """Load a dataset's sources, or the given ones."""
-    from components.load.context import LoadContext
-    from components.load.run import run_load as run
+    from components.load import context, run
 
     own = settings.dataset(dataset)
-    context = LoadContext(
+    load = context.LoadContext(
         store=store,
         source=open_source(settings, dataset, format=format),
         dataset=dataset,
@@ -99,7 +96,7 @@ def run_load(
         format=format or own.format or "",
         verify=verify,
     )
-    return run(context, run_step=run_step, progress=progress)
+    return run.run_load(load, run_step=run_step, progress=progress)
 
 
 def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
@@ -129,10 +126,9 @@ def run_index(
     should_stop: Callable[[], bool] | None = None,
 ) -> IndexReport:
     """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
-    from components.index.context import IndexInputs
-    from components.index.run import run_index as run
+    from components.index import context, run
 
-    inputs = IndexInputs(
+    inputs = context.IndexInputs(
         store=store,
         embedder=open_embedder(settings, dataset),
         projector=open_projector(settings),
@@ -143,7 +139,7 @@ def run_index(
         listener=progress,
         should_stop=should_stop,
     )
-    return run(inputs, run_step=run_step)
+    return run.run_index(inputs, run_step=run_step)
 
 
 def embed_batch(
@@ -154,22 +150,29 @@ def embed_batch(
     `fence_token` is the token of that index's lease. Raises `LeaseLost` once that has ended, and what
     `components.index.embed.embed_batch` raises.
     """
-    from components.index.context import open_target
-    from components.index.embed import embed_batch as embed
+    from components.index import context, embed
 
     with closing(open_store(settings)) as store:
         dataset_id = find_dataset(settings, store, dataset)
         if dataset_id is None:
             raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
-        fence = Fence(db=store.db, name=lease_name(dataset), token=fence_token)
-        text = settings.dataset(dataset).text
-        model = _kept_embedder(settings.model_of(dataset), settings.embed.model_dump_json(), settings.shared_cache)
-        return embed(open_target(store, model, text, dataset_id, fence), batch, is_last_try=is_last_try)
+        target = context.open_target(
+            store,
+            _kept_embedder(settings.model_of(dataset), settings.embed.model_dump_json(), settings.shared_cache),
+            settings.dataset(dataset).text,
+            dataset_id,
+            Fence(db=store.db, name=lease_name(dataset), token=fence_token),
+        )
+        return embed.embed_batch(target, batch, is_last_try=is_last_try)
 
 
 @cache
 def _kept_embedder(uri: str, embed_settings: str, folder: Path) -> Embedder:
     """The embedder of this process for many batches; its settings are given as JSON."""
+    return _embedder(uri, EmbedSettings.model_validate_json(embed_settings), folder)
+
+
+def _embedder(uri: str, settings: EmbedSettings, folder: Path) -> Embedder:
     from components.embedders.model_uri import open_embedder as by_uri
 
-    return by_uri(uri, EmbedSettings.model_validate_json(embed_settings), folder)
+    return by_uri(uri, settings, folder)

@@ -1,4 +1,4 @@
-"""What a person sees of a run in the Prefect UI: live progress, the report as a table, the map with what is new."""
+"""Artifacts of a run in the Prefect UI: live progress, the report as a table, the map with new records marked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from components.load.report import problem_lines
 from components.sources.read_totals import bounded
 
 Row = dict[str, str]
-told_problems = 50  # nobody reads a longer table
+max_problems = 50  # in a table
 by_reach: Sequence[Step] = ("none", "transform", "fit", "refit")
 
 
@@ -44,38 +44,38 @@ def artifact_key(kind: str, dataset: str) -> str:
 
 
 def load_rows(report: LoadReport) -> list[Row]:
-    """What a load did, a figure a row, and then its problems."""
+    """The report of a load, one figure per row, and its problems."""
     rows = [_row(f"sources {name}", n) for name, n in _counts(report.sources) if n]
-    rows += [_row(f"records {name.replace('existing', 'already there')}", n) for name, n in _counts(report.records)]
+    rows += [_row(f"records {name}", n) for name, n in _counts(report.records)]
     rows += [
         _row("defects", report.defects),
         *(_row(f"redacted: {kind}", n) for kind, n in report.redacted.items()),
         _row("bytes", report.bytes),
-        {"what": "seconds", "is": f"{report.seconds:.1f}"},
+        _text_row("seconds", f"{report.seconds:.1f}"),
     ]
     rows += [_row(f"left out: {rule}", n) for rule, n in report.skipped_by_rule.items()]
     lines = list(problem_lines(report.problems))
-    rows += [{"what": "problem", "is": line} for line in lines[:told_problems]]
-    if len(lines) > told_problems:
-        rows.append(_row("further problems", len(lines) - told_problems))
+    rows += [_text_row("problem", line) for line in lines[:max_problems]]
+    if len(lines) > max_problems:
+        rows.append(_row("further problems", len(lines) - max_problems))
     return rows
 
 
 def index_rows(report: IndexReport) -> list[Row]:
-    """What an index did, a figure a row."""
+    """The report of an index, one figure per row."""
     drift = "-" if report.drift is None else f"{100 * report.drift:.1f} %"
     return [
-        _row("records that waited", report.records),
+        _row("records pending", report.records),
         _row("texts embedded", report.embedded),
-        _row("texts that had a vector already", report.reused),
-        _row("texts longer than the model's window", report.shortened),
+        _row("texts with a reused vector", report.reused),
+        _row("texts shortened to the model's window", report.shortened),
         _row("records that could not be embedded", report.failed),
-        {"what": "placed by", "is": report.step},
-        {"what": "layout", "is": _or_dash(report.layout)},
-        {"what": "new records off the map", "is": drift},
-        {"what": "snapshot", "is": _or_dash(report.snapshot)},
+        _text_row("placed by", report.step),
+        _text_row("layout", _or_dash(report.layout)),
+        _text_row("new records off the map", drift),
+        _text_row("snapshot", _or_dash(report.snapshot)),
         _row("records on the map", report.rows),
-        *({"what": f"seconds, {name}", "is": f"{n:.1f}"} for name, n in _counts(report.seconds)),
+        *(_text_row(f"seconds, {name}", f"{n:.1f}") for name, n in _counts(report.seconds)),
     ]
 
 
@@ -85,21 +85,21 @@ def load_line(report: LoadReport) -> str:
     return (
         f"{report.dataset}: {records.new:,} new records from {sources.loaded + sources.resumed:,} of "
         f"{sources.discovered:,} sources in {report.seconds:.1f} s; {sources.not_ready:,} not ready, "
-        f"{sources.failed:,} failed, {report.defects:,} defects; {records.unindexed:,} records wait for an index."
+        f"{sources.failed:,} failed, {report.defects:,} defects; {records.unindexed:,} records are pending."
     )
 
 
 def index_line(report: IndexReport) -> str:
     """An index in one sentence."""
     return (
-        f"{report.dataset}: {report.records:,} records waited, {report.embedded:,} texts embedded, {report.reused:,} reused, "
-        f"{report.failed:,} failed ({report.step}); snapshot {_or_dash(report.snapshot)} holds {report.rows:,} "
+        f"{report.dataset}: {report.records:,} records were pending, {report.embedded:,} texts embedded, {report.reused:,} reused, "
+        f"{report.failed:,} failed ({report.step}); snapshot {_or_dash(report.snapshot)} has {report.rows:,} "
         f"records after {report.seconds.total:.1f} s."
     )
 
 
 def total_load(reports: Sequence[LoadReport]) -> LoadReport:
-    """One report of several datasets, everything added up; its dataset is `*`."""
+    """The reports of several datasets, summed; the dataset is `*`."""
     return LoadReport(
         dataset="*",
         sources=SourceCounts(**_sums([report.sources for report in reports], SourceCounts)),
@@ -119,7 +119,7 @@ def total_load(reports: Sequence[LoadReport]) -> LoadReport:
 
 
 def total_index(reports: Sequence[IndexReport]) -> IndexReport:
-    """One report of several datasets: figures added up, the furthest step, the largest drift; its dataset is `*`."""
+    """The reports of several datasets, summed, with the furthest step and the largest drift; the dataset is `*`."""
     return IndexReport(
         dataset="*",
         records=sum(report.records for report in reports),
@@ -144,8 +144,12 @@ def _sums(values: Sequence[Any], kind: Any) -> dict[str, Any]:
     return {field.name: sum(getattr(value, field.name) for value in values) for field in fields(kind)}
 
 
-def _row(what: str, n: int) -> Row:
-    return {"what": what, "is": f"{n:,}"}
+def _row(metric: str, n: int) -> Row:
+    return _text_row(metric, f"{n:,}")
+
+
+def _text_row(metric: str, value: str) -> Row:
+    return {"Metric": metric, "Value": value}
 
 
 def _or_dash(value: object) -> str:
@@ -154,12 +158,12 @@ def _or_dash(value: object) -> str:
 
 # --- artifacts -------------------------------------------------------------------------------------------------
 #
-# The Prefect UI renders descriptions, table cells and Markdown artifacts as Markdown, HTML included. File names, keys and
-# texts of logs stand in them, so whatever was not written here goes through `escaped`.
+# The Prefect UI renders descriptions, table cells and Markdown artifacts as Markdown, HTML included. They contain file names,
+# keys and texts of logs, so all text from outside goes through `escaped`.
 
 
 def escaped(text: str) -> str:
-    r"""Markdown that shows exactly this text on one line: no link, image, HTML, table or code comes of it.
+    r"""Markdown that shows exactly this text on one line, without a link, image, HTML, table or code.
 
     Every ASCII punctuation character may be escaped by a backslash (CommonMark 0.31, section 2.4). Unescaped, `:`, `.`
     and `@` would make links of bare addresses.
@@ -172,12 +176,12 @@ def escaped(text: str) -> str:
 
 
 def show_load(report: LoadReport) -> None:
-    """The load's report among the run's artifacts."""
+    """Adds the load's report to the run's artifacts."""
     _show_table(artifact_key("load", report.dataset), load_rows(report), load_line(report))
 
 
 def show_index(report: IndexReport) -> None:
-    """The index's report among the run's artifacts."""
+    """Adds the index's report to the run's artifacts."""
     _show_table(artifact_key("index", report.dataset), index_rows(report), index_line(report))
 
 
@@ -187,25 +191,25 @@ def _show_table(key: str, rows: Sequence[Row], description: str) -> None:
 
 
 def show_map(dataset: str, png: bytes, *, api: str, caption: str) -> None:
-    """The map as a picture, with the way to the real one."""
+    """Adds a picture of the map, with links to the map."""
     picture = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     name, path = escaped(dataset), quote(dataset, safe="")
     text = (
         f"![Map of {name}]({picture})\n\n{escaped(caption)}\n\n"
-        f"[Open the map]({api}/atlas/{path}/), or, without WebGPU, [the light one]({api}/map/{path})."
+        f"[Open the map]({api}/atlas/{path}/), or, without WebGPU, [the light map]({api}/map/{path})."
     )
     create_markdown_artifact(text, key=artifact_key("map", dataset), description=f"The map of {name}")
 
 
 class ProgressBar:
-    """A progress artifact, made at the first call and moved on with each further one."""
+    """A progress artifact, created by the first call of `show` and updated by the others."""
 
     def __init__(self, dataset: str) -> None:
         self._key = artifact_key("progress", dataset)
         self._id: UUID | None = None
 
     def show(self, share: float, text: str) -> None:
-        """`share` of the work is done, from 0 to 1; `text` says the rest."""
+        """Shows the share of the work that is done, from 0 to 1, and a text."""
         percent, description = round(100 * min(max(share, 0.0), 1.0), 1), escaped(text)
         if self._id is None:
             made = create_progress_artifact(progress=percent, key=self._key, description=description)
@@ -214,13 +218,13 @@ class ProgressBar:
             update_progress_artifact(artifact_id=self._id, progress=percent, description=description)
 
     def end(self) -> None:
-        """All is done; a bar that was never shown stays away."""
+        """Shows that all is done; does nothing if it was never shown."""
         if self._id is not None:
             self.show(1.0, "done")
 
 
 def progress_text(step: str, done: int, total: int, seconds: float, tokens: tuple[int, int] = (0, 0)) -> str:
-    """How far a step is after so many seconds, how fast, and for how long yet; by tokens (done, in all) where known.
+    """The progress of a step after some seconds: records, rate and time left; by tokens (done, total) where known.
 
     >>> progress_text("embed", 500, 2_000, 5.0)
     'embed: 500 of 2,000 records, 100 records/s, 15 s left'
@@ -239,7 +243,7 @@ def progress_text(step: str, done: int, total: int, seconds: float, tokens: tupl
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it.
+    """A duration for people.
 
     >>> duration(15), duration(170), duration(9000)
     ('15 s', '3 min', '2.5 h')

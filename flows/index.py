@@ -20,6 +20,7 @@ from components.store.runs import every
 from flows import artifacts
 from flows.datasets import dataset_of, for_each, held_back, held_back_because, run_name
 from flows.events import announce_drift
+from flows.picture import map_png
 from flows.recorder import record_flow_run
 from flows.runs import record_cancelled
 from flows.steps import run_as_task
@@ -88,8 +89,6 @@ def show_report(report: IndexReport) -> None:
 
 def show_picture(settings: Settings, report: IndexReport) -> None:
     """The map as a picture among the run's artifacts, new records marked; none if the run changed nothing."""
-    from flows.picture import map_png  # imports Pillow and pyarrow
-
     if report.snapshot is None or report.step == "none":
         return
     try:

@@ -100,7 +100,7 @@ def watch(
     watchers = _Watchers(stop, str(settings.home.absolute()))
     try:
         while not stop.is_set():
-            with _logged("What is to be watched can't be told just now; nothing changes till the next look."):
+            with _logged("The watched sources could not be read; the old ones stay until the next check."):
                 watchers.follow(wanted())
             end = time.monotonic() + rescan_s
             while time.monotonic() < end and not stop.wait(0.2):

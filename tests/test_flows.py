@@ -701,9 +701,9 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
         rows=1,
         seconds=IndexSeconds(),
     )
-    assert {"what": "records new", "is": "1,234"} in load_rows(load)
-    assert load_rows(load)[-1] == {"what": "problem", "is": "c.bin: no format recognises it"}
-    assert {"what": "snapshot", "is": "7"} in index_rows(index)
+    assert {"Metric": "records new", "Value": "1,234"} in load_rows(load)
+    assert load_rows(load)[-1] == {"Metric": "problem", "Value": "c.bin: no format recognises it"}
+    assert {"Metric": "snapshot", "Value": "7"} in index_rows(index)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_the_artifact_shows_what_was_left_out() -> None:
         seconds=0.0,
         skipped_by_rule={"progress line": 1_200},
     )
-    assert {"what": "left out: progress line", "is": "1,200"} in load_rows(report)
+    assert {"Metric": "left out: progress line", "Value": "1,200"} in load_rows(report)
     assert total_load([report, report]).skipped_by_rule == {"progress line": 2_400}
 
 

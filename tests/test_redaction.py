@@ -324,7 +324,7 @@ def test_of_two_hundred_planted_secrets_none_is_stored_published_shown_or_sent(
     }
     by_kind = sum((Counter(kinds) for kinds in report.redacted_by_source.values()), Counter[str]())
     assert by_kind == report.redacted
-    assert {f"redacted: {kind}" for kind in report.redacted} <= {row["what"] for row in load_rows(report)}
+    assert {f"redacted: {kind}" for kind in report.redacted} <= {row["Metric"] for row in load_rows(report)}
     assert total_load([report, report]).redacted["jwt"] == 2 * report.redacted["jwt"]
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from components.contracts import Embedder
+from components.embedders.bert import open_default, open_folder
+from components.embedders.hashing import open_hashing
 from components.errors import BadSetting
 from components.locations import is_url, without_credentials
 from components.settings import EmbedSettings
@@ -25,8 +27,6 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     if not uri.strip():
         raise BadSetting(f"The model setting is empty; the default is {default_model!r}.")
     if scheme == "hash":
-        from components.embedders.hashing import open_hashing
-
         return open_hashing(uri)
     if scheme == "openai":
         from components.embedders.service import open_service
@@ -51,8 +51,6 @@ def _open_local(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
         raise BadSetting(f"Model {uri!r}: unknown option {min(unknown)!r}; a local model takes device and precision.")
     is_default = name in (default_model, f"sentence-transformers/{default_model}")
     if not options:
-        from components.embedders.bert import open_default, open_folder
-
         if name == f"preview+{default_model}":
             return open_default(settings, cache, precision="int8")
         if is_default:

@@ -1,4 +1,4 @@
-"""What a person reads of a load's problems, in every place that shows them: grouped, and each told once."""
+"""The problems of a load as people read them, the same wherever they are shown: grouped, each reported once."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from components.errors import DimensionMismatch
 from components.neighbors.knn import unit
 from components.projector import fitting, kernels
 from components.projector.layout import FittedMap, open_arrays
-
-if TYPE_CHECKING:  # placing alone starts quicker without pydantic
-    from components.settings import ProjectSettings
+from components.settings import ProjectSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +63,6 @@ def warm_kernels(cache: Path) -> None:
 
 
 def _small_fit(cache: Path) -> FittedMap:
-    from components.settings import ProjectSettings
-
     random = np.random.default_rng(0)
     vectors = random.normal(size=(64, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
