@@ -75,7 +75,7 @@ def of_embedding(store: Store) -> Iterable[Metric]:
     tokens = CounterMetricFamily("tokens", "Tokens embedded, as the model counts them.", labels=["dataset"])
     batches = SummaryMetricFamily("seconds_per_batch", "Embedded batches, and their duration.", labels=["dataset"])
     tallies = store.vectors.tallies()
-    for name, number in store.ledger.datasets().items():
+    for name, number in store.datasets.ids().items():
         if tally := tallies.get(number):
             tokens.add_metric([name], tally.tokens)
             batches.add_metric([name], count_value=tally.batches, sum_value=tally.seconds)

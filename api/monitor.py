@@ -114,7 +114,7 @@ def read_store(state: State, configured: Iterable[str]) -> StoreState:
             loading=tuple(run.dataset for run in store.runs.active("load")),
             last_index={name: run for name, run in indexes.items() if run is not None},
             last_load={name: run for name, run in loads.items() if run is not None},
-            broken={name: store.ledger.broken(number) for name, number in store.ledger.datasets().items()},
+            broken={name: store.ledger.broken(number) for name, number in store.datasets.ids().items()},
         )
 
     return state.with_store(read)

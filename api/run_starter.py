@@ -109,7 +109,7 @@ def request_index(deps: Dependencies, parameters: Mapping[str, Any]) -> None:
     dataset = str(parameters["dataset"])
 
     def request(store: Store) -> None:
-        for name in store.ledger.datasets() if dataset == every_dataset else [dataset]:
+        for name in store.datasets.ids() if dataset == every_dataset else [dataset]:
             store.index_requests.add(
                 name,
                 recompute=bool(parameters.get("recompute")),

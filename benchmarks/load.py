@@ -30,7 +30,8 @@ from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
 from components.sources.files import FileSource
 from components.store import Store
-from components.store.ledger import _record_row, record_t, source_t
+from components.store.record_writer import _record_row
+from components.store.tables import record_t, source_t
 
 real_logs = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
 
@@ -133,7 +134,7 @@ def batches_of(folder: Path) -> Iterator[tuple[Locator, Batch]]:
 def new_store() -> Iterator[Store]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db")
-        store.ledger.dataset_id("default", create=True)
+        store.datasets.id("default", create=True)
         yield store
         store.close()
 
@@ -144,7 +145,7 @@ def ours(loaded: Sequence[tuple[Locator, Batch]]) -> float:
         entries = [store.ledger.register(1, locator) for locator, _ in loaded]
         started = time.process_time()
         for entry, (_, batch) in zip(entries, loaded, strict=True):
-            store.ledger.persist(1, entry, batch, generation=1, version=entry.version)
+            store.writer.persist(1, entry, batch, generation=1, version=entry.version)
         return time.process_time() - started
 
 
@@ -211,7 +212,7 @@ def scan(folder: Path, home: Path, n_files: int) -> None:
             (folder / f"{i // 1_000:03d}").mkdir(parents=True)
         (folder / f"{i // 1_000:03d}" / f"{i}.jsonl").write_bytes(b'{"text": "a"}\n')
     with Pipeline(settings_of(home)) as pipeline:
-        dataset = pipeline.store.ledger.dataset_id("default", create=True)
+        dataset = pipeline.store.datasets.id("default", create=True)
         locators = FileSource(LoadSettings()).discover([str(folder)]).locators
         with pipeline.store.db.write() as connection:
             pipeline.store.db.insert_new(connection, source_t, [_known(dataset, locator) for locator in locators])

@@ -23,7 +23,7 @@ def find_dataset(settings: Settings, store: Store, name: str) -> int | None:
     Raises `NotFound` with the nearest name for an unknown dataset, `BadSetting` for a name that none can have.
     """
     settings.dataset(name)
-    known = store.ledger.datasets()
+    known = store.datasets.ids()
     if name in known:
         return known[name]
     if name in settings.datasets or name == DEFAULT_DATASET:
@@ -39,7 +39,7 @@ def sources_of(
     `number` is the store's number of the dataset, None before its first load. URLs come without their passwords, or
     with those that `credentials` hold.
     """
-    remembered = () if number is None else store.ledger.remembered(number)
+    remembered = () if number is None else store.datasets.sources(number)
     spelled = credentials.completed if credentials else without_password
     return tuple(dict.fromkeys(map(spelled, (*configured, *remembered))))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound
 from components.locations import without_credentials, without_password
@@ -102,7 +103,7 @@ class Pipeline:
             retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
             report = wiring.run_load(
-                self.settings,
+                self.effective_settings(),
                 self.store,
                 dataset,
                 sources=specs,
@@ -134,7 +135,7 @@ class Pipeline:
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "index", listener=progress) as recorder:
             report = wiring.run_index(
-                self.settings,
+                self.effective_settings(),
                 self.store,
                 dataset,
                 IndexRequest(recompute=recompute, retry_failed=retry_failed),
@@ -181,7 +182,7 @@ class Pipeline:
         """
         dataset_id = self.dataset_id(dataset)
         configured = self.settings.dataset(dataset).sources
-        remembered = self.store.ledger.remembered(dataset_id)
+        remembered = self.store.datasets.sources(dataset_id)
         specs = [remembered_spec(source, remembered, configured, dataset) for source in sources]
         rest = [spec for spec in (*configured, *remembered) if spec not in specs]
 
@@ -196,9 +197,26 @@ class Pipeline:
         )
         return RemovedSources(sources=list(sources), files=len(entries), records=records)
 
+    def effective_settings(self) -> Settings:
+        """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
+        return retry_while_busy(lambda: effective_settings(self.settings, self.store))
+
+    def dataset_settings(self, dataset: str = "default") -> list[SettingValue]:
+        """The settings of a dataset, each with its value and origin. Raises `NotFound` for an unknown one."""
+        find_dataset(self.settings, self.store, dataset)
+        return list_settings(self.settings, self.store, dataset)
+
+    def configure(self, dataset: str = "default", /, **changes: Any) -> Configured:
+        """Store settings of a dataset in the database, None to restore a default; creates the dataset if it is new.
+
+        Settings of the text are named `text.NAME`. The `notes` of the result say what a change requires. Raises
+        `BadSetting` for an unknown name, an invalid value, or a setting that the file or the environment sets.
+        """
+        return retry_while_busy(lambda: configure(self.settings, self.store, dataset, changes))
+
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Lines and items that could not become a record, with their places."""
-        return self.store.ledger.defects(self.dataset_id(dataset), limit)
+        return self.store.defects.rows(self.dataset_id(dataset), limit)
 
     def failed(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Records that could not be embedded, with the error."""
@@ -243,7 +261,7 @@ class Pipeline:
         dataset_id = self.dataset_id(dataset)
         fence = self.store.leases.acquire(lease_name(dataset), "publish")
         with Heartbeat(self.store.leases, fence):
-            publishing = wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence)
+            publishing = wiring.open_publishing(self.effective_settings(), self.store, dataset, dataset_id, fence)
             retry_while_busy(lambda: publishing.claim(adopt=adopt))
             retry_while_busy(lambda: publishing.finish(thorough=True))
         newest = self.store.publications.newest(dataset_id)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.contracts import Embedder, IndexReport, LoadReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
+from components.dataset_settings import effective_settings
 from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
@@ -153,6 +154,7 @@ def embed_batch(
     from components.index import context, embed
 
     with closing(open_store(settings)) as store:
+        settings = effective_settings(settings, store)
         dataset_id = find_dataset(settings, store, dataset)
         if dataset_id is None:
             raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")

@@ -43,7 +43,7 @@ def run_name() -> str:
 
 def known_datasets(settings: Settings, store: Store) -> list[str]:
     """Names of all datasets that the settings or the store know."""
-    return sorted({*settings.datasets, *store.ledger.datasets()})
+    return sorted({*settings.datasets, *store.datasets.ids()})
 
 
 def held_back(store: Store) -> set[str]:
@@ -52,7 +52,7 @@ def held_back(store: Store) -> set[str]:
     run = context.flow_run if context else None
     if run is None or not is_automatic(run):
         return set()
-    names = {name for name in store.ledger.datasets() if store.runs.is_held_back(name)}
+    names = {name for name in store.datasets.ids() if store.runs.is_held_back(name)}
     for name in sorted(names):
         logger.info("%s is left out: %s.", name, held_back_because)
     return names

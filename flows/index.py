@@ -48,7 +48,7 @@ def index(
         if dataset in left_out:
             return Completed(name="HeldBack", message=f"{dataset}: {held_back_because}.")
         if dataset == every:
-            names = [name for name in pipeline.store.ledger.datasets() if name not in left_out]
+            names = [name for name in pipeline.store.datasets.ids() if name not in left_out]
             return index_all(pipeline, names, recompute=recompute, retry_failed=retry_failed)
         try:
             return index_one(pipeline, dataset, recompute=recompute, retry_failed=retry_failed)

@@ -74,7 +74,7 @@ def load_one(
     if not report.records.new and pipeline.store.runs.is_held_back(dataset):
         logger.info("%s: no index is requested: %s.", dataset, held_back_because)
         return report
-    threshold = pipeline.settings.dataset(dataset).index_threshold
+    threshold = pipeline.effective_settings().dataset(dataset).index_threshold
     announce_threshold(dataset, unindexed=report.records.unindexed, threshold=threshold)
     return report
 

@@ -63,7 +63,7 @@ async def load_when_changed(client: PrefectClient, dataset: str) -> UUID:
 
 def watched_sources(settings: Settings, store: Store) -> dict[str, tuple[str, ...]]:
     """Dataset -> its sources, configured or remembered from earlier loads. URLs have their passwords, where known."""
-    numbers = store.ledger.datasets()
+    numbers = store.datasets.ids()
     credentials = open_credentials(settings)
     return {
         name: sources_of(settings.dataset(name).sources, store, numbers.get(name), credentials)
@@ -203,7 +203,7 @@ def record_cancelled(store: Store) -> None:
 
 def withdraw_requests(store: Store, dataset: str) -> None:
     """Closes the index requests of a dataset whose index a user cancelled; `*`: of all that are held back by it."""
-    for name in store.ledger.datasets():
+    for name in store.datasets.ids():
         if name == dataset or (dataset == every and store.runs.is_held_back(name)):
             store.index_requests.withdraw(name)
 

@@ -28,7 +28,7 @@ from components.snapshot import export
 from components.snapshot.manifest import Label, manifest_from_json, snapshot_file_name, snapshot_name
 from components.snapshot.read import current_number
 from components.store.lease import Fence
-from components.store.ledger import Ledger
+from components.store.record_writer import RecordWriter
 
 Mutant = Callable[[Pipeline, Watch], None]
 everywhere = (atomic, parts, install, export, cached_folder)
@@ -187,8 +187,8 @@ def equal_lines_counted_once(_: Pipeline, __: Watch) -> None:
 
 
 def _wrap_persist(persist: Callable[..., Any]) -> None:
-    real = Ledger.persist
-    Ledger.persist = lambda *arguments, **options: persist(real, *arguments, **options)  # type: ignore[method-assign]
+    real = RecordWriter.persist
+    RecordWriter.persist = lambda *arguments, **options: persist(real, *arguments, **options)  # type: ignore[method-assign]
 
 
 def lease_without_token(_: Pipeline, __: Watch) -> None:

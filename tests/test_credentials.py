@@ -237,7 +237,7 @@ def test_an_upgrade_takes_passwords_out_of_the_database_and_keeps_them_for_the_n
     old_world(settings.database)
     assert places_of(secret, settings.home)
     with Pipeline(settings) as pipeline:
-        assert pipeline.store.ledger.remembered(1) == ("postgresql://me@db/app?table=t", "/srv/logs")
+        assert pipeline.store.datasets.sources(1) == ("postgresql://me@db/app?table=t", "/srv/logs")
         assert sources_of(pipeline.store) == [
             (1, "postgresql://me@db/app?table=t#1", "gone"),
             (2, "postgresql://me@db/app?table=t", "loaded"),

@@ -90,7 +90,7 @@ def file(folder: Path, id: str, lines: list[dict[str, Any]]) -> Path:
 
 def kept(pipeline: Pipeline) -> list[tuple[str, str]]:
     """Session and text of all records that are not superseded, sorted."""
-    number = pipeline.store.ledger.dataset_id("default")
+    number = pipeline.store.datasets.id("default")
     assert number is not None
     from components.store.tables import RecordState
 

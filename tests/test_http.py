@@ -113,7 +113,7 @@ def test_health_is_200_when_the_database_is_unreachable(tmp_path: Path) -> None:
 def test_health_does_not_report_a_crashed_index_as_running(tmp_path: Path) -> None:
     settings = settings_at(tmp_path / "home")
     with Pipeline(settings) as pipeline:
-        pipeline.store.ledger.dataset_id("default", create=True)
+        pipeline.store.datasets.id("default", create=True)
         leases = pipeline.store.leases
         fence = leases.acquire(lease_name("default"), "anna:77")
         with served(create_app(settings)) as client:
@@ -603,7 +603,7 @@ def test_a_running_index_is_joined_while_it_holds_the_lease(deployed: tuple[Clie
 
     client, settings = deployed
     with Pipeline(settings) as pipeline:
-        pipeline.store.ledger.dataset_id("side", create=True)
+        pipeline.store.datasets.id("side", create=True)
         first = client.post("/index", json={"dataset": "side"}).json()["flow_run_id"]
         with get_client(sync_client=True) as prefect:
             prefect.set_flow_run_state(uuid.UUID(first), Running(), force=True)
@@ -628,7 +628,7 @@ def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Set
 def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
     with Pipeline(settings) as pipeline:
-        pipeline.store.ledger.dataset_id("other", create=True)
+        pipeline.store.datasets.id("other", create=True)
     key = {"Idempotency-Key": "reused"}
     first = client.post("/index", json={"dataset": "default"}, headers=key).json()
     for body in ({"dataset": "other"}, {"dataset": "default", "recompute": True}):

@@ -296,7 +296,7 @@ def test_of_two_hundred_planted_secrets_none_is_stored_published_shown_or_sent(
         pipeline.index()
         found = [
             *left(planted, "report", json.dumps(asdict(report)) + str(load_rows(report))),
-            *left(planted, "defects", json.dumps(pipeline.store.ledger.defects(1))),
+            *left(planted, "defects", json.dumps(pipeline.store.defects.rows(1))),
         ]
         ids = [stored.record.id for batch in pipeline.store.records.stream(1, *range(4)) for stored in batch]
     assert len(ids) > 150

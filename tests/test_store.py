@@ -18,7 +18,7 @@ from databases import fresh_database, postgres_server
 
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
-from components.store import Store, Tally
+from components.store import Store
 from components.store.engine import Database
 from components.store.index_requests import IndexRequest, expires_after, request_t
 from components.store.lease import Fence, lease_t
@@ -26,6 +26,7 @@ from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.runs import cancelled_by_user, stopped_by_signal
 from components.store.tables import RecordState
+from components.store.vectors import Tally
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +70,14 @@ def batch(records: Sequence[Record], offset: int = 100, defects: Sequence[Defect
 
 
 def register(store: Store, key: str = "a.jsonl", root: str = "/logs") -> tuple[int, LedgerEntry]:
-    dataset_id = store.ledger.dataset_id("default", create=True)
+    dataset_id = store.datasets.id("default", create=True)
     assert dataset_id is not None
     return dataset_id, store.ledger.register(dataset_id, Locator(location=f"{root}/{key}", key=key, root=root))
 
 
 def persist(store: Store, records: Sequence[Record], *, generation: int = 1, defects: Sequence[Defect] = ()) -> int:
     dataset_id, entry = register(store)
-    kept = store.ledger.persist(
+    kept = store.writer.persist(
         dataset_id, entry, batch(records, defects=defects), generation=generation, version=entry.version
     )
     return kept.new
@@ -100,9 +101,9 @@ class TestLedger:
 
     def test_the_same_batch_on_an_old_version_is_refused_whole(self, store: Store) -> None:
         dataset_id, entry = register(store)
-        store.ledger.persist(dataset_id, entry, batch([record("one")]), generation=1, version=entry.version)
+        store.writer.persist(dataset_id, entry, batch([record("one")]), generation=1, version=entry.version)
         with pytest.raises(SourceMoved):
-            store.ledger.persist(dataset_id, entry, batch([record("two")]), generation=1, version=entry.version)
+            store.writer.persist(dataset_id, entry, batch([record("two")]), generation=1, version=entry.version)
         assert texts(store) == ["one"]
 
     def test_a_new_generation_finds_what_is_there_and_adds_what_is_new(self, store: Store) -> None:
@@ -120,7 +121,7 @@ class TestLedger:
         persist(store, [record("one"), record("two")])
         persist(store, [record("two")], generation=2)
         _, entry = register(store)
-        assert store.ledger.finish(entry, version=entry.version, generation=2, on_rewrite="replace") == 1
+        assert store.writer.finish(entry, version=entry.version, generation=2, on_rewrite="replace") == 1
         assert texts(store, RecordState.SUPERSEDED) == ["one"]
         persist(store, [record("one"), record("two")], generation=3)
         assert sorted(texts(store, RecordState.WAITING)) == ["one", "two"]
@@ -129,12 +130,12 @@ class TestLedger:
         defect = Defect(offset=7, reason="not JSON\0", excerpt="{\ud800")
         persist(store, [], defects=[defect])
         dataset_id, entry = register(store)
-        assert store.ledger.defects(dataset_id) == [
+        assert store.defects.rows(dataset_id) == [
             {"source": "a.jsonl", "offset": 7, "reason": "not JSON\ufffd", "excerpt": "{?"}
         ]
         persist(store, [record("mended")], generation=2)
-        store.ledger.finish(entry, version=entry.version + 1, generation=2, on_rewrite="keep")
-        assert store.ledger.defect_count(dataset_id) == 0
+        store.writer.finish(entry, version=entry.version + 1, generation=2, on_rewrite="keep")
+        assert store.defects.count(dataset_id) == 0
 
     def test_the_same_path_under_two_roots_gets_two_keys(self, store: Store) -> None:
         _, one = register(store, root="/logs/one")
@@ -144,9 +145,9 @@ class TestLedger:
 
     def test_sources_given_by_hand_are_remembered_once(self, store: Store) -> None:
         dataset_id, _ = register(store)
-        store.ledger.remember(dataset_id, ["/logs", "/more"])
-        store.ledger.remember(dataset_id, ["/more", "/logs"])
-        assert store.ledger.remembered(dataset_id) == ("/logs", "/more")
+        store.datasets.remember(dataset_id, ["/logs", "/more"])
+        store.datasets.remember(dataset_id, ["/more", "/logs"])
+        assert store.datasets.sources(dataset_id) == ("/logs", "/more")
 
 
 class TestVectors:
@@ -311,6 +312,26 @@ class TestSchema:
         with closing(Store(url)) as store:
             assert fence(store).token == 8
             assert store.index_requests.open("default") == IndexRequest()
+
+    def test_open_requests_survive_the_migration_that_renames_their_table(self, url: str) -> None:
+        from alembic import command
+        from alembic.config import Config
+
+        from components.store.migrate import migrations
+
+        config = Config()
+        config.set_main_option("script_location", str(migrations))
+        with closing(Database(url)) as db, db.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0007")
+            recent = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            connection.exec_driver_sql(
+                "insert into wish (id, dataset, recompute, retry_failed, asked_at, done_at) values "
+                f"('a', 'default', true, false, '{recent}', null)"
+            )
+        with closing(Store(url)) as store:
+            assert store.index_requests.open("default") == IndexRequest(ids=("a",), recompute=True)
+            assert store.datasets.settings() == {}
 
     def test_a_database_of_a_newer_version_is_refused(self, store: Store) -> None:
         with store.db.write() as connection:

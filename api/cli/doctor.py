@@ -91,7 +91,9 @@ def _disk(settings: Settings) -> str:
 
 def _database(settings: Settings) -> str:
     with closing(open_store(settings)) as store:
-        return f"{store.db.dialect}, {counted(len(store.ledger.datasets()), 'dataset')}, {store.db.size_bytes() / 1e6:.1f} MB"
+        return (
+            f"{store.db.dialect}, {counted(len(store.datasets.ids()), 'dataset')}, {store.db.size_bytes() / 1e6:.1f} MB"
+        )
 
 
 def _model(settings: Settings) -> str:

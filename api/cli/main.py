@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli.command import guarded
+from api.cli.configuration import configure
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
 from api.cli.loading import index, load
 from api.cli.serving import up, view, watch
@@ -17,7 +18,7 @@ from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
     *(load, index),
-    *(status, defects, failed, show),
+    *(status, defects, failed, show, configure),
     *(publish, export, verify),
     *(up, view, watch, doctor),
 )

@@ -108,7 +108,7 @@ async def _stored(deps: Dependencies, id: UUID) -> dict[str, RunInfo] | Problem:
     """The run's records in the database by dataset, one per dataset; or why the database does not answer."""
 
     def read(store: Store) -> dict[str, RunInfo]:
-        ids = [str(id), *(f"{id}/{name}" for name in store.ledger.datasets())]
+        ids = [str(id), *(f"{id}/{name}" for name in store.datasets.ids())]
         return {info.dataset: info for info in map(store.runs.get, ids) if info is not None}
 
     try:

@@ -42,9 +42,9 @@ async def finish_demo(product: Product, client: PrefectClient, load: UUID) -> No
 def _add_samples(settings: Settings) -> None:
     """Make the sample logs a source of the dataset `demo`: runs only read sources of their dataset."""
     with closing(retry_while_busy(lambda: open_store(settings))) as store:
-        number = retry_while_busy(lambda: store.ledger.dataset_id("demo", create=True))
+        number = retry_while_busy(lambda: store.datasets.id("demo", create=True))
         assert number is not None
-        retry_while_busy(lambda: store.ledger.remember(number, [str(sample_folder())]))
+        retry_while_busy(lambda: store.datasets.remember(number, [str(sample_folder())]))
 
 
 async def _index_samples(client: PrefectClient) -> State[Any]:

@@ -96,7 +96,7 @@ def open_index(inputs: IndexInputs) -> Iterator[IndexContext]:
     `OutputElsewhere` where another home has the dataset's output.
     """
     store, dataset = inputs.store, inputs.dataset
-    dataset_id = retry_while_busy(lambda: store.ledger.dataset_id(dataset, create=True))
+    dataset_id = retry_while_busy(lambda: store.datasets.id(dataset, create=True))
     assert dataset_id is not None
     with _held_lease(inputs) as (fence, heartbeat):
         own = inputs.settings.dataset(dataset)

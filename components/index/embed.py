@@ -21,7 +21,7 @@ from components.index.batches import (
 from components.index.context import Target
 from components.index.plan import Plan
 from components.retry import retry_while_busy
-from components.store import Tally
+from components.store.vectors import Tally
 
 logger = logging.getLogger(__name__)
 

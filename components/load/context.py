@@ -72,4 +72,4 @@ class GivenSources:
             paths = list(map(absolute, fresh))
             self._context.credentials.keep(paths)
             bare = [without_password(spec) for spec in paths]
-            retry_while_busy(lambda: self._context.store.ledger.remember(dataset_id, bare))
+            retry_while_busy(lambda: self._context.store.datasets.remember(dataset_id, bare))

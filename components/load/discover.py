@@ -43,12 +43,12 @@ class Discovered:
 def discover(context: LoadContext, given: GivenSources) -> Discovered:
     """The sources that may hold something new, by key. Creates the dataset if it is new and something was found for it."""
     store = context.store
-    dataset_id = retry_while_busy(lambda: store.ledger.dataset_id(context.dataset))
+    dataset_id = retry_while_busy(lambda: store.datasets.id(context.dataset))
     found = context.source.discover(retry_while_busy(lambda: _specs(context, dataset_id)))
     if dataset_id is None:
         if not found.locators:
             return Discovered(dataset_id=None, problems=found.problems)
-        dataset_id = retry_while_busy(lambda: store.ledger.dataset_id(context.dataset, create=True))
+        dataset_id = retry_while_busy(lambda: store.datasets.id(context.dataset, create=True))
         assert dataset_id is not None
     named = [locator for locator in found.locators if _is_utf8(locator.location)]
     unnamed = [

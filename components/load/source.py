@@ -111,7 +111,7 @@ def _take(reading: _Reading) -> SourceOutcome:
     version, superseded = entry.version, 0
     for batch, is_last in _with_last(_batches(reading, locator, decision)):
         originals, copied = _without_copies(reading, batch)
-        kept = context.store.ledger.persist(
+        kept = context.store.writer.persist(
             reading.dataset_id,
             entry,
             originals,
@@ -135,16 +135,16 @@ def _take(reading: _Reading) -> SourceOutcome:
 
 def _skip(reading: _Reading, locator: Locator, decision: Decision) -> SourceOutcome:
     """Nothing new: close a reading that was interrupted after its last batch, and remember the time stamp."""
-    ledger, entry = reading.context.store.ledger, reading.entry
+    store, entry = reading.context.store, reading.entry
     is_open, superseded = entry.status == "reading", 0
     if is_open:
-        superseded = ledger.finish(
+        superseded = store.writer.finish(
             entry,
             version=entry.version,
             generation=entry.generation,
             on_rewrite=reading.context.settings.on_rewrite,
         )
-    ledger.touch(entry, locator, version=entry.version + is_open)
+    store.ledger.touch(entry, locator, version=entry.version + is_open)
     outcome: Outcome = "resumed" if reading.counts["size_bytes"] else "skipped"  # by a try that was interrupted
     return reading.outcome(outcome, decision.reason, superseded=superseded)
 

@@ -15,8 +15,7 @@ from sqlalchemy import Connection, CursorResult, delete, func, insert, select, u
 from components.contracts import Places, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.ledger import record_t
-from components.store.tables import LayoutRow, Position, RecordState
+from components.store.tables import LayoutRow, Position, RecordState, record_t
 
 layout_t = LayoutRow.__table__  # type: ignore[attr-defined]
 position_t = Position.__table__  # type: ignore[attr-defined]

@@ -15,9 +15,8 @@ from components.errors import StoreBusy
 from components.store.engine import Database, in_clause
 from components.store.layouts import position_t
 from components.store.lease import Fence
-from components.store.ledger import dataset_t, record_t
 from components.store.records import Stored, _stored, failure_t, record_columns
-from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow
+from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow, dataset_t, record_t
 
 batch_t = BatchRow.__table__  # type: ignore[attr-defined]
 part_t = PartRow.__table__  # type: ignore[attr-defined]

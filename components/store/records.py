@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 from components.contracts import Json, Record, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.ledger import record_t
-from components.store.tables import Failure, RecordState
+from components.store.tables import Failure, RecordState, record_t
 
 failure_t = Failure.__table__  # type: ignore[attr-defined]
 

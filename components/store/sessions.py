@@ -16,11 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from components.contracts import COPIED_FROM, Record, in_batches
 from components.store.engine import Database, in_clause
-from components.store.tables import RecordRow, RecordState, SessionRow, Source
-
-session_t = SessionRow.__table__  # type: ignore[attr-defined]
-record_t = RecordRow.__table__  # type: ignore[attr-defined]
-source_t = Source.__table__  # type: ignore[attr-defined]
+from components.store.tables import RecordState, record_t, session_t, source_t
 
 STREAMED: Final = 1_000
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:@/+-]{1,200}")  # ids as tools make them; others are not compared

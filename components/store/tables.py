@@ -68,6 +68,7 @@ class Dataset(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     sources: str = Field(default="[]", sa_column=Column(Text, nullable=False))
+    settings: str = Field(default="{}", sa_column=Column(Text, nullable=False, server_default="{}"))  # JSON
     home_id: str = Field(default="", sa_column_kwargs={"server_default": ""})  # of the home that keeps its output
     home_place: str = Field(default="", sa_column_kwargs={"server_default": ""})  # host:/path, for messages
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
@@ -263,12 +264,12 @@ class Tally(SQLModel, table=True):
 
 
 class IndexRequestRow(SQLModel, table=True):
-    """An index that was asked for more than to go on, and was turned away: whoever indexes next does it."""
+    """An index that was refused, since another one ran: that one, or else the next one, does what was requested."""
 
-    __tablename__ = "wish"
+    __tablename__ = "index_request"
     __table_args__ = (Index(None, "dataset", "done_at"),)
     id: str = Field(primary_key=True)
-    dataset: str  # by name: a wish may be older than its dataset
+    dataset: str  # by name: a request may be older than its dataset
     recompute: bool
     retry_failed: bool
     asked_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
@@ -305,3 +306,11 @@ class Run(SQLModel, table=True):
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     heartbeat_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+# the tables that several modules use
+dataset_t = Dataset.__table__  # type: ignore[attr-defined]
+source_t = Source.__table__  # type: ignore[attr-defined]
+record_t = RecordRow.__table__  # type: ignore[attr-defined]
+defect_t = DefectRow.__table__  # type: ignore[attr-defined]
+session_t = SessionRow.__table__  # type: ignore[attr-defined]

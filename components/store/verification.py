@@ -8,8 +8,7 @@ from sqlalchemy import func, select
 
 from components.store.engine import Database
 from components.store.layouts import layout_t, position_t
-from components.store.ledger import record_t
-from components.store.tables import RecordState
+from components.store.tables import RecordState, record_t
 from components.store.vectors import vector_t
 
 
