@@ -349,7 +349,7 @@ def test_what_is_wrong_with_one_source_does_not_stop_the_others(pipeline: Pipeli
     assert (defect["source"], defect["offset"] > 0) == ("torn.jsonl", True)
     again = pipeline.load()
     assert (again.records.new, again.sources.skipped) == (0, 2)
-    assert len(again.problems) == 2  # what failed is told again, though not read again; `missing` is not remembered
+    assert len(again.problems) == 2  # what failed is reported again, though not read again; `missing` is not remembered
 
 
 def test_the_whole_items_of_a_source_that_waits_are_counted(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -414,13 +414,13 @@ def test_only_one_index_of_a_dataset_runs_at_a_time(pipeline: Pipeline, tmp_path
 def test_a_cancelled_index_leaves_all_whole_and_the_next_one_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(50))
     pipeline.load([tmp_path])
-    told: list[str] = []
+    steps: list[str] = []
 
     def stop_when_placing() -> bool:
-        return "place" in told or "keep positions" in told
+        return "place" in steps or "keep positions" in steps
 
     with pytest.raises(Cancelled):
-        pipeline.index(progress=lambda step, _done, _total: told.append(step), should_stop=stop_when_placing)
+        pipeline.index(progress=lambda step, _done, _total: steps.append(step), should_stop=stop_when_placing)
     done = pipeline.index()
     assert (done.embedded, done.rows) == (0, 50)
     verified(pipeline)

@@ -423,14 +423,14 @@ def test_a_cancellation_that_the_run_could_not_note_is_noted_for_it(store: Store
     store.runs.start("killed2", "b", "index")
     for id, dataset in (("killed", "*"), ("never begun", "c")):
         store.runs.record_cancelled(id, dataset, at=at)
-    told = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
-    assert {id: run.state for id, run in told.items() if run} == {
+    found = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
+    assert {id: run.state for id, run in found.items() if run} == {
         "killed": "cancelled",
         "killed/a": "cancelled",
         "killed2": "running",
         "never begun": "cancelled",
     }
-    assert told["never begun"].error == cancelled_by_user  # type: ignore[union-attr]
+    assert found["never begun"].error == cancelled_by_user  # type: ignore[union-attr]
     assert store.runs.is_held_back("c")
 
 

@@ -58,7 +58,7 @@ class Ledger:
             return [_entry(row) for row in connection.execute(query).mappings()]
 
     def entry(self, source_id: int) -> LedgerEntry:
-        """One source as the ledger knows it now, with its cursor."""
+        """The current entry of a source, with its cursor."""
         columns = [source_t.c[name] for name in (*_entry_columns, "cursor")]
         with self.db.read() as connection:
             return _entry(connection.execute(select(*columns).where(source_t.c.id == source_id)).mappings().one())
@@ -82,14 +82,16 @@ class Ledger:
         return int(connection.execute(source_t.insert().returning(source_t.c.id), row).scalar_one())
 
     def register_all(self, dataset_id: int, locators: Sequence[Locator]) -> list[LedgerEntry]:
-        """As `register`, in one transaction; without those whose key somebody else took just now."""
+        """As `register`, in one transaction; without those whose key another load took meanwhile."""
         if not locators:
             return []
         ours = source_t.c.dataset_id == dataset_id
         with self.db.write() as connection:
             taken = set(connection.execute(select(source_t.c.key).where(ours)).scalars())
             rows = []
-            for locator in sorted(locators, key=lambda one: one.location):  # in one order, or two loads would deadlock
+            for locator in sorted(
+                locators, key=lambda one: one.location
+            ):  # in a fixed order, or two loads would deadlock
                 key = next(key for key in _candidate_keys(locator) if key not in taken)
                 taken.add(key)
                 rows.append(_source_row(dataset_id, locator, key))
@@ -111,7 +113,7 @@ class Ledger:
         options: str = "",
         is_looked_at_again: bool = False,
     ) -> None:
-        """Remember why a source was not read, and what it looked like then: unless it `is_looked_at_again` anyway."""
+        """Record why a source was not read, and its size and times, unless it `is_looked_at_again` anyway."""
         if is_looked_at_again:
             locator = replace(locator, mtime_ns=never)
         with self.db.write() as connection:
@@ -136,7 +138,7 @@ class Ledger:
         )
 
     def touch(self, entry: LedgerEntry, locator: Locator, *, version: int) -> None:
-        """The same content with another time stamp: not worth another look next time.
+        """Record new times of unchanged content, so that the next load does not read it.
 
         Raises `SourceMoved` if the source is not at this version any more.
         """
@@ -151,7 +153,7 @@ class Ledger:
         """
         try:
             with self.db.write() as connection:
-                for source_id in locations:  # aside first: they may take each other's places
+                for source_id in locations:  # aside first: they may swap locations
                     _relocate(connection, source_t.c.id == source_id, source_t.c.location + _aside(source_id))
                 for source_id, location in locations.items():
                     mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
@@ -164,7 +166,7 @@ class Ledger:
         return True
 
     def holds(self, entry: LedgerEntry, records: Iterable[Record]) -> bool:
-        """Is each of these records stored for this source, by type and text, wherever it stands in it?"""
+        """Is each of these records stored for this source, by type and text, at any position?"""
         asked = in_batches(records, 5_000)
         first = next(asked, [])
         if not first:
@@ -181,7 +183,7 @@ class Ledger:
         )
 
     def runs(self, entry: LedgerEntry, *, since: int) -> dict[str, list[Said]]:
-        """Filename -> the records that generations from `since` on hold of the source, in order of their places."""
+        """Filename -> the records of the source in generations from `since` on, in order of their positions."""
         place = (record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq)
         query = (
             select(record_t.c.filename, *place[:2], record_t.c.type, record_t.c.text)
@@ -199,14 +201,14 @@ class Ledger:
         return found
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
-        """These sources are no more; their records stay."""
+        """Record that these sources no longer exist; their records stay."""
         with self.db.write() as connection:
             for chunk in in_batches(source_ids, in_clause):
                 gone = update(source_t).where(source_t.c.id.in_(chunk))
                 connection.execute(gone.values(status="gone", version=source_t.c.version + 1))
 
     def remove(self, dataset_id: int, specs: Sequence[str], source_ids: Sequence[int], *, with_records: bool) -> int:
-        """Forget these remembered specs, and that these sources were theirs; how many records are retired.
+        """Remove remembered sources with their entries; returns how many records are retired.
 
         Sources that hold records keep their row, so that adding them again duplicates nothing; with `with_records` the
         records leave the next snapshot, and come back if the source is loaded again.
@@ -223,7 +225,7 @@ class Ledger:
         return retired
 
     def broken(self, dataset_id: int, limit: int = 100) -> list[Problem]:
-        """Sources that ought to be readable and are not: those that were read before, and tables."""
+        """Sources that should be readable and are not: those that were read before, and tables."""
         ought = (source_t.c.generation > 0) | (source_t.c.kind == "table")
         query = (
             select(source_t.c.key, source_t.c.reason)
@@ -235,7 +237,7 @@ class Ledger:
             return [Problem(source=key, reason=reason) for key, reason in connection.execute(query)]
 
     def problems(self, dataset_id: int) -> list[Problem]:
-        """The sources that wait or failed, and why."""
+        """The sources that are not ready or failed, and why."""
         query = (
             select(source_t.c.key, source_t.c.reason)
             .where(source_t.c.dataset_id == dataset_id, source_t.c.status.in_(("not_ready", "failed")))

@@ -38,7 +38,7 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A record on the map as the output shows it."""
+    """A record on the map as it is published."""
 
     stored: Stored
     vector_id: int
@@ -65,7 +65,7 @@ class SeqRange(NamedTuple):
 
 
 class Publications:
-    """What the output of each dataset consists of."""
+    """The published records of each dataset."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -227,7 +227,7 @@ class Publications:
             raise StoreBusy("A load superseded records while parts were being written; publish again.")
 
     def replace_parts(self, connection: Connection, dataset_id: int, parts: Sequence[PartInfo]) -> None:
-        """Make these the parts of which the output consists."""
+        """Make these the parts of the output."""
         for kind in ("logs", "embeddings"):
             names = [part.name for part in parts if part.kind == kind]
             mine = (part_t.c.dataset_id == dataset_id) & (part_t.c.kind == kind)

@@ -48,7 +48,7 @@ class RecordWriter:
         own_sessions: Iterable[str] = (),
         copied_sessions: Iterable[str] = (),
     ) -> Persisted:
-        """Records, defects and cursor of a batch in one transaction: all of it or nothing, twice is once.
+        """Records, defects and cursor of a batch in one transaction: all of it or nothing; a repetition changes nothing.
 
         `version` is the source's version that the batch was read on; raises `SourceMoved` if it is another by now.
         The last batch `closes` the reading in the same transaction, as `finish` does.
@@ -125,7 +125,7 @@ class RecordWriter:
         self.db.insert_new(connection, defect_t, rows)
 
     def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: OnRewrite) -> int:
-        """Close the reading of a source; returns how many records the newest generation holds no more (`replace`)."""
+        """Close the reading of a source; returns how many records are not in the newest generation (`replace`)."""
         with self.db.write() as connection:
             expect_version(connection, self.db, entry, version)
             superseded = self._leave_behind(connection, entry, generation, on_rewrite)
@@ -137,7 +137,7 @@ class RecordWriter:
         return superseded
 
     def _leave_behind(self, connection: Connection, entry: LedgerEntry, generation: int, on_rewrite: OnRewrite) -> int:
-        """Drop the defects of older generations and, with `replace`, retire the records that only they hold."""
+        """Drop the defects of older generations and, with `replace`, retire the records that only they have."""
         if generation == 1:
             return 0
         superseded = 0
@@ -187,7 +187,7 @@ def _occurrences_met(
 
 
 def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], generation: int) -> None:
-    """These records stand in the newest generation too; one that was superseded is wanted again."""
+    """These records are in the newest generation too; superseded ones are restored."""
     for chunk in in_batches(ids, in_clause):
         mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
         connection.execute(update(record_t).where(mine).values(generation=generation))
@@ -198,7 +198,7 @@ def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], gener
 
 
 def _supersede_former(connection: Connection, dataset_id: int, records: Sequence[Record]) -> int:
-    """Retire the records that an earlier version stored in the place of these, with secrets or escapes in the text."""
+    """Retire the records that an earlier version stored instead of these, with secrets or escapes in the text."""
     superseded = 0
     for chunk in in_batches([r.former_id for r in records if r.former_id], in_clause):
         mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)

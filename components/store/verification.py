@@ -1,4 +1,4 @@
-"""What `runatlas verify` asks the database: reads only."""
+"""Queries of `runatlas verify`; they only read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from components.store.vectors import vector_t
 
 
 class Verification:
-    """Statements over whole tables that nothing but a check needs."""
+    """Statements over whole tables that only checks need."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
 
     def database_errors(self) -> list[str]:
-        """What SQLite's own checks find; nothing on PostgreSQL, which has none that a client could call."""
+        """Findings of SQLite's own checks; none on PostgreSQL, which has no such check for clients."""
         if self.db.dialect != "sqlite":
             return []
         checks = ("pragma quick_check", "pragma foreign_key_check")
@@ -39,7 +39,7 @@ class Verification:
             return int(connection.execute(query).scalar_one())
 
     def current_layout_count(self, dataset_id: int) -> int:
-        """How many layouts are marked as current; one, where all is well."""
+        """How many layouts are marked as current; one, if the database is consistent."""
         query = select(func.count()).where(layout_t.c.dataset_id == dataset_id, layout_t.c.status == "current")
         with self.db.read() as connection:
             return int(connection.execute(query).scalar_one())
