@@ -30,15 +30,15 @@ growth = 1.2
 def child_fit(folder: Path, rows: int, cache: Path) -> None:
     """A first fit of the first `rows` vectors."""
     layout = open_projector(ProjectSettings(), cache).fit(np.load(folder / "vectors.npy")[:rows])
-    np.save(folder / f"fit-{rows}.npy", layout.places)
+    np.save(folder / f"fit-{rows}.npy", layout.positions)
 
 
 def child_refit(folder: Path, rows: int, cache: Path) -> None:
     """A refit of the first `rows` vectors over the newest smaller map."""
     before = np.load(folder / f"fit-{round(rows / growth)}.npy")
-    places = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
-    layout = open_projector(ProjectSettings(), cache).refit(np.load(folder / "vectors.npy")[:rows], places)
-    np.save(folder / f"refit-{rows}.npy", layout.places)
+    positions = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
+    layout = open_projector(ProjectSettings(), cache).refit(np.load(folder / "vectors.npy")[:rows], positions)
+    np.save(folder / f"refit-{rows}.npy", layout.positions)
 
 
 def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
@@ -46,8 +46,8 @@ def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
     warnings.simplefilter("ignore")
     import umap
 
-    places = umap.UMAP(metric="cosine", random_state=42).fit_transform(np.load(folder / "vectors.npy")[:rows])
-    np.save(folder / f"umap-{rows}.npy", places)
+    positions = umap.UMAP(metric="cosine", random_state=42).fit_transform(np.load(folder / "vectors.npy")[:rows])
+    np.save(folder / f"umap-{rows}.npy", positions)
 
 
 children = {"fit": child_fit, "refit": child_refit, "umap": child_umap}
@@ -81,7 +81,7 @@ def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
 
 
 def print_quality(vectors: np.ndarray, maps: dict[str, np.ndarray]) -> None:
-    quality: dict[str, Quality] = {name: quality_of_map(vectors, places) for name, places in maps.items()}
+    quality: dict[str, Quality] = {name: quality_of_map(vectors, positions) for name, positions in maps.items()}
     for name, one in quality.items():
         print_figure(f"{name}_trustworthiness", one.trustworthiness, "@15, of 1,500 rows", rows=len(vectors))
         print_figure(f"{name}_recall", one.recall, "kNN recall@15, of 1,500 rows", rows=len(vectors))
@@ -95,8 +95,8 @@ def tell_odd_maps(vectors: np.ndarray, cache: Path) -> None:
     valid = []
     for name, some in odd.items():
         layout = open_projector(ProjectSettings(), cache).fit(some)
-        places = np.vstack([layout.places, layout.transform(vectors[:30]).places])
-        if places.shape == (len(some) + 30, 2) and np.isfinite(places).all():
+        positions = np.vstack([layout.positions, layout.transform(vectors[:30]).positions])
+        if positions.shape == (len(some) + 30, 2) and np.isfinite(positions).all():
             valid.append(name)
     print_figure("odd_maps_valid", len(valid) == len(odd), "1: all finite, and placed on", goal=">= 1", valid=valid)
 

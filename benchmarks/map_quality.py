@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Places, Vectors
+from components.contracts import Positions, Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,26 +26,28 @@ class Quality:
 
 
 def quality_of_placed(
-    vectors: Vectors, places: Places, fitted: Vectors, fitted_places: Places, *, k: int = 15
+    vectors: Vectors, positions: Positions, fitted: Vectors, fitted_places: Positions, *, k: int = 15
 ) -> Quality:
     """Of new rows (n) among the rows of a map (m), on which they are not."""
-    return _quality(vectors, places, fitted, fitted_places, np.full(len(vectors), -1), k)
+    return _quality(vectors, positions, fitted, fitted_places, np.full(len(vectors), -1), k)
 
 
-def quality_of_map(vectors: Vectors, places: Places, *, k: int = 15, sample: int = 1_500, seed: int = 0) -> Quality:
+def quality_of_map(
+    vectors: Vectors, positions: Positions, *, k: int = 15, sample: int = 1_500, seed: int = 0
+) -> Quality:
     """Of a seeded sample of a map's rows among all its rows (n)."""
     rows = np.random.default_rng(seed).permutation(len(vectors))[:sample]
-    return _quality(vectors[rows], places[rows], vectors, places, rows, k)
+    return _quality(vectors[rows], positions[rows], vectors, positions, rows, k)
 
 
 def _quality(
-    vectors: Vectors, places: Places, fitted: Vectors, fitted_places: Places, own: NDArray[np.int64], k: int
+    vectors: Vectors, positions: Positions, fitted: Vectors, fitted_places: Positions, own: NDArray[np.int64], k: int
 ) -> Quality:
     penalty, kept, n = 0, 0, len(vectors)
     m = len(fitted) - int(own[0] >= 0)
     for start in range(0, n, 64):
         rows = slice(start, start + 64)
-        flat = ((places[rows, None, :] - fitted_places[None, :, :]) ** 2).sum(axis=2)
+        flat = ((positions[rows, None, :] - fitted_places[None, :, :]) ** 2).sum(axis=2)
         ranks = _ranks(-(vectors[rows] @ fitted.T), own[rows])
         near = np.argpartition(np.where(_is(own[rows], len(fitted)), np.inf, flat), k, axis=1)[:, :k]
         near_ranks = np.take_along_axis(ranks, near, axis=1)

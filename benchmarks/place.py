@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.map_quality import quality_of_placed
 from benchmarks.measure import Spent, fresh, one_thread, print_figure
-from components.contracts import Places, Vectors
+from components.contracts import Positions, Vectors
 from components.neighbors import knn
 from components.neighbors.cores import cores
 from components.projector.kernels import umap_kernels
@@ -60,7 +60,7 @@ class ExactSearch:
         return near.rows.astype(np.int32), near.distances.astype(np.float32)
 
 
-def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> Places:
+def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> Positions:
     """Where `umap.transform` with exact neighbours puts `new` on our map."""
     search = ExactSearch(fitted)
     near = layout.index.nearest(fitted, layout.neighbors)
@@ -69,7 +69,7 @@ def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path)
         model = kernels.UMAP(metric="cosine", random_state=1, n_epochs=11, init="random", precomputed_knn=knn_of_umap)
         model.fit(fitted)
         model._knn_search_index, model._small_data, model.n_epochs = search, False, None  # noqa: SLF001
-        model.embedding_ = layout.places
+        model.embedding_ = layout.positions
         return np.asarray(model.transform(new), np.float32)
 
 
@@ -138,8 +138,8 @@ def print_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path,
     print_figure(
         f"{of}index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists
     )
-    ours = quality_of_placed(new, layout.transform(new).places, fitted, layout.places)
-    theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.places)
+    ours = quality_of_placed(new, layout.transform(new).positions, fitted, layout.positions)
+    theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.positions)
     for name, goal in (("trustworthiness", ">= 0.99"), ("recall", ">= 0.95")):
         one, other = getattr(ours, name), getattr(theirs, name)
         both = {"ours": round(one, 4), "oracle": round(other, 4), "rows": len(fitted), "new": len(new)}

@@ -20,7 +20,7 @@ type_names = ("system", "user", "assistant", "reasoning", "tool_call", "tool_res
 """The usual values of `Record.type`; a log's own word is kept where none of these fits."""
 
 Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
-Places = NDArray[np.float32]  # (n, 2)
+Positions = NDArray[np.float32]  # (n, 2)
 T = TypeVar("T")
 Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None
 COPIED_FROM: Final = "copied_from"  # key of `extra`: the session whose history an item repeats
@@ -292,7 +292,7 @@ class Problem:
     known: bool = False
 
 
-# --- vectors and places ----------------------------------------------------------------------------------------
+# --- vectors and positions ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,19 +325,19 @@ class Layout(Protocol):
     def n_fitted(self) -> int: ...
 
     def transform(self, vectors: Vectors) -> Placed:
-        """Places for new vectors; each depends on its own vector alone, never on the others in the call."""
+        """Positions for new vectors; each depends on its own vector alone, never on the others in the call."""
         ...
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything but the fitted vectors, as plain arrays (npz without pickles); `places` (n_fitted, 2) among them."""
+        """Everything but the fitted vectors, as plain arrays (npz without pickles); `positions` (n_fitted, 2) among them."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Places in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
+    """Positions in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
 
-    places: Places
+    positions: Positions
     off_map: NDArray[np.bool_]  # (n,)
 
 
@@ -352,8 +352,8 @@ class Projector(Protocol):
         """A new map; any n >= 0 gives a valid, finite one."""
         ...
 
-    def refit(self, vectors: Vectors, places: Places) -> Layout:
-        """A map that lies over the old one: `places` (n, 2) are the old places, NaN where a vector had none."""
+    def refit(self, vectors: Vectors, positions: Positions) -> Layout:
+        """A map that lies over the old one: `positions` (n, 2) are the old positions, NaN where a vector had none."""
         ...
 
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> Layout:

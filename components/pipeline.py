@@ -215,7 +215,7 @@ class Pipeline:
         return retry_while_busy(lambda: configure(self.settings, self.store, dataset, changes))
 
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
-        """Lines and items that could not become a record, with their places."""
+        """Lines and items that could not become a record, with their positions."""
         return self.store.defects.rows(self.dataset_id(dataset), limit)
 
     def failed(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:

@@ -23,10 +23,10 @@ def test_a_response_spread_over_lines_and_loads_is_one_iteration() -> None:
         for n in range(4)
     ]
     first = Reader(None, Options())
-    places = [(e.iteration, e.idx_in_iteration) for line in lines[:2] for e in events(first.read(line))]
+    positions = [(e.iteration, e.idx_in_iteration) for line in lines[:2] for e in events(first.read(line))]
     second = Reader(orjson.loads(orjson.dumps(first.state())), Options())
-    places += [(e.iteration, e.idx_in_iteration) for line in lines[2:] for e in events(second.read(line))]
-    assert places == [(1, 0), (1, 1), (1, 2), (1, 3)]
+    positions += [(e.iteration, e.idx_in_iteration) for line in lines[2:] for e in events(second.read(line))]
+    assert positions == [(1, 0), (1, 1), (1, 2), (1, 3)]
 
 
 def test_the_memory_of_sub_agents_stays_small() -> None:

@@ -14,9 +14,9 @@ def cloud(n=200, seed=0):
     return np.random.default_rng(seed).normal(scale=[4.0, 1.0], size=(n, 2)).astype(np.float32)
 
 
-def turned(places, angle, *, mirrored=False):
+def turned(positions, angle, *, mirrored=False):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return (places @ turn * ([1, -1] if mirrored else [1, 1])).astype(np.float32)
+    return (positions @ turn * ([1, -1] if mirrored else [1, 1])).astype(np.float32)
 
 
 def test_without_a_map_one_is_fitted():
@@ -52,11 +52,11 @@ def test_the_radius_of_a_circle_is_its_radius():
 
 
 def test_displacement_is_the_mean_move_in_radii():
-    places = cloud()
+    positions = cloud()
     shift = np.array([3.0, 4.0], np.float32)
-    assert displacement(places, places) == 0.0
-    assert displacement(places, places + shift) == pytest.approx(5 / radius(places), rel=1e-5)
-    assert displacement(places[:1], places[:1] + shift) == 0.0
+    assert displacement(positions, positions) == 0.0
+    assert displacement(positions, positions + shift) == pytest.approx(5 / radius(positions), rel=1e-5)
+    assert displacement(positions[:1], positions[:1] + shift) == 0.0
 
 
 @given(st.floats(0, 6.28), st.booleans(), st.floats(-50, 50))
@@ -79,6 +79,6 @@ def test_a_map_is_never_scaled_to_the_old_one():
 
 
 def test_with_nothing_to_lie_over_a_map_stays_where_it_is():
-    places = cloud()
-    assert np.array_equal(aligned(places, np.full_like(places, np.nan)), places)
-    assert np.isfinite(aligned(np.zeros((5, 2), np.float32), places[:5])).all()
+    positions = cloud()
+    assert np.array_equal(aligned(positions, np.full_like(positions, np.nan)), positions)
+    assert np.isfinite(aligned(np.zeros((5, 2), np.float32), positions[:5])).all()

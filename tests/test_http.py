@@ -444,8 +444,10 @@ def test_the_rows_of_a_run_are_in_chronological_order(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("q", "n"),
-    [("TRACEBACK", 13), ("step of b:", 12), ("(weird)", 52), ("weird.", 0), ("onerror=alert", 2), ("a.jsonl", 40)]
-    + [("C:\\x #a&b ~x -y [z] {1} * + ? | ^ $ É", 0)],
+    [
+        *[("TRACEBACK", 13), ("step of b:", 12), ("(weird)", 52), ("weird.", 0), ("onerror=alert", 2), ("a.jsonl", 40)],
+        ("C:\\x #a&b ~x -y [z] {1} * + ? | ^ $ É", 0),
+    ],
 )
 def test_search_finds_rows_that_contain_every_word(client: Client, q: str, n: int) -> None:
     found = client.get("/map/default/search", params={"q": q}).json()

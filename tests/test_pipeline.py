@@ -63,7 +63,7 @@ def logs(pipeline: Pipeline) -> pa.Table:
     return pa.concat_tables(pq.read_table(path) for path in pipeline.snapshot().logs_files)
 
 
-def places(pipeline: Pipeline) -> dict[str, tuple[float, float]]:
+def positions(pipeline: Pipeline) -> dict[str, tuple[float, float]]:
     table = logs(pipeline).to_pydict()
     return dict(zip(table["id"], zip(table["projection_x"], table["projection_y"], strict=True), strict=True))
 
@@ -108,25 +108,25 @@ def test_loading_and_indexing_again_changes_nothing(pipeline: Pipeline, tmp_path
     write(tmp_path / "a.jsonl", lines(50))
     pipeline.load([tmp_path / "a.jsonl"])
     pipeline.index()
-    before = places(pipeline)
+    before = positions(pipeline)
     again = pipeline.load()
     assert (again.sources.skipped, again.records.new, again.records.existing) == (1, 0, 0)
     done = pipeline.index()
     assert (done.step, done.records, done.snapshot, done.rows) == ("none", 0, 1, 50)
-    assert places(pipeline) == before
+    assert positions(pipeline) == before
 
 
 def test_growth_is_taken_alone_and_moves_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines(80))
     pipeline.load([path])
     pipeline.index()
-    before = places(pipeline)
+    before = positions(pipeline)
     append(path, lines(20, start=80))
     grown = pipeline.load()
     assert (grown.sources.resumed, grown.records.new, grown.records.existing) == (1, 20, 0)
     done = pipeline.index()
     assert (done.step, done.records, done.rows, done.snapshot) == ("transform", 20, 100, 2)
-    after = places(pipeline)
+    after = positions(pipeline)
     assert {id: after[id] for id in before} == before
     assert len(after) == 100
     verified(pipeline)
@@ -244,7 +244,7 @@ def test_a_replaced_source_takes_its_records_off_the_map(make: MakePipeline, tmp
     write(path, lines(30)[:12])
     assert pipeline.load().records.superseded == 18
     assert pipeline.index().rows == 12
-    assert len(places(pipeline)) == 12
+    assert len(positions(pipeline)) == 12
     verified(pipeline)
     write(path, lines(30))  # and back again
     pipeline.load()

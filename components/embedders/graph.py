@@ -162,9 +162,9 @@ def _layers(shape: BertShape) -> Iterator[str]:
 
 
 def _embeddings(tensors: Mapping[str, NDArray[np.float32]], shape: BertShape, build: _Builder) -> str:
-    places = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
+    positions = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
     length = build.op("Gather", build.op("Shape", "ids"), build.integers(1), axis=0)
-    position = build.op("Slice", build.weight(places), build.integers(0), length, build.integers(0))
+    position = build.op("Slice", build.weight(positions), build.integers(0), length, build.integers(0))
     words = build.op("Gather", build.weight(tensors["embeddings.word_embeddings.weight"]), "ids")
     return _norm(tensors, shape, build, build.op("Add", words, position), "embeddings.LayerNorm")
 

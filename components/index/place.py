@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.atomic import disk_errors
-from components.contracts import Layout, Placed, Places, Step
+from components.contracts import Layout, Placed, Positions, Step
 from components.errors import NotFound
 from components.index.batches import digest_list
 from components.index.context import IndexContext
@@ -20,7 +20,7 @@ from components.neighbors.cores import on_all_cores
 from components.projector.geometry import placement
 from components.projector.layout import FittedMap, read_folder, write_folder
 from components.retry import retry_while_busy
-from components.store.layouts import LayoutInfo, Positions
+from components.store.layouts import LayoutInfo, PositionRows
 from components.store.tables import RecordState
 
 place_rows = 4_096  # vectors placed at once, on each core
@@ -50,7 +50,7 @@ class PlacedVectors:
     """Distinct vectors by ascending id (n,), their positions (n, 2), and which are off the map (n,)."""
 
     vector_ids: Ids
-    places: Places
+    positions: Positions
     off_map: NDArray[np.bool_]
 
 
@@ -190,10 +190,10 @@ def _transform(context: IndexContext, layout: Layout, fitted_ids: Ids, vector_id
     target = context.target
     at = np.searchsorted(fitted_ids, vector_ids)
     is_fitted = (at < len(fitted_ids)) & (fitted_ids[np.minimum(at, max(len(fitted_ids) - 1, 0))] == vector_ids)
-    places = np.zeros((len(vector_ids), 2), np.float32)
+    positions = np.zeros((len(vector_ids), 2), np.float32)
     off_map = np.zeros(len(vector_ids), np.bool_)
     if is_fitted.any():
-        places[is_fitted] = layout.arrays()["places"][at[is_fitted]]
+        positions[is_fitted] = layout.arrays()["places"][at[is_fitted]]
     others = np.flatnonzero(~is_fitted)
     chunks = [others[start : start + place_rows] for start in range(0, len(others), place_rows)]
     done = 0
@@ -202,10 +202,10 @@ def _transform(context: IndexContext, layout: Layout, fitted_ids: Ids, vector_id
         return layout.transform(target.store.vectors.get(vector_ids[chunk], target.embedder.dim))
 
     for chunk, placed in zip(chunks, on_all_cores(transform, chunks), strict=True):
-        places[chunk], off_map[chunk] = placed.places, placed.off_map
+        positions[chunk], off_map[chunk] = placed.positions, placed.off_map
         done += len(chunk)
         context.report("place", done, len(others))
-    return PlacedVectors(vector_ids=vector_ids, places=places, off_map=off_map)
+    return PlacedVectors(vector_ids=vector_ids, positions=positions, off_map=off_map)
 
 
 def _store_positions(
@@ -214,10 +214,10 @@ def _store_positions(
     for start in range(0, len(links.seqs), place_rows):
         part = slice(start, start + place_rows)
         at = np.searchsorted(placed.vector_ids, links.vector_ids[part])
-        positions = Positions(seqs=links.seqs[part], vector_ids=links.vector_ids[part], places=placed.places[at])
+        rows = PositionRows(seqs=links.seqs[part], vector_ids=links.vector_ids[part], positions=placed.positions[at])
         n_off_map = int(placed.off_map[at].sum())
-        context.target.store.layouts.put(context.target.fence, layout.id, positions, n_off_map=n_off_map, is_new=is_new)
-        context.report("keep positions", start + len(positions.seqs), len(links.seqs))
+        context.target.store.layouts.put(context.target.fence, layout.id, rows, n_off_map=n_off_map, is_new=is_new)
+        context.report("keep positions", start + len(rows.seqs), len(links.seqs))
 
 
 # --- fit and refit
@@ -270,21 +270,21 @@ def _landmarks(context: IndexContext, ids: Ids) -> Ids:
     return np.sort(ids[np.argpartition(context.target.store.vectors.ranks(ids), limit)[:limit]])
 
 
-def _published_map(context: IndexContext, plan: Plan) -> tuple[Ids, Places]:
+def _published_map(context: IndexContext, plan: Plan) -> tuple[Ids, Positions]:
     """The distinct vectors on the published map, ascending, and their positions: (n,), (n, 2)."""
     if plan.layout is None:
         return np.empty(0, np.int64), np.empty((0, 2), np.float32)
     return context.target.store.layouts.distinct(plan.layout.id, context.target.dataset_id)
 
 
-def _positions_by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> Places:
+def _positions_by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> Positions:
     """Positions of these vectors' records on the old map (n, 2), though it was made of other vectors."""
     old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
     seqs = np.full(len(chosen), -1, np.int64)
     at = np.searchsorted(chosen, links.vector_ids)
     hit = (at < len(chosen)) & (chosen[np.minimum(at, len(chosen) - 1)] == links.vector_ids)
     seqs[at[hit]] = links.seqs[hit]
-    return _lookup(old.seqs, old.places, seqs)
+    return _lookup(old.seqs, old.positions, seqs)
 
 
 def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Links]:
@@ -299,11 +299,11 @@ def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Li
         yield Links(seqs=old.seqs[is_kept], vector_ids=old.vector_ids[is_kept])
 
 
-def _lookup(keys: Ids, places: Places, wanted: Ids) -> Places:
+def _lookup(keys: Ids, positions: Positions, wanted: Ids) -> Positions:
     """Positions (n, 2) of the wanted ascending keys, NaN where there is none."""
     out = np.full((len(wanted), 2), np.nan, np.float32)
     if len(keys):
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         hit = keys[at] == wanted
-        out[hit] = places[at[hit]]
+        out[hit] = positions[at[hit]]
     return out

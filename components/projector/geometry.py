@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from components.contracts import Places
+from components.contracts import Positions
 
 growth = 2  # a young map is refitted when its data has grown so many times
 
@@ -28,15 +28,15 @@ def placement(
     return "transform"
 
 
-def radius(places: Places) -> float:
+def radius(positions: Positions) -> float:
     """Root mean square distance from the mean place, in map units; 0.0 for nothing."""
-    if not len(places):
+    if not len(positions):
         return 0.0
-    centred = places.astype(np.float64) - places.mean(axis=0, dtype=np.float64)
+    centred = positions.astype(np.float64) - positions.mean(axis=0, dtype=np.float64)
     return float(np.sqrt((centred**2).sum(axis=1).mean()))
 
 
-def displacement(old: Places, new: Places) -> float:
+def displacement(old: Positions, new: Positions) -> float:
     """How far the rows moved on average, in radii of the old map; 0.0 where the old map is a point or empty."""
     size = radius(old)
     if size == 0.0:
@@ -45,8 +45,8 @@ def displacement(old: Places, new: Places) -> float:
     return float(moves.mean() / size)
 
 
-def aligned(places: Places, old: Places) -> Places:
-    """`places` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
+def aligned(positions: Positions, old: Positions) -> Positions:
+    """`positions` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
 
     `old` has NaN in rows that were not on the old map; they follow the others. Least squares (Schönemann 1966, "A
     generalized solution of the orthogonal Procrustes problem").
@@ -55,10 +55,10 @@ def aligned(places: Places, old: Places) -> Places:
 
     known = np.isfinite(old).all(axis=1)
     if not known.any():
-        return places
+        return positions
     # a scaled map would keep the first map's size for ever, and grow denser than its curve allows
-    here, there = places[known].astype(np.float64), old[known].astype(np.float64)
+    here, there = positions[known].astype(np.float64), old[known].astype(np.float64)
     centre, goal = here.mean(axis=0), there.mean(axis=0)
     rotation, _ = orthogonal_procrustes(here - centre, there - goal)
-    laid: Places = ((places - centre) @ rotation + goal).astype(np.float32)
+    laid: Positions = ((positions - centre) @ rotation + goal).astype(np.float32)
     return laid

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Places, Vectors
+from components.contracts import Positions, Vectors
 from components.errors import DimensionMismatch
 from components.neighbors.knn import unit
 from components.projector import fitting, kernels
@@ -32,16 +32,18 @@ class UmapProjector:
         """
         return self.refit(vectors, np.full((len(vectors), 2), np.nan, np.float32))
 
-    def refit(self, vectors: Vectors, places: Places) -> FittedMap:
-        """A map that starts from the old `places` (n, 2; NaN: none) and lies over them; its `displacement` says how well.
+    def refit(self, vectors: Vectors, positions: Positions) -> FittedMap:
+        """A map that starts from the old `positions` (n, 2; NaN: none) and lies over them; its `displacement` says how well.
 
         Where fewer than a quarter of the rows had a place, the map is fitted from scratch and only laid over.
         """
-        if vectors.ndim != 2 or places.shape != (len(vectors), 2):
-            raise DimensionMismatch(f"Vectors of shape {vectors.shape} and places of shape {places.shape} don't match.")
+        if vectors.ndim != 2 or positions.shape != (len(vectors), 2):
+            raise DimensionMismatch(
+                f"Vectors of shape {vectors.shape} and positions of shape {positions.shape} don't match."
+            )
         if len(vectors) >= fitting.fewest:
             warm_kernels(self.cache)
-        return fitting.fit(unit(vectors), places.astype(np.float32), self.settings, self.cache)
+        return fitting.fit(unit(vectors), positions.astype(np.float32), self.settings, self.cache)
 
     def prepare_fit(self) -> None:
         """Compile what a fit needs, in a process of its own; nothing to do on a machine that has fitted before."""

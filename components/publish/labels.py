@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.contracts import Places
+from components.contracts import Positions
 from components.snapshot.manifest import Label
 from components.snapshot.parts import logs_schema, read_row_groups
 
@@ -63,7 +63,7 @@ def labels_of_parts(files: Sequence[Path], n_rows: int) -> list[Label]:
     return map_labels(positions.astype(np.float32), sample["text"].to_pylist(), sample["type"].to_pylist())
 
 
-def map_labels(positions: Places, texts: Sequence[str], types: Sequence[str]) -> list[Label]:
+def map_labels(positions: Positions, texts: Sequence[str], types: Sequence[str]) -> list[Label]:
     """Names of the map's regions, coarse ones first; [] for no records.
 
     Uses at most `SAMPLE` records, evenly spread; `sample_rows` gives their row numbers.

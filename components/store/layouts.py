@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, delete, func, insert, select, update
 
-from components.contracts import Places, in_batches
+from components.contracts import Positions, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
 from components.store.tables import LayoutRow, Position, RecordState, record_t
@@ -44,12 +44,12 @@ class LayoutInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Positions:
+class PositionRows:
     """Rows of the table: parallel arrays."""
 
     seqs: NDArray[np.int64]  # (n,)
     vector_ids: NDArray[np.int64]  # (n,)
-    places: Places  # (n, 2)
+    positions: Positions  # (n, 2)
 
 
 class Layouts:
@@ -135,12 +135,12 @@ class Layouts:
 
     # --- positions
 
-    def put(self, fence: Fence, layout_id: int, positions: Positions, *, n_off_map: int, is_new: bool) -> None:
+    def put(self, fence: Fence, layout_id: int, placed: PositionRows, *, n_off_map: int, is_new: bool) -> None:
         """Store these positions; `is_new` counts them as placed since the fit."""
         rows = [
             {"layout_id": layout_id, "seq": seq, "vector_id": vector_id, "x": x, "y": y}
             for seq, vector_id, (x, y) in zip(
-                positions.seqs.tolist(), positions.vector_ids.tolist(), positions.places.tolist(), strict=True
+                placed.seqs.tolist(), placed.vector_ids.tolist(), placed.positions.tolist(), strict=True
             )
         ]
         with fence.write() as connection:
@@ -151,7 +151,7 @@ class Layouts:
                     grown.values(n_placed=layout_t.c.n_placed + added, n_off_map=layout_t.c.n_off_map + n_off_map)
                 )
 
-    def placed(self, layout_id: int, first_seq: int, last_seq: int) -> Positions:
+    def placed(self, layout_id: int, first_seq: int, last_seq: int) -> PositionRows:
         """The positions of the records in a range of the order of arrival."""
         query = (
             select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
@@ -160,7 +160,7 @@ class Layouts:
         )
         with self.db.read() as connection:
             seqs, vector_ids, xs, ys = _columns(connection.execute(query), (np.int64, np.int64, np.float32, np.float32))
-        return Positions(seqs=seqs, vector_ids=vector_ids, places=np.column_stack([xs, ys]))
+        return PositionRows(seqs=seqs, vector_ids=vector_ids, positions=np.column_stack([xs, ys]))
 
     def have_position(self, layout_id: int, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these records have a position, (n,)."""
@@ -171,7 +171,7 @@ class Layouts:
                 there += connection.execute(query).scalars()
         return np.isin(seqs, np.array(there, np.int64))
 
-    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Places]:
+    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Positions]:
         """The distinct vectors on the map, ordered by id, and their positions: (n,), (n, 2)."""
         query = (
             select(

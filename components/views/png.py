@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from components.contracts import Places
+from components.contracts import Positions
 from components.snapshot.manifest import Label
 
 WIDTH, HEIGHT = 1_200, 900  # pixels
@@ -38,7 +38,7 @@ Pixels = NDArray[np.float64]
 
 
 def draw_map(
-    positions: Places, types: Sequence[str], is_new: NDArray[np.bool_] | Sequence[bool], labels: Sequence[Label]
+    positions: Positions, types: Sequence[str], is_new: NDArray[np.bool_] | Sequence[bool], labels: Sequence[Label]
 ) -> bytes:
     """A PNG of 1200 x 900 pixels; any number of records from 0 on. Dense regions are shaded by their density."""
     at, fresh = np.asarray(positions, np.float64).reshape(-1, 2), np.asarray(is_new, bool)
