@@ -271,7 +271,7 @@ class TestPreview(EmbedderContract):
 def test_onnxruntime_does_not_identify_this_machine_to_its_makers(model: str, tmp_path: Path):
     """Where its telemetry is on, it keeps an identifier of the device in the user's folders from its first moment on."""
     code = (
-        "import sys; from pathlib import Path; from components.embedders import open_embedder;"
+        "import sys; from pathlib import Path; from components.embedders.model_uri import open_embedder;"
         "from components.settings import EmbedSettings;"
         f"open_embedder({model!r}, EmbedSettings(), Path(sys.argv[1])).embed(['a text']);"
         "assert 'onnxruntime' in sys.modules"
