@@ -648,7 +648,7 @@ def test_a_service_that_answers_wrongly_fails_the_run_and_no_wrong_vector_is_sto
     )
     pipeline.load([world.logs])
     service.answer = wrong_answers[wrong]
-    with pytest.raises(ServiceUnavailable, match="Nothing is lost"):
+    with pytest.raises(ServiceUnavailable, match="Progress is saved"):
         pipeline.index()
     assert pipeline.status()["default"].failed == 0
     service.answer = well_behaved

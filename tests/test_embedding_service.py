@@ -518,16 +518,21 @@ def test_an_unusable_service_address_is_refused(uri: str, cache: Path):
 
 
 def test_a_database_that_knows_a_model_by_its_limit_knows_it_without_afterwards(tmp_path: Path):
-    from sqlalchemy import text
+    from alembic import command
+    from alembic.config import Config
 
     from components.store import Store
+    from components.store.migrate import migrations
 
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
     url = f"sqlite:///{tmp_path}/store.db"
     old = ["m at http://h/v1 normalized max_chars=8192 long_text=truncate v1", "all-MiniLM-L6-v2 onnx fp32"]
     store = Store(url)
     ids = [store.vectors.model_id(identity, 3) for identity in old]
     with store.db.write() as connection:
-        connection.execute(text("update alembic_version set version_num = '0006'"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0006")
     store.close()
     upgraded = Store(url)
     assert upgraded.vectors.model_id("m at http://h/v1 normalized long_text=truncate v1", 3) == ids[0]

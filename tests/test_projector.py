@@ -135,7 +135,7 @@ def test_vectors_of_another_dimension_are_refused_with_the_way_out(layout, proje
         projector.open(layout.arrays(), clustered(80, dim=32))
     with pytest.raises(DimensionMismatch, match="recompute"):
         projector.open(layout.arrays(), clustered(80))
-    with pytest.raises(DimensionMismatch, match="places"):
+    with pytest.raises(DimensionMismatch, match="positions"):
         projector.refit(clustered(80), unplaced(79))
 
 
@@ -202,10 +202,10 @@ from components.projector.layout import read_folder
 from components.settings import ProjectSettings
 import hashlib
 if {folder!r}:
-    places = read_folder(Path({folder!r})).transform(clustered(1_600)[1_200:]).places
+    places = read_folder(Path({folder!r})).transform(clustered(1_600)[1_200:]).positions
     assert "umap" not in sys.modules and "numba" not in sys.modules and "scipy" not in sys.modules
 else:
-    places = open_projector(ProjectSettings(), Path({cache!r})).fit(clustered(1_600)[:1_200]).places
+    places = open_projector(ProjectSettings(), Path({cache!r})).fit(clustered(1_600)[:1_200]).positions
 print(hashlib.sha256(places.tobytes()).hexdigest())
 """
 
