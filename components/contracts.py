@@ -20,6 +20,7 @@ type_names = ("system", "user", "assistant", "reasoning", "tool_call", "tool_res
 """The usual values of `Record.type`; a log's own word is kept where none of these fits."""
 
 Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
+UNIT_TOLERANCE = 1e-3  # by which an embedder's vector may be longer or shorter
 Positions = NDArray[np.float32]  # (n, 2)
 T = TypeVar("T")
 Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None

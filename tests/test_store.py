@@ -213,7 +213,7 @@ class TestLease:
     def test_only_one_holds_it_until_it_is_given_back(self, store: Store) -> None:
         held = fence(store)
         message = (
-            r"has been held by test for \d+ s; its last heartbeat was \d+ s ago, without another it expires in 3\d+ s\."
+            r"already being indexed \(test, for \d+ s; last heartbeat \d+ s ago, expires in 3\d+ s without another\)\."
         )
         with pytest.raises(LeaseHeld, match=message):
             fence(store)

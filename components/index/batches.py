@@ -9,7 +9,7 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Embedder, Vectors
+from components.contracts import UNIT_TOLERANCE, Embedder, Vectors
 from components.errors import DimensionMismatch, EmbeddingFailed
 
 commit_tokens = 16_384  # what is embedded between two commits, as estimated: a few seconds of one core
@@ -159,6 +159,6 @@ def checked(vectors: Vectors, n: int, embedder: Embedder) -> Vectors:
             "index with recompute=true if the model has changed."
         )
     lengths = np.linalg.norm(vectors, axis=1)
-    if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > 1e-3).any():
+    if not np.isfinite(lengths).all() or (np.abs(lengths - 1) > UNIT_TOLERANCE).any():
         raise EmbeddingFailed(f"Model {embedder.identity} gave a vector that is not finite or not of unit length.")
     return vectors

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.contracts import in_batches, with_occurrence
+from components.contracts import UNIT_TOLERANCE, in_batches, with_occurrence
 from components.errors import NotFound, RunAtlasError
 from components.snapshot.manifest import MANIFEST, labels_schema
 from components.snapshot.parts import (
@@ -31,7 +31,7 @@ from components.store.tables import RecordState
 from components.store.vectors import f16
 from components.store.verification import Verification
 
-unit_tolerance = 2e-3  # of a vector's length: an embedder may be off by 1e-3, float16 rounding adds up to 5e-4
+unit_tolerance = UNIT_TOLERANCE + 1e-3  # of a stored vector's length: float16 rounding adds up to 5e-4
 
 damaged = (OSError, ValueError, KeyError, TypeError, pa.ArrowException, RunAtlasError)
 no_snapshot = (NotFound, OSError, ValueError, KeyError, TypeError)

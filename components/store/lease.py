@@ -169,12 +169,12 @@ def _holder(row: Mapping[Any, Any], now: float, *, is_held: bool) -> Holder:
 def held_text(name: str, holder: Holder) -> str:
     """Who holds a lease, for how long, when its last heartbeat was, and when the lease expires without another one.
 
-    >>> held_text("index:runs", Holder(is_held=True, is_stale=False, owner="a:7", held_s=75, silent_s=21, free_in_s=39))
-    'index:runs has been held by a:7 for 75 s; its last heartbeat was 21 s ago, without another it expires in 39 s.'
+    >>> held_text("index:runs", Holder(is_held=True, is_stale=False, owner="vm:7", held_s=75, silent_s=2, free_in_s=58))
+    'Dataset runs is already being indexed (vm:7, for 75 s; last heartbeat 2 s ago, expires in 58 s without another).'
     """
     return (
-        f"{name} has been held by {holder.owner} for {holder.held_s:.0f} s; its last heartbeat was {holder.silent_s:.0f} s "
-        f"ago, without another it expires in {holder.free_in_s:.0f} s."
+        f"Dataset {name.removeprefix('index:')} is already being indexed ({holder.owner}, for {holder.held_s:.0f} s; last "
+        f"heartbeat {holder.silent_s:.0f} s ago, expires in {holder.free_in_s:.0f} s without another)."
     )
 
 
