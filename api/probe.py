@@ -16,7 +16,7 @@ T = TypeVar("T")
 min_pause_s = 0.5  # between two checks while the result is being read
 pause_factor = 10  # a slow check pauses for so many times its duration: it takes at most a tenth of the time
 max_pause_s = 2.0  # upper bound of both: steady readers never see an older result
-idle_pause_s = 10.0  # between two checks while nobody reads the result
+idle_pause_s = 10.0  # between two checks while no client reads the result
 active_s = 20.0  # a probe counts as read for this long after the last read
 no_answer_after_s = 6.0  # a check that takes longer counts as failed
 

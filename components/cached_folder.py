@@ -19,7 +19,7 @@ from isal.isal_zlib import crc32
 from components.atomic import fsync_file, fsync_folder, make_folder, remove_folder, rename_folder
 
 CHECKSUMS = "checksums.json"
-abandoned_after_s = 3_600.0  # a folder that nobody wrote to for so long was left behind by a killed writer
+abandoned_after_s = 3_600.0  # a folder without writes for so long was left behind by a killed writer
 
 _block_bytes = 1 << 20
 
@@ -29,7 +29,7 @@ def atomic_folder(path: Path, *, keep_intact: bool = False) -> Iterator[Path]:
     """A folder to fill; after the block it is durably at `path`, in place of what was there.
 
     A failing block keeps the old one. Of several writers at once the last one's folder stays, or an equal one. With
-    `keep_intact`, for folders whose name decides their content, an undamaged one stays: somebody may be reading it.
+    `keep_intact`, for folders whose name decides their content, an undamaged one stays: another process may be reading it.
     """
     make_folder(path.parent)
     _remove_abandoned(path)

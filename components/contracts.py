@@ -135,7 +135,7 @@ def said_digest(type: str, text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
+    """The location of one source. `location` is an absolute path or URL; `key` names it in records, relative to its root.
 
     `spec` is what named it: the file, folder, glob or URL that was given or configured. `url` is a table's URL with its
     password where `location` is without: it opens the table and is never stored.
@@ -185,7 +185,7 @@ class LedgerEntry:
 
     A `copy` repeats a source beside it that is read (a log on its way through a rotation), so it is not read itself.
 
-    `version` grows with every write, so that two loads of one source can't both take the same stretch. `options` tells
+    `version` grows with every write, so that two loads of one source can't both take the same range. `options` tells
     the settings that the source was last read with.
     """
 
@@ -354,7 +354,7 @@ class Projector(Protocol):
         ...
 
     def refit(self, vectors: Vectors, positions: Positions) -> Layout:
-        """A map that lies over the old one: `positions` (n, 2) are the old positions, NaN where a vector had none."""
+        """A map that is aligned with the old one: `positions` (n, 2) are the old positions, NaN where a vector had none."""
         ...
 
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> Layout:

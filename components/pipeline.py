@@ -151,11 +151,11 @@ class Pipeline:
     # --- what there is
 
     def status(self) -> dict[str, DatasetStatus]:
-        """Name -> where each dataset stands."""
+        """Name -> the state of each dataset."""
         return self.store.status()
 
     def sources(self, dataset: str = "default") -> tuple[str, ...]:
-        """What a load of the dataset looks at: the configured sources, then those that were given to loads.
+        """The sources of the dataset: the configured ones, then those that were given to loads.
 
         URLs are without their passwords.
         """
@@ -163,7 +163,7 @@ class Pipeline:
         return sources_of(self.settings.dataset(dataset).sources, self.store, number)
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
-        """What a load of the dataset looks at, and where each is set; URLs without credentials."""
+        """The sources of the dataset, and where each is set; URLs without credentials."""
         configured = set(map(without_password, self.settings.dataset(dataset).sources))
         return [
             ListedSource(
@@ -253,7 +253,7 @@ class Pipeline:
         return open_snapshot(output)
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
-        """Finish what an interrupted publication left, and make anew what is missing or damaged of the published files.
+        """Finish an interrupted publication, and rebuild published files that are missing or damaged.
 
         `adopt` takes the output over from another home on the same database: it is published here from now on.
         Returns the newest snapshot's number, None before the first index.

@@ -57,7 +57,7 @@ def retry_transient(attempt: Callable[[bool], T], *, retries: int, backoff_s: fl
 
 
 def run_directly(
-    name: str,  # noqa: ARG001 - for runners that show the step to somebody
+    name: str,  # noqa: ARG001 - for runners that show the step
     attempt: Callable[[bool], T],
     *,
     label: str = "",  # noqa: ARG001

@@ -83,7 +83,7 @@ def _value(kind: str, *literals: str, after: str, value: str, is_secret: Callabl
 
 
 def _has_digit(text: str) -> bool:
-    """Prose goes on with words where a header has a token."""
+    """Prose continues with words where a header has a token."""
     return any(character.isdigit() for character in text)
 
 

@@ -56,7 +56,7 @@ class TextSettings(Section):
     fields: tuple[str, ...] = ("text",)  # record fields or keys of `extra`, in order; missing ones are left out
     prefix: str = ""  # before the whole text
     suffix: str = ""  # after the whole text
-    field_prefixes: dict[str, str] = {}  # field -> what stands before its value
+    field_prefixes: dict[str, str] = {}  # field -> text before its value
     delimiter: str = "\n"  # between fields
     lowercase: bool = False
     truncate: int | None = Field(None, ge=1)  # characters
@@ -176,7 +176,7 @@ def _user_cache() -> Path:
 
 
 def _settings_file() -> Path | None:
-    """The file to read, which may be absent where nobody named it. Raises `BadSetting` where somebody did."""
+    """The file to read, which may be absent unless RUNATLAS_CONFIG names it: then raises `BadSetting`."""
     named = os.environ.get("RUNATLAS_CONFIG")
     if named is None:
         return Path("runatlas.toml")

@@ -82,7 +82,7 @@ def record_flow_run(
     except BaseException:
         recorded = store.runs.get(recorder.id)
         if kind == "index" and recorded and recorded.error == cancelled_by_user:
-            withdraw_requests(store, dataset)  # what was requested of it is not wanted any more
+            withdraw_requests(store, dataset)  # the requests are cancelled with it
         raise
     progress.end()
 

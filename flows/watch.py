@@ -159,7 +159,7 @@ class _Watchers:
             thread.join(5)
 
     def _follow_files(self, folders: Iterable[tuple[str, Path]]) -> None:
-        """A folder that was deleted, made or mounted is another one: the watch starts anew, and its datasets are due."""
+        """A folder that was deleted, created or mounted is another one: the watch restarts, and its datasets are due."""
         found = tuple(sorted({(dataset, str(folder), _identity(folder)) for dataset, folder in folders}, key=str))
         before = self._files[0] if self._files else ()
         if found == before and (not self._files or self._files[2].is_alive()):
@@ -213,7 +213,7 @@ class _Watchers:
 
 
 def datasets_of(changes: Iterable[tuple[Change, str]], owners: Iterable[tuple[Path, str]]) -> set[str]:
-    """Whose folders the changed paths lie in."""
+    """The datasets whose folders contain the changed paths."""
     paths = {Path(path) for _, path in changes}
     return {dataset for folder, dataset in owners if any(path.is_relative_to(folder) for path in paths)}
 
@@ -239,7 +239,7 @@ def sqlite_file_of(source: str) -> str:
 
 
 def connection_of(source: str) -> tuple[str, str]:
-    """A URL that libpq understands, and the table that the source reads ("" where it names none).
+    """A URL that libpq understands, and the table that the source reads ("" if there is none).
 
     >>> connection_of("postgresql+psycopg://me@host/db?table=steps&sslmode=require")
     ('postgresql://me@host/db?sslmode=require', 'steps')

@@ -21,7 +21,7 @@ class AlreadyRuns(RunAtlasError):
 
 @contextmanager
 def locked(home: Path) -> Iterator[TextIO]:
-    """The open lock file of this home; nobody else gets it meanwhile. It is empty until `announce`.
+    """The open lock file of this home; no other process can lock it meanwhile. It is empty until `announce`.
 
     Raises `AlreadyRuns` with the addresses of the other `up`, `BadSetting` where the home is not writable.
     """

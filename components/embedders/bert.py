@@ -1,4 +1,4 @@
-"""BERT-family models with mean pooling, run without torch: the default model, and local folders of its kind."""
+"""BERT-family models with mean pooling, run without torch: the default model, and local folders with models of this kind."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _cores() -> int:
 
 
 def default_folder() -> Path:
-    """Where the package with the default model's weights lies; the package itself is not imported."""
+    """The folder of the package with the default model's weights; the package itself is not imported."""
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise BadSetting(

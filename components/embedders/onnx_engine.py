@@ -18,7 +18,7 @@ MOST_AT_ONCE = 8  # batches: each takes some 20 MB
 def open_onnx(graph: Path, threads: int) -> Engine:
     """The model on `threads` threads. Raises `ServiceUnavailable` where it can't be loaded.
 
-    Threads work on batches of their own rather than together on one: nobody waits at the end of each operator, so a
+    Threads work on batches of their own rather than together on one: no thread waits at the end of each operator, so a
     core that a neighbour takes slows one batch and not all. Callers from several threads share these slots.
     """
     disable_telemetry()

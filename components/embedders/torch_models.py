@@ -134,7 +134,7 @@ def _token_ends(tokenizer: Any, text: str) -> list[int]:
 
 
 def _beginning(tokenizer: Any, text: str, limit: int) -> tuple[str, list[int]]:
-    """The text, or a beginning of it with over twice `limit` tokens, so that the cut lies far behind the window."""
+    """The text, or a beginning of it with over twice `limit` tokens, so that the cut is far behind the window."""
     size = 4_096
     while True:
         ends = _token_ends(tokenizer, text[:size])

@@ -278,7 +278,7 @@ def _published_map(context: IndexContext, plan: Plan) -> tuple[Ids, Positions]:
 
 
 def _positions_by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> Positions:
-    """Positions of these vectors' records on the old map (n, 2), though it was made of other vectors."""
+    """Positions of these vectors' records on the old map (n, 2), though it was fitted on other vectors."""
     old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
     seqs = np.full(len(chosen), -1, np.int64)
     at = np.searchsorted(chosen, links.vector_ids)

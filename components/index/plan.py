@@ -144,7 +144,7 @@ def _is_other_space(context: IndexContext, layout: LayoutInfo | None, *, recompu
     identity, own_dim = target.embedder.identity, target.embedder.dim
     if model == identity and dim != own_dim:
         raise DimensionMismatch(
-            f'Model {model} gives {own_dim} dimensions, the map of dataset "{context.dataset}" was made of '
+            f'Model {model} gives {own_dim} dimensions, the map of dataset "{context.dataset}" was fitted with '
             f"{dim}; index with recompute=true (runatlas index --recompute) if the model was changed on purpose."
         )
     what = f"model {identity}" if model != identity else "other text settings"

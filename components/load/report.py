@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 
 
 def summary(problem: Problem) -> str:
-    """The first line of the reason; what each format missed stands on the lines below and is for `--explain`."""
+    """The first line of the reason; what each format missed is on the lines below, for `--explain`."""
     return printable(problem.reason.partition("\n")[0])
 
 

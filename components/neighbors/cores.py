@@ -59,5 +59,5 @@ def on_all_cores(do: Callable[[T], R], parts: Iterable[T]) -> Iterator[R]:
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for one in waiting:  # an error, or nobody asks for more
+            for one in waiting:  # an error, or the consumer stopped
                 one.cancel()

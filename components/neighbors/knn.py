@@ -27,7 +27,9 @@ rescored_rows = 256  # rows whose candidates are ranked at once: 25 MB at 384 di
 spare = 17  # candidates beyond k: how near the k-th may lie to its followers before a row is looked at alone
 list_rows_min = 64  # smaller lists are dissolved, so that a few of them always hold k rows
 recall_wanted = 0.985
-most_probed = 0.25  # of the lists; what needs more lies so evenly that rows 1 % farther away serve as well
+most_probed = (
+    0.25  # of the lists; queries that need more are so evenly distributed that rows 1 % farther away serve as well
+)
 groups = 1_024  # of scores, whose maxima bound from below what is among the best
 searched_rows = 2_048  # at once, on each core
 grid = 2.0**25
@@ -144,7 +146,7 @@ class _Scan:
         return _Scan(scores=self.scores[rows], starts=self.starts[rows], firsts=self.firsts[rows])
 
     def positions(self, columns: Rows) -> Rows:
-        """Which vector each column (n, m) stands for; -1 for padding."""
+        """Which vector each column (n, m) represents; -1 for padding."""
         probe = (columns[:, :, None] >= self.starts[:, None, :]).sum(axis=2) - 1
         offset = columns - np.take_along_axis(self.starts, probe, axis=1)
         found = np.take_along_axis(self.firsts, probe, axis=1) + offset
@@ -267,7 +269,7 @@ def around(index: VectorIndex, vectors: Vectors, k: int) -> Neighbors:
 
 
 def _centroids(vectors: Vectors, n: int, seed: int) -> Vectors:
-    """Spherical k-means of a sample, seeded; a centroid that nothing is close to is drawn anew."""
+    """Spherical k-means of a sample, seeded; a centroid that nothing is close to is replaced by a random one."""
     random = np.random.default_rng(seed)
     sample = vectors[np.sort(random.choice(len(vectors), min(len(vectors), 32 * n), replace=False))]
     centroids = sample[random.choice(len(sample), n, replace=False)]

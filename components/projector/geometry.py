@@ -14,7 +14,7 @@ growth = 2  # a young map is refitted when its data has grown so many times
 def placement(
     *, has_layout: bool, recompute: bool, n_fitted: int, n_total: int, young: int
 ) -> Literal["fit", "transform", "refit"]:
-    """What to do with new vectors: make the first map, place on the one there is, or make it anew over the old one.
+    """What to do with new vectors: fit the first map, place on the existing one, or refit it, aligned with the old one.
 
     >>> placement(has_layout=True, recompute=False, n_fitted=900, n_total=1_800, young=10_000)
     'refit'
@@ -56,7 +56,7 @@ def aligned(positions: Positions, old: Positions) -> Positions:
     known = np.isfinite(old).all(axis=1)
     if not known.any():
         return positions
-    # a scaled map would keep the first map's size for ever, and grow denser than its curve allows
+    # a scaled map would always keep the first map's size, and grow denser than its curve allows
     here, there = positions[known].astype(np.float64), old[known].astype(np.float64)
     centre, goal = here.mean(axis=0), there.mean(axis=0)
     rotation, _ = orthogonal_procrustes(here - centre, there - goal)

@@ -1,6 +1,6 @@
 """umap-learn's compiled functions: kept on disk, compiled once, and ahead of time where a fit is foreseen.
 
-umap compiles its functions anew in every process; numba can keep them when it is configured to. They are kept where numba
+umap compiles its functions again in every process; numba can keep them when it is configured to. They are kept where numba
 keeps its own: in `NUMBA_CACHE_DIR` where that is set (an image sets it), else beside umap's sources, so that every
 dataset and folder shares them, and only where those can't be written in the cache of this installation's data.
 

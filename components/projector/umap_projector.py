@@ -33,7 +33,7 @@ class UmapProjector:
         return self.refit(vectors, np.full((len(vectors), 2), np.nan, np.float32))
 
     def refit(self, vectors: Vectors, positions: Positions) -> FittedMap:
-        """A map that starts from the old `positions` (n, 2; NaN: none) and lies over them; its `displacement` says how well.
+        """A map that starts from the old `positions` (n, 2; NaN: none) and is aligned with them; its `displacement` measures how well.
 
         Where fewer than a quarter of the rows had a place, the map is fitted from scratch and only laid over.
         """

@@ -62,7 +62,7 @@ class Claim(Protocol):
 
 
 class _Unchallenged:
-    """The claim where nobody else can publish."""
+    """The claim where no other process can publish."""
 
     token = 0
 
@@ -200,11 +200,11 @@ def _expect_not_beyond(output: Path, number: int) -> None:
 
 
 def collect_garbage(output: Path, *, keep: int, keep_s: float, live_parts: Iterable[Part], now: float) -> list[str]:
-    """Removes what nobody needs any more; names of the removed snapshots and parts.
+    """Removes snapshots and parts that are no longer needed; returns their names.
 
     The newest `keep` snapshots stay, and whichever was current within the last `keep_s` seconds before `now` (seconds
     since 1970); of the parts those in `live_parts`, and what is younger than `keep_s`. A reader that holds a removed
-    file open goes on reading it.
+    file open continues to read it.
     """
     newest = current_number(output)
     if newest is None:

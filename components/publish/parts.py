@@ -53,7 +53,7 @@ def part_of(info: PartInfo) -> Part:
 
 
 def write_logs_part(folder: Path, name: str, tables: Iterable[pa.Table], extras: Extras = ()) -> Part:
-    """The durable part made of these tables' rows, in their order; no tables give a valid part of 0 rows.
+    """The part with these tables' rows, in their order, synced to disk; no tables give a valid part of 0 rows.
 
     Raises `BadPart` on a missing column, a null outside of timestamp and extras, or a position that is not finite.
     """
@@ -61,7 +61,7 @@ def write_logs_part(folder: Path, name: str, tables: Iterable[pa.Table], extras:
 
 
 def write_embeddings_part(folder: Path, name: str, tables: Iterable[pa.Table]) -> Part:
-    """The durable part made of these tables of `id` and `vector`; values are kept to float16's precision."""
+    """The part with these tables of `id` and `vector`, synced to disk; values are kept to float16's precision."""
     return _write(folder, "embeddings", name, tables, embeddings_schema())
 
 

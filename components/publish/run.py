@@ -98,7 +98,7 @@ class Publishing:
             return _publish(self, layout, dim, progress, thorough=thorough)
 
     def finish(self, *, thorough: bool = False) -> None:
-        """Updates the files to what the database says, and removes those that nobody needs any more; see `publish`."""
+        """Updates the files to the state in the database, and removes those that are no longer needed; see `publish`."""
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
@@ -254,7 +254,7 @@ def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: 
 
 
 def _install(publishing: Publishing, newest: SnapshotInfo) -> None:
-    """Makes the files what the database says; then removes those that nobody needs any more."""
+    """Updates the files to the state in the database; then removes those that are no longer needed."""
     labels = [Label(**label) for label in newest.manifest["labels"]]
     install.install_snapshot(publishing.output, _manifest(newest), publishing.parts_folder, labels, publishing.fence)
     now = time.time() - clock_step_s

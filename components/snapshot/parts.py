@@ -1,4 +1,4 @@
-"""Parts: the immutable Parquet files that snapshots are made of, their columns, and how they are read.
+"""Parts: the immutable Parquet files that snapshots consist of, their columns, and how they are read.
 
 A part of kind `logs` holds records with their positions, one of kind `embeddings` their vectors. Everything streams:
 memory stays at a few row groups whatever the size of a part.

@@ -1,4 +1,4 @@
-r"""Texts fit for every database and reader: no secrets, control characters, blobs or escapes that nobody reads."""
+r"""Texts fit for every database and reader: no secrets, control characters, blobs or unreadable escapes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _cut(text: str, max_chars: int) -> str:
 
 
 def _may_hold_blob(text: str) -> bool:
-    """A look at every 256th character's window: 100x faster than searching, and no long run escapes it."""
+    """Checks a window at every 256th character: 100x faster than searching, and no long run escapes it."""
     for at in range(0, len(text) - WINDOW + 1, WINDOW):
         if text.find(" ", at, at + WINDOW) < 0 and _BLOB_WINDOW.match(text, at):
             return True
@@ -132,7 +132,7 @@ def without_ansi_escapes(text: str, type: str = "") -> str:
 def with_letters(text: str) -> str:
     r"""The text with letters in place of their escapes, if it is JSON, a name and JSON behind it, or lines of JSON.
 
-    Tools' arguments and results are often JSON in which every letter beyond ASCII is an escape, which nobody reads,
+    Tools' arguments and results are often JSON in which every letter beyond ASCII is an escape, which is unreadable,
     searches or embeds. Only texts that are JSON are changed: an escape in code or prose stays.
 
     >>> with_letters('weather {"city": "\\u5317\\u4eac", "quote": "\\u0022"}')

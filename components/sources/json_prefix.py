@@ -28,7 +28,7 @@ class Prefix:
         self.in_string = False
 
     def feed(self, text: str, *, is_last: bool = False) -> Literal["open", "closed", "broken"]:
-        """`open`: a value goes on behind the line. `closed`: it ends within it. `broken`: no value can begin so.
+        """`open`: a value continues behind the line. `closed`: it ends within it. `broken`: no value can begin so.
 
         `is_last`: the text stops in the middle of a line, so that a token may be cut.
         """

@@ -1,6 +1,6 @@
 """Events to records: texts are cleaned, times get a zone, numbers are checked, ids are computed.
 
-A record's id is made of its text as the log wrote it, so that ids stay when a text is made more readable.
+A record's id is computed from its text as the log wrote it, so that ids stay when a text is made more readable.
 """
 
 from __future__ import annotations

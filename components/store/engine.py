@@ -209,12 +209,12 @@ def _translated() -> Iterator[None]:
             ) from error
         if _is_of_the_disk(error):
             raise DiskFailed(
-                f"The database can't be written: {said}. Is there room on its disk, and is its folder writable? "
+                f"The database can't be written: {said}. Is there space on its disk, and is its folder writable? "
                 "Mend that and run it again: nothing that was committed is lost."
             ) from error
         if "not a database" in said or "malformed" in said:
             raise BadSetting(
-                f"The database can't be used: {said}. Restore it, move it away to begin anew, or point RUNATLAS_HOME or "
+                f"The database can't be used: {said}. Restore it, move it away to start with a new one, or point RUNATLAS_HOME or "
                 "RUNATLAS_DATABASE_URL elsewhere."
             ) from error
         if isinstance(error, OperationalError):

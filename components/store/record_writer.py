@@ -90,7 +90,7 @@ class RecordWriter:
     ) -> tuple[list[Record], int]:
         """The records that are not stored yet, each with its occurrence number, and how many are stored already.
 
-        The n-th of equal records in a generation is occurrence n: what stands in the batch and what the generation
+        The n-th of equal records in a generation is occurrence n: what is in the batch and what the generation
         has met before decide it, never how the source was cut into batches. `is_first`: nothing is stored yet.
         """
         stored = {} if is_first else _generations(connection, dataset_id, [record.id for record in records])

@@ -1,4 +1,4 @@
-"""Sessions whose history stands in several sources: a fork repeats its parent, and what is repeated counts once.
+"""Sessions whose history is in several sources: a fork repeats its parent, and what is repeated counts once.
 
 A source owns the sessions that its records name, and holds copies of those that its copied records name. Copies are
 compared by type and text with what the owners (and the owners' own ancestors) hold. Loads in any order come to the same

@@ -167,7 +167,7 @@ def _end(document: Json) -> End:
     if items and all(mapping(item).get("final_metrics") is not None for item in items):
         return End(mark=True, reason="final_metrics are there")
     if any(mapping(item).get("continued_trajectory_ref") for item in items):
-        return End(mark=True, reason="it goes on in another file")
+        return End(mark=True, reason="it continues in another file")
     return End(mark=False, reason="no final_metrics yet")
 
 

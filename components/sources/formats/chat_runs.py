@@ -99,7 +99,7 @@ class ChatRuns:
         return _rest(parts, before, shift)
 
     def _known(self, identity: str, mark: str, chain: Sequence[str]) -> OpenConversation | None:
-        """The conversation that an item goes on with: its messages begin with all of that conversation.
+        """The conversation that an item continues: its messages begin with all of that conversation.
 
         An item that adds nothing is another run that went alike, unless it has the id of the item before it: then
         it is the same item, written twice.
@@ -135,7 +135,7 @@ class ChatRuns:
 
 
 def runs_from(state: Json, history: str) -> ChatRuns:
-    """A reader that goes on where `state` was taken; None starts afresh."""
+    """A reader that resumes where `state` was taken; None starts at the beginning."""
     if not state:
         return ChatRuns(history=history)
     return ChatRuns(

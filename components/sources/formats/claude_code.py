@@ -76,7 +76,7 @@ def is_neutral(line: Json) -> bool:
 
 
 class Reader:
-    """Remembers each run's numbers and last message id, and which sub-agent a line goes on."""
+    """Remembers each run's numbers and last message id, and which sub-agent a line continues."""
 
     def __init__(self, state: Json, _: Options) -> None:
         state = state or {}

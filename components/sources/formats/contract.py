@@ -46,7 +46,7 @@ Read = Event | Defect | Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What recognition may look at. Only what applies is filled in.
+    """The input of recognition. Only what applies is set.
 
     `lines`: the first <= 60 lines that parse as JSON (whole lines only). `document`: the whole file when it is one
     JSON value. `members`: names inside a zip. `text`: the first 64 KiB as text. `name` is the file's name, a hint only.
@@ -94,7 +94,7 @@ class LineReader(Protocol):
         ...
 
     def state(self) -> Json:
-        """Plain JSON for the `reader` that goes on later."""
+        """Plain JSON for the `reader` that resumes later."""
         ...
 
 
@@ -117,7 +117,7 @@ class Format:
     A family that comes in several shapes has a row a shape under the same `name`.
 
     - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file. Lines that
-      `is_neutral` are the format's bookkeeping, which may fill any stretch of a log: recognition looks at what follows them.
+      `is_neutral` are the format's bookkeeping, which may fill any part of a log: recognition examines what follows them.
     - `document`: `read(document, options)` gives all items; `end(document)` says whether the end mark is there.
     - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
       members that hold runs; `end(document)` is asked of the member named `end_member`.

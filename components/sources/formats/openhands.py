@@ -65,7 +65,7 @@ ENDED: Final = frozenset({"finished", "awaiting_user_input", "error", "stopped",
 
 @dataclass(slots=True)
 class Events:
-    """The events of one run in their order; a response goes on while its id stays the same."""
+    """The events of one run in their order; a response continues while its id stays the same."""
 
     turns: Turns
     extra: Mapping[str, Json] = field(default_factory=dict)

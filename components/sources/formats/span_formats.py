@@ -48,7 +48,7 @@ class SpanLines:
         return guarded(0, _read(self.find(item), self.runs))
 
     def state(self) -> Json:
-        """Plain JSON from which another reader goes on."""
+        """Plain JSON from which another reader resumes."""
         return self.runs.state()
 
 

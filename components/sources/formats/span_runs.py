@@ -58,7 +58,7 @@ class SpanRuns:
                 self.runs[name] = SpanRun(turns, SeenPieces(seen), dict(calls), dict.fromkeys(raised))
 
     def state(self) -> Json:
-        """Plain JSON from which another one goes on."""
+        """Plain JSON from which another one resumes."""
         runs = {name: run.state() for name, run in self.runs.items()}
         return {"traces": self.trace_runs, "delivered": list(self.delivered), "runs": runs}
 

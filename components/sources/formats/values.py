@@ -9,7 +9,7 @@ import orjson
 
 from components.contracts import Json
 
-SCALARS = (str, int, float)  # a tuple: a union would be built anew at each call
+SCALARS = (str, int, float)  # a tuple: a union would be built at each call
 SAMPLE_ITEMS = 20  # looked at to decide what a list holds
 
 

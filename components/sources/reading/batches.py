@@ -65,7 +65,7 @@ class BatchBuilder:
         return len(self.records) + len(self.defects) >= settings.batch_records
 
     def add(self, got: Read, offset: int) -> None:
-        """Add what a format made of the item at `offset`."""
+        """Add what a format read from the item at `offset`."""
         made = self.job.maker.record(got) if isinstance(got, Event) else got
         if isinstance(made, Record):
             self.records.append(made)

@@ -16,7 +16,7 @@ from components.sources.reading.batches import NOTHING_TO_READ, BatchBuilder, Jo
 
 
 def document_again(opened: Opened, cursor: Cursor, limit_bytes: int) -> Document:
-    """The document that `cursor` was made of. Raises `NotReady` if it has changed, `Unreadable`."""
+    """The document that `cursor` was made from. Raises `NotReady` if it has changed, `Unreadable`."""
     try:
         document = read_document(opened, limit_bytes)
     except ValueError as error:

@@ -70,7 +70,7 @@ class _Reading:
     values: Callable[[bytes], Sequence[Json]]
     recovery: Recovery
     long_start: int = 0
-    before_long: Fingerprint | None = None  # while a line that is too long goes on
+    before_long: Fingerprint | None = None  # within a line that is too long
 
     def add(self, piece: lines.Piece) -> str:
         """Read the piece. Gives why it has to wait where it is not yet a whole item, else ""."""

@@ -58,7 +58,7 @@ def _runs_of(name: str, read: Callable[[], Iterable[Read]]) -> list[str]:
 
 
 def defect_batch(opened: Opened, reason: str) -> Batch:
-    """What is kept of a source that can't be read at all: the reason, and a cursor from which a change is read anew."""
+    """What is stored of a source that can't be read at all: the reason, and a cursor from which a change is read again."""
     state = {"kind": "document", "shape": "document"}
     cursor = Cursor(format="", inode=opened.inode, state=state)
     return Batch(records=(), defects=(Defect(offset=0, reason=reason),), cursor=cursor, size_bytes=0)

@@ -180,7 +180,7 @@ def _as_json(opened: Opened, name: str, start: bytes, item_bytes: int, first: _F
 
 
 def _spans_lines(bare: bytes) -> bool:
-    """Does it begin as a JSON value does that goes on after its first line?"""
+    """Does it begin like a JSON value that continues after its first line?"""
     line, end, _ = bare.partition(b"\n")
     return bool(end and _DOCUMENT_START.match(bare)) and not _is_json(line)
 

@@ -1,4 +1,4 @@
-"""A longer look at JSON lines: past damaged ones, and past those that hold only a format's bookkeeping."""
+"""More of JSON lines: past damaged ones, and past those that hold only a format's bookkeeping."""
 
 from __future__ import annotations
 

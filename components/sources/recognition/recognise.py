@@ -107,7 +107,7 @@ def _verdict(row: Format, head: Head) -> Verdict:
     try:
         return row.recognises(head)
     except Exception as error:  # noqa: BLE001 - odd content must not keep other formats from being asked
-        return decline(f"it could not look at it: {type(error).__name__}: {error}")
+        return decline(f"it failed: {type(error).__name__}: {error}")
 
 
 def expect_format(name: str) -> None:
