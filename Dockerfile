@@ -1,4 +1,4 @@
-# One image for every part: the Prefect worker, the HTTP API, the shell. See compose.yaml and docs/operations.md.
+# One image for all services: Prefect worker, HTTP API, command line. See compose.yaml and docs/operations.md.
 FROM python:3.11-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 \
@@ -9,7 +9,7 @@ ENV PYTHONUNBUFFERED=1 \
     RUNATLAS_HOME=/data \
     RUNATLAS_ROOT=/app
 
-# what changes seldom comes first: the libraries are a layer of their own
+# libraries first, in their own layer: they change rarely
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir components flows api && touch components/__init__.py flows/__init__.py api/__init__.py \
@@ -25,8 +25,8 @@ USER 10001
 VOLUME /data
 EXPOSE 8000 4200
 
-# The whole product in one container; compose.yaml runs its parts one by one. It serves other machines, so it starts only
-# with RUNATLAS_API_TOKEN set; the Prefect server makes a key of its own and prints the link that signs a browser in.
+# All services in one container; compose.yaml runs them separately. It serves other machines, so it starts only with
+# RUNATLAS_API_TOKEN set. The Prefect server creates its own key, and `up` prints the link that signs a browser in.
 ENV RUNATLAS_API__HOST=0.0.0.0 RUNATLAS_PREFECT__HOST=0.0.0.0
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
     CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]

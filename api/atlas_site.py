@@ -1,4 +1,4 @@
-"""Embedding Atlas' data folder of each snapshot: built once, aside, in the background; only the newest ones are kept."""
+"""Embedding Atlas: its data folder of each snapshot, built once in the background, and its page."""
 
 from __future__ import annotations
 
@@ -6,94 +6,94 @@ import logging
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from api.map_data import version_of
-from components.cached_folder import is_sound, replaced_folder
-from components.snapshots import Snapshot
+from components.cached_folder import atomic_folder, is_intact
+from components.snapshot.read import Snapshot
+from components.views.embedding_atlas import build_atlas, static_folder
 
 log = logging.getLogger(__name__)
-kept_sites = 2  # the newest, and the one that an open page still reads
-again_after_s = 30.0  # a build that failed is tried again
+max_sites = 2  # of a dataset: the newest, and the one that an open page still reads
+retry_after_s = 30.0  # after a build that failed
 
 
 @dataclass(slots=True, kw_only=True)
-class _Building:
+class _Build:
     thread: threading.Thread | None = None
     error: str = ""
-    failed_at: float = field(default=0.0)
+    failed_at: float = 0.0
 
 
 class AtlasSites:
-    """Sites below `cache/atlas/<dataset>/<version>/`."""
+    """Sites in `cache/atlas/<dataset>/<version>/`, each with one data folder."""
 
     def __init__(self, cache: Path) -> None:
         self._root = cache / "atlas"
-        self._buildings: dict[Path, _Building] = {}
-        self._changing = threading.Lock()
-        self._read: set[Path] = set()  # sites whose content was found sound once; later a look at the sizes will do
+        self._builds: dict[Path, _Build] = {}
+        self._starting = threading.Lock()
+        self._verified: set[Path] = set()  # sites whose checksums were verified once; then their sizes suffice
 
     def ready(self, snapshot: Snapshot) -> Path | None:
-        """The data folder of this snapshot; None while it is built, which the first question starts."""
-        folder = self._folder(snapshot)
-        if self._is_there(folder):
-            return data_of(folder)
-        self._begin(snapshot, folder)
+        """The data folder of this snapshot; None while it is being built, which the first call starts."""
+        site = self._site(snapshot)
+        if self._is_intact(site):
+            return data_of(site)
+        self._start(snapshot, site)
         return None
 
     def newest_ready(self, snapshot: Snapshot) -> Path | None:
-        """The data folder of this snapshot, or, while it is built, of the newest one that is there."""
+        """The data folder of this snapshot, or, while it is being built, the newest one that exists."""
         data = self.ready(snapshot)
         if data is not None:
             return data
-        sites = [site for site in self._sites(self._folder(snapshot).parent) if self._is_there(site)]
+        sites = [site for site in self._sites(self._site(snapshot).parent) if self._is_intact(site)]
         return data_of(sites[0]) if sites else None
 
     def problem(self, snapshot: Snapshot) -> str:
-        """Why the site can't be built, "" where nothing went wrong."""
-        building = self._buildings.get(self._folder(snapshot))
-        return building.error if building else ""
+        """Why the last build failed; "" if it did not."""
+        build = self._builds.get(self._site(snapshot))
+        return build.error if build else ""
 
     def wait(self) -> None:
-        """Returns when nothing is being built."""
-        for building in list(self._buildings.values()):
-            if thread := building.thread:
+        """Returns when no build is running."""
+        for build in list(self._builds.values()):
+            if thread := build.thread:
                 thread.join()
 
-    def _is_there(self, folder: Path) -> bool:
-        if not is_sound(folder, thorough=folder not in self._read):
-            self._read.discard(folder)
+    def _is_intact(self, site: Path) -> bool:
+        if not is_intact(site, thorough=site not in self._verified):
+            self._verified.discard(site)
             return False
-        self._read.add(folder)
+        self._verified.add(site)
         return True
 
-    def _folder(self, snapshot: Snapshot) -> Path:
+    def _site(self, snapshot: Snapshot) -> Path:
         return self._root / snapshot.manifest.dataset / version_of(snapshot)
 
-    def _begin(self, snapshot: Snapshot, folder: Path) -> None:
-        with self._changing:
-            building = self._buildings.setdefault(folder, _Building())
-            is_waiting = building.error and time.monotonic() - building.failed_at < again_after_s
-            if building.thread is not None or is_waiting or self._is_there(folder):
+    def _start(self, snapshot: Snapshot, site: Path) -> None:
+        with self._starting:
+            build = self._builds.setdefault(site, _Build())
+            failed_just_now = build.error and time.monotonic() - build.failed_at < retry_after_s
+            if build.thread is not None or failed_just_now or self._is_intact(site):
                 return
-            building.thread = threading.Thread(target=self._build, args=(snapshot, folder, building), daemon=True)
-            building.thread.start()
+            build.thread = threading.Thread(target=self._build, args=(snapshot, site, build), daemon=True)
+            build.thread.start()
 
-    def _build(self, snapshot: Snapshot, folder: Path, building: _Building) -> None:
-        from components.atlas import build_atlas
-
+    def _build(self, snapshot: Snapshot, site: Path, build: _Build) -> None:
         try:
-            with replaced_folder(folder, keeps_sound=True) as aside:
+            with atomic_folder(site, keep_intact=True) as aside:
                 build_atlas(snapshot, aside)
-            for old in self._sites(folder.parent)[kept_sites:]:
+            for old in self._sites(site.parent)[max_sites:]:
                 shutil.rmtree(old, ignore_errors=True)
-            building.error = ""
+            build.error = ""
         except Exception as error:
-            log.exception("The Embedding Atlas site of snapshot %s could not be built.", snapshot.number)
-            building.error, building.failed_at = str(error) or type(error).__name__, time.monotonic()
+            log.exception("The Embedding Atlas data of snapshot %s could not be built.", snapshot.number)
+            build.error, build.failed_at = str(error) or type(error).__name__, time.monotonic()
         finally:
-            building.thread = None
+            build.thread = None
 
     def _sites(self, folder: Path) -> list[Path]:
         sites = [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
@@ -101,5 +101,15 @@ class AtlasSites:
 
 
 def data_of(site: Path) -> Path | None:
-    """The folder that a build left in its site."""
+    """The data folder in a site."""
     return next((path for path in site.iterdir() if path.is_dir()), None)
+
+
+def atlas_html(dataset: str, snapshot: Snapshot) -> str:
+    """Embedding Atlas' page, with our script that announces newer snapshots. Raises `NotFound` if it is missing."""
+    script = (
+        f'<script type="module" src="../../static/atlas.js" data-dataset="{escape(dataset)}" '
+        f'data-version="{version_of(snapshot)}"></script>'
+    )
+    page = (static_folder() / "index.html").read_text("utf-8")
+    return page.replace("</head>", f"{script}</head>", 1)

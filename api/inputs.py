@@ -1,4 +1,4 @@
-"""What requests may name, with its bounds: declared once, so that OpenAPI says what is checked."""
+"""Parameters that several calls share, with their bounds, which OpenAPI states and FastAPI checks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NAME_OR_ALL_PATTERN = r"^(\*|[\w-][\w.-]*)$"
 MAX_NUMBER = 2**31 - 1  # of rows and snapshots
 MAX_SOURCES = 1_000
 MAX_SOURCE_CHARS = 4_096  # PATH_MAX
-MAX_ROWS = 500  # in one question
+MAX_ROWS = 500  # per request
 
 DatasetName = Annotated[
     str, Path(min_length=1, max_length=MAX_NAME_CHARS, pattern=NAME_PATTERN, description="Name of the dataset.")
 ]
 RecordId = Annotated[str, Path(min_length=1, max_length=1_000, description="Id of the record, 32 hex digits.")]
 SnapshotNumber = Annotated[
-    int | None, Query(ge=1, le=MAX_NUMBER, description="Number of the snapshot; the newest without it.")
+    int | None, Query(ge=1, le=MAX_NUMBER, description="Number of the snapshot; by default the newest.")
 ]
 RowNumber = Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Row of the snapshot, from 0.")]
 RowNumbers = Annotated[
@@ -31,7 +31,12 @@ RowNumbers = Annotated[
     ),
 ]
 WantedId = Annotated[str, Query(min_length=1, max_length=1_000, description="Id of the record.")]
-Words = Annotated[str, Query(min_length=1, max_length=400, description="Words that the record holds.")]
+Words = Annotated[
+    str, Query(min_length=1, max_length=400, description="Words that the record contains, separated by spaces.")
+]
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=200, description="The same key again gives the same run.")
+    str | None,
+    Header(
+        min_length=1, max_length=200, description="A request that repeats a key returns the run that the key started."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""How much a request may send: what is larger is refused before it is read."""
+"""The size limit of request bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.problems import Problem, problem_response
 
 
 class BodyLimit:
-    """ASGI middleware that refuses bodies beyond `max_bytes`, whether or not they say their length."""
+    """ASGI middleware that refuses bodies above `max_bytes`, by their declared length or while they are received."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -20,8 +20,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "")
-        if told.isascii() and told.isdigit() and (len(told) > 18 or int(told) > self._max_bytes):
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self._max_bytes):
             problem = Problem(413, "body-too-large", self._detail())
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
@@ -41,4 +41,4 @@ class BodyLimit:
         return receive_and_count
 
     def _detail(self) -> str:
-        return f"The body is larger than {self._max_bytes:,} bytes, which is the limit that api.max_body_bytes sets."
+        return f"The body is larger than {self._max_bytes:,} bytes, the limit set by api.max_body_bytes."

@@ -1,52 +1,37 @@
-"""What the light page asks of a snapshot: points to draw, names to show, records and runs to look into."""
+"""A snapshot as the map page needs it: columns to draw, legends, time axis, and lookups by row."""
 
 from __future__ import annotations
 
-import gzip
-import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from api.problems import Problem
-from components.durable import replaced
-from components.errors import NotFound
-from components.snapshots import Snapshot, current_number, map_columns, open_snapshot, snapshot_at, snapshot_name
+from components.snapshot.read import Snapshot, map_columns, new_since
 
-max_groups = 12  # colours that a person can tell apart
+max_groups = 12  # colours that a person can distinguish
 max_types = 24
-max_labels = 400
-max_found = 20_000
-kept_in_memory = 4  # snapshots
-
-Column = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Legend:
-    """A code per row (n,) uint8, and what the codes mean: names with their counts, the most frequent first."""
+    """A code per row (n,) uint8, and what the codes mean: names with their counts, most frequent first."""
 
     codes: NDArray[np.uint8]
     names: Sequence[str]
     counts: Sequence[int]
 
     def entries(self) -> list[dict[str, Any]]:
+        """Name and count of each code."""
         return [{"name": name, "count": n} for name, n in zip(self.names, self.counts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeAxis:
-    """`start` in seconds since 1970; `seconds` (n,) float32 after it, -1 where the log has no time."""
+    """`start` in seconds since 1970; `seconds` (n,) float32 after it, -1 for a record without a time."""
 
     start: float
     span: float
@@ -56,7 +41,7 @@ class TimeAxis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapData:
-    """One snapshot, ready to be drawn; columns are (n,), rows in the snapshot's order."""
+    """One snapshot, ready to draw; columns are (n,), rows in the snapshot's order."""
 
     snapshot: Snapshot
     x: NDArray[np.float32]
@@ -70,27 +55,26 @@ class MapData:
     sources: Legend
     time: TimeAxis
     fresh: NDArray[np.uint8]
-    since: int | None  # the snapshot before, where it is still there
+    since: int | None  # the number of the previous snapshot, unless it was removed
 
     @property
     def rows(self) -> int:
+        """Number of records."""
         return len(self.x)
 
     @property
     def version(self) -> str:
+        """See `version_of`."""
         return version_of(self.snapshot)
 
 
 def version_of(snapshot: Snapshot) -> str:
-    """Names this very snapshot, also among those of a dataset that was begun anew."""
+    """Identifies a snapshot, also after its dataset was deleted and created again (numbers restart, times do not)."""
     return f"{snapshot.number}-{int(snapshot.manifest.created.timestamp() * 1000):x}"
 
 
-# --- making it -----------------------------------------------------------------------------------------------------
-
-
-def read_map(snapshot: Snapshot, before: Snapshot | None) -> MapData:
-    """The map of `snapshot`; what is not in the snapshot `before` counts as fresh."""
+def read_map(snapshot: Snapshot, previous: Snapshot | None) -> MapData:
+    """The map of `snapshot`; records that are not in the `previous` one are marked as fresh."""
     columns = map_columns(snapshot)
     filenames = list(columns["filenames"])
     codes = np.asarray(columns["filename"], np.int32)
@@ -107,13 +91,13 @@ def read_map(snapshot: Snapshot, before: Snapshot | None) -> MapData:
         types=legend(np.asarray(columns["type"], np.int32), list(columns["types"]), max_types),
         sources=source_legend(codes, filenames),
         time=time_axis(np.asarray(columns["timestamp"], np.float64)),
-        fresh=fresh_rows(ids, before),
-        since=before.number if before else None,
+        fresh=new_since(previous, list(ids)).astype(np.uint8),
+        since=previous.number if previous else None,
     )
 
 
 def legend(codes: NDArray[np.int32], names: Sequence[str], most: int) -> Legend:
-    """The `most` first names keep their own code, all others share the name `other`."""
+    """A legend of at most `most` names: the first ones, and `other` for the rest."""
     is_cut = len(names) > most
     kept = [*names[: most - 1], "other"] if is_cut else list(names)
     small = np.minimum(codes, most - 1).astype(np.uint8)
@@ -122,11 +106,11 @@ def legend(codes: NDArray[np.int32], names: Sequence[str], most: int) -> Legend:
 
 
 def source_legend(codes: NDArray[np.int32], filenames: Sequence[str]) -> Legend:
-    """Rows by where they come from: by file while there are few, else by the folders that part them best."""
+    """Rows by source: by file if there are few, else by leading folders."""
     groups = source_groups(filenames)
     names = sorted(set(groups))
-    place = {name: i for i, name in enumerate(names)}
-    by_file = np.array([place[group] for group in groups], np.int32)
+    index = {name: i for i, name in enumerate(names)}
+    by_file = np.array([index[group] for group in groups], np.int32)
     wide = by_file[codes] if len(codes) else np.zeros(0, np.int32)
     counts = np.bincount(wide, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
@@ -136,7 +120,7 @@ def source_legend(codes: NDArray[np.int32], filenames: Sequence[str]) -> Legend:
 
 
 def source_groups(filenames: Sequence[str]) -> list[str]:
-    """A group per filename: the file without its run, or so many leading folders that few groups remain.
+    """A group per filename: the file without its run, or as many leading folders as give at most `max_groups` groups.
 
     >>> source_groups(["a/1.jsonl#x", "a/1.jsonl#y", "b/2.jsonl"])
     ['a/1.jsonl', 'a/1.jsonl', 'b/2.jsonl']
@@ -152,12 +136,12 @@ def source_groups(filenames: Sequence[str]) -> list[str]:
 
 
 def time_axis(seconds: NDArray[np.float64]) -> TimeAxis:
-    """Times from the first to the last; one absurd clock among a thousand does not stretch the axis."""
+    """Times from the first to the last, without outliers (one in a thousand), which would stretch the axis."""
     known = seconds[~np.isnan(seconds)]
     if not len(known):
         return TimeAxis(start=0.0, span=0.0, missing=len(seconds), seconds=np.full(len(seconds), -1, np.float32))
-    strays = 0.001 if len(known) >= 1_000 else 0.0
-    start, end = np.quantile(known, [strays, 1 - strays])
+    outliers = 0.001 if len(known) >= 1_000 else 0.0
+    start, end = np.quantile(known, [outliers, 1 - outliers])
     after = np.clip(seconds - start, 0.0, end - start)
     return TimeAxis(
         start=float(start),
@@ -167,96 +151,8 @@ def time_axis(seconds: NDArray[np.float64]) -> TimeAxis:
     )
 
 
-def fresh_rows(ids: Any, before: Snapshot | None) -> NDArray[np.uint8]:
-    """1 for the rows whose record was not in the snapshot before."""
-    if before is None:
-        return np.zeros(len(ids), np.uint8)
-    known = [pq.read_table(file, columns=["id"])["id"].combine_chunks() for file in before.logs_files]
-    value_set = pa.chunked_array(known, pa.string()).combine_chunks()
-    is_known = pc.is_in(pa.array(ids, pa.string()), value_set=value_set)
-    return np.asarray(~is_known.to_numpy(zero_copy_only=False), np.uint8)
-
-
-# --- what the page is told -----------------------------------------------------------------------------------------
-
-drawn = ("x", "y", "time", "type", "source", "fresh")
-
-
-def columns_of(data: MapData) -> dict[str, Column]:
-    """The columns that the page draws, in the order of the binary."""
-    return {
-        "x": data.x,
-        "y": data.y,
-        "time": data.time.seconds,
-        "type": data.types.codes,
-        "source": data.sources.codes,
-        "fresh": data.fresh,
-    }
-
-
-def packed(data: MapData) -> bytes:
-    """All columns one after the other, little-endian, each beginning at a multiple of four bytes; gzip."""
-    parts = []
-    for column in columns_of(data).values():
-        raw = column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
-        parts.append(raw + bytes(-len(raw) % 4))
-    return gzip.compress(b"".join(parts), compresslevel=1, mtime=0)
-
-
-def places_in(data: MapData) -> list[dict[str, Any]]:
-    """Where each column begins in the unpacked binary."""
-    places, offset = [], 0
-    for name, column in columns_of(data).items():
-        places.append({"name": name, "type": f"{column.dtype.kind}{column.dtype.itemsize}", "offset": offset})
-        offset += column.nbytes + (-column.nbytes % 4)
-    return places
-
-
-def summary(data: MapData) -> dict[str, Any]:
-    """`snapshot.json`: all that the page needs before it draws."""
-    time = data.time
-    return {
-        "dataset": data.snapshot.manifest.dataset,
-        "snapshot": data.snapshot.number,
-        "version": data.version,
-        "layout": data.snapshot.manifest.layout,
-        "created": data.snapshot.manifest.created,
-        "rows": data.rows,
-        "bounds": bounds(data.x, data.y),
-        "types": data.types.entries(),
-        "sources": data.sources.entries(),
-        "clusters": [],
-        "time": {"min": time.start, "span": time.span, "missing": time.missing},
-        "fresh": int(data.fresh.sum()),
-        "since": data.since,
-        "labels": labels(data.snapshot),
-        "points": {
-            "url": f"points.bin?snapshot={data.snapshot.number}&v={data.version}",
-            "columns": places_in(data),
-        },
-    }
-
-
-def bounds(x: Column, y: Column) -> list[float]:
-    """Left, bottom, right, top of nearly all points, with a little room around."""
-    if not len(x):
-        return [-1.0, -1.0, 1.0, 1.0]
-    strays = 0.001 if len(x) >= 1_000 else 0.0
-    (left, right), (bottom, top) = (np.quantile(axis, [strays, 1 - strays]) for axis in (x, y))
-    room = 0.03 * max(right - left, top - bottom) or 1.0
-    return [float(left - room), float(bottom - room), float(right + room), float(top + room)]
-
-
-def labels(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Names of regions, coarse ones first, the most important first."""
-    if not snapshot.labels_file.exists():
-        return []
-    rows = pq.read_table(snapshot.labels_file, columns=["x", "y", "text", "level", "priority"]).to_pylist()
-    return sorted(rows, key=lambda row: (row["level"], -row["priority"]))[:max_labels]
-
-
 def rows_of_run(data: MapData, row: int) -> list[int]:
-    """Rows of the run that this row belongs to, in the order in which they happened."""
+    """Rows of the run that this row belongs to, in chronological order."""
     rows = np.flatnonzero(data.filename == data.filename[row])
     order = np.lexsort((data.idx_in_iteration[rows], data.iteration[rows]))
     return [int(i) for i in rows[order]]
@@ -268,128 +164,3 @@ def row_of(data: MapData, id: str) -> int:
     if not len(found):
         raise Problem(404, "unknown-record", f"Snapshot {data.snapshot.number} has no record {id!r}.")
     return int(found[0])
-
-
-def rows_with_words(snapshot: Snapshot, query: str) -> tuple[list[int], bool]:
-    """Rows whose text or filename holds every word of the query, whatever the case; and whether there were more."""
-    words = query.split()
-    rows: list[int] = []
-    start = 0
-    for file in snapshot.logs_files if words else []:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(16_384, columns=["text", "filename"]):
-                rows.extend((np.flatnonzero(_holds(batch, words)) + start).tolist())
-                start += batch.num_rows
-                if len(rows) > max_found:
-                    return rows[:max_found], True
-    return rows, False
-
-
-def _holds(batch: pa.RecordBatch, words: Sequence[str]) -> NDArray[np.bool_]:
-    held = np.ones(batch.num_rows, np.bool_)
-    for word in words:
-        pattern = re.escape(word)
-        in_text, in_name = (
-            pc.match_substring_regex(batch[name], pattern, ignore_case=True) for name in ("text", "filename")
-        )
-        held &= pc.or_(in_text, in_name).to_numpy(zero_copy_only=False)
-    return held
-
-
-# --- keeping it ----------------------------------------------------------------------------------------------------
-
-
-class Maps:
-    """The maps that were looked at last, by version; safe to use from several threads."""
-
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache / "map"
-        self._kept: OrderedDict[Path, tuple[str, MapData]] = OrderedDict()
-        self._made: dict[Path, int] = {}  # what this process wrote, and its size
-        self._reading = threading.Lock()
-
-    def newest(self, output: Path) -> MapData:
-        """The newest snapshot's map. Raises `NotFound` before the first."""
-        return self._of(open_snapshot(output), output)
-
-    def at(self, output: Path, number: int) -> MapData:
-        """The map of snapshot `number`. Raises `Problem` 404 where it is not or no longer there."""
-        return self._of(snapshot_numbered(output, number), output)
-
-    def points_file(self, data: MapData) -> Path:
-        """The packed points as a file; its name is the version's, so it never changes."""
-        file = self._file(data.snapshot, "bin.gz")
-        with self._reading:
-            self._ensure(file, lambda: packed(data))
-        return file
-
-    def picture_file(self, snapshot: Snapshot, draw: Callable[[], bytes]) -> Path:
-        """The picture of this snapshot as a file; `draw` gives it where there is none yet."""
-        file = self._file(snapshot, "png")
-        self._ensure(file, draw)
-        return file
-
-    def _file(self, snapshot: Snapshot, suffix: str) -> Path:
-        return self._cache / snapshot.manifest.dataset / f"{version_of(snapshot)}.{suffix}"
-
-    def _ensure(self, file: Path, make: Callable[[], bytes]) -> None:
-        """The file as this process made it; what an earlier process left may be damaged, and is made again."""
-        if file in self._made and size_of(file) == self._made[file]:
-            return
-        content = make()
-        with replaced(file) as aside:
-            aside.write_bytes(content)
-        self._made[file] = len(content)
-        _keep_newest(file.parent, f"*{file.suffix}", 2)
-
-    def _of(self, snapshot: Snapshot, output: Path) -> MapData:
-        version = version_of(snapshot)
-        with self._reading:
-            kept = self._kept.get(snapshot.path)
-            if kept is None or kept[0] != version:
-                kept = (version, read_map(snapshot, snapshot_before(output, snapshot.number)))
-                self._kept[snapshot.path] = kept
-            self._kept.move_to_end(snapshot.path)
-            while len(self._kept) > kept_in_memory:
-                self._kept.popitem(last=False)
-        return kept[1]
-
-
-def snapshot_numbered(output: Path, number: int) -> Snapshot:
-    """That snapshot of the dataset. Raises `Problem` 404."""
-    try:
-        return snapshot_at(output.resolve() / "snapshots" / snapshot_name(number))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        newest = current_number(output)
-        detail = f"Snapshot {number} is not there (any more); the newest is {newest}. Reload the page."
-        raise Problem(404, "unknown-snapshot", detail) from error
-
-
-def snapshot_before(output: Path, number: int) -> Snapshot | None:
-    """The newest snapshot with a lower number that is still there."""
-    folders = [path.name for path in (output.resolve() / "snapshots").iterdir() if path.name.isdigit()]
-    for name in sorted((name for name in folders if int(name) < number), key=int, reverse=True):
-        try:
-            return snapshot_at(output.resolve() / "snapshots" / name)
-        except (FileNotFoundError, NotFound):
-            continue
-    return None
-
-
-def size_of(file: Path) -> int | None:
-    """Its size in bytes, None where there is none."""
-    try:
-        return file.stat().st_size
-    except OSError:
-        return None
-
-
-def _keep_newest(folder: Path, pattern: str, n: int) -> None:
-    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for file in files[n:]:
-        file.unlink(missing_ok=True)
-
-
-def to_json(value: Any) -> bytes:
-    """JSON as the page reads it: times in ISO, floats that are no numbers as null."""
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z)

@@ -1,4 +1,4 @@
-"""Prometheus metrics, computed from the database at each scrape: flow processes come and go, the numbers stay."""
+"""Prometheus metrics, computed from the database at each scrape, because flow processes are short-lived."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 content_type = CONTENT_TYPE_LATEST
 
-gauges = {  # field of DatasetStatus -> what it says
+gauges = {  # field of DatasetStatus -> description
     "records": "Records in the dataset.",
-    "unindexed": "Records that wait for an index.",
-    "failed": "Records whose text could not be embedded.",
+    "unindexed": "Records that are not indexed yet.",
+    "failed": "Records that could not be embedded.",
     "defects": "Lines and items that could not become a record.",
-    "drift": "Share of newly placed records that lie off the map.",
+    "drift": "Share of new records that do not fit the map.",
     "layout": "Version of the layout.",
     "snapshot": "Number of the newest snapshot.",
     "rows": "Rows of the newest snapshot.",
@@ -31,34 +31,37 @@ gauges = {  # field of DatasetStatus -> what it says
 
 
 class StoreMetrics:
-    """A collector that reads the store when it is asked."""
+    """A Prometheus collector that reads the store."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        def told(store: Store) -> list[Metric]:
+        """All metrics, as they are now."""
+
+        def read(store: Store) -> list[Metric]:
             return [*of_datasets(store.status()), *of_embedding(store), *of_runs(store), *of_database(store)]
 
-        return iter(self._state.ask(told))
+        return iter(self._state.with_store(read))
 
 
 def metrics_text(state: State) -> bytes:
-    """The exposition text. Raises `Problem` 503 where the database does not answer."""
+    """The exposition text. Raises `Problem` 503 if the database does not answer."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StoreMetrics(state))
     return generate_latest(registry)
 
 
 def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
-    for field, told in gauges.items():
-        family = GaugeMetricFamily(f"runatlas_{field}", told, labels=["dataset"])
+    """Records, map and index of each dataset."""
+    for field, description in gauges.items():
+        family = GaugeMetricFamily(f"runatlas_{field}", description, labels=["dataset"])
         for name, status in datasets.items():
             value = getattr(status, field)
             if value is not None:
                 family.add_metric([name], value)
         yield family
-    indexing = GaugeMetricFamily("runatlas_indexing", "1 while an index is at work.", labels=["dataset"])
+    indexing = GaugeMetricFamily("runatlas_indexing", "1 while an index is running.", labels=["dataset"])
     processed = CounterMetricFamily("processed_records", "Records embedded and placed.", labels=["dataset"])
     for name, status in datasets.items():
         indexing.add_metric([name], float(status.indexing.is_held))
@@ -68,10 +71,11 @@ def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
 
 
 def of_embedding(store: Store) -> Iterable[Metric]:
+    """Tokens and batches of each dataset."""
     tokens = CounterMetricFamily("tokens", "Tokens embedded, as the model counts them.", labels=["dataset"])
-    batches = SummaryMetricFamily("seconds_per_batch", "Batches embedded, and their seconds.", labels=["dataset"])
+    batches = SummaryMetricFamily("seconds_per_batch", "Embedded batches, and their duration.", labels=["dataset"])
     tallies = store.vectors.tallies()
-    for name, number in store.ledger.datasets().items():
+    for name, number in store.datasets.ids().items():
         if tally := tallies.get(number):
             tokens.add_metric([name], tally.tokens)
             batches.add_metric([name], count_value=tally.batches, sum_value=tally.seconds)
@@ -79,20 +83,25 @@ def of_embedding(store: Store) -> Iterable[Metric]:
 
 
 def of_runs(store: Store) -> Iterable[Metric]:
+    """Results and durations of loads and indexes."""
     ended = CounterMetricFamily(
-        "runatlas_runs", "Loads and indexes by how they ended.", labels=["dataset", "kind", "state"]
+        "runatlas_runs", "Loads and indexes by final state.", labels=["dataset", "kind", "state"]
     )
     totals = store.runs.totals()
-    for (dataset, kind, how), n in totals.items():
-        if how != "running":
-            ended.add_metric([dataset, kind, how], n)
+    for (dataset, kind, state), n in totals.items():
+        if state != "running":
+            ended.add_metric([dataset, kind, state], n)
     success = GaugeMetricFamily(
-        "runatlas_last_success_timestamp_seconds", "When a load or index last succeeded.", labels=["dataset", "kind"]
+        "runatlas_last_success_timestamp_seconds",
+        "Time of the last successful load or index.",
+        labels=["dataset", "kind"],
     )
     steps = GaugeMetricFamily(
-        "runatlas_index_step_seconds", "What the steps of the last index took.", labels=["dataset", "step"]
+        "runatlas_index_step_seconds", "Duration of the steps of the last successful index.", labels=["dataset", "step"]
     )
-    seconds = GaugeMetricFamily("runatlas_run_seconds", "Duration of the last success.", labels=["dataset", "kind"])
+    seconds = GaugeMetricFamily(
+        "runatlas_run_seconds", "Duration of the last successful load or index.", labels=["dataset", "kind"]
+    )
     for dataset, kind in sorted({(dataset, kind) for dataset, kind, _ in totals}):
         run = store.runs.last(dataset, kind, state="done")
         if run is not None and run.finished_at is not None:
@@ -104,16 +113,18 @@ def of_runs(store: Store) -> Iterable[Metric]:
 
 
 def step_seconds(run: RunInfo) -> list[tuple[str, float]]:
-    """Step and seconds, as an index's report says them; a load's says none."""
-    told = run.report.get("seconds") if isinstance(run.report, dict) else None
-    return [(str(step), float(taken)) for step, taken in told.items()] if isinstance(told, dict) else []
+    """Step and seconds from the report of an index; [] for a load."""
+    seconds = run.report.get("seconds") if isinstance(run.report, dict) else None
+    return [(str(step), float(taken)) for step, taken in seconds.items()] if isinstance(seconds, dict) else []
 
 
 def run_seconds(run: RunInfo, finished_at: datetime) -> float:
+    """Duration of a run."""
     return max(0.0, (finished_at - run.started_at).total_seconds())
 
 
 def of_database(store: Store) -> Iterable[Metric]:
+    """The size of the database."""
     size = GaugeMetricFamily("runatlas_database_bytes", "Size of the database.")
     size.add_metric([], store.db.size_bytes())
     return [size]

@@ -1,4 +1,4 @@
-"""What /openapi.json says besides the routes themselves: who may call, and how every refusal looks."""
+"""What /openapi.json states beside the routes: the token, and the problem documents of all calls."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ methods = frozenset({"get", "post", "put", "patch", "delete"})
 refusals = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
-    403: "A page of another site or, where there is no token, another user of the machine sent this.",
-    404: "There is no such dataset, record, row, snapshot or run.",
-    405: "This method is not possible here.",
-    409: "The Idempotency-Key started a run with other parameters.",
+    403: "The request came from a page of another site or, on a server without a token, from another user of the machine.",
+    404: "No such dataset, record, row, snapshot or run.",
+    405: "The path does not support this method.",
+    409: "The Idempotency-Key belongs to a run with other parameters.",
     413: "The body is larger than api.max_body_bytes.",
-    421: "The server does not answer to that host name; api.allowed_hosts names those that it does.",
-    422: "A value can't be used; `errors` name the fields.",
-    500: "Something failed here; the server's log has the details.",
+    421: "The server does not accept this host name; api.allowed_hosts lists additional ones.",
+    422: "A value is invalid; `errors` names the fields.",
+    500: "Internal error; the server's log has the details.",
     502: "The Prefect server answered with an error.",
-    503: "The database or the Prefect server does not answer; `Retry-After` says when to try again.",
+    503: "The database or the Prefect server does not answer; `Retry-After` states when to try again.",
 }
-of_posts = frozenset({409, 413, 502})
+only_posts = frozenset({409, 413, 502})
 
 problem_schema: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
-    "description": "RFC 9457: what happened, where, and the way out.",
+    "description": "RFC 9457: what happened, where, and how to fix it.",
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
-        "type": {"type": "string", "description": "urn:runatlas:problem: and the kind."},
+        "type": {"type": "string", "description": "`urn:runatlas:problem:` followed by the kind."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {"type": "string", "description": "The requested path."},
         "errors": {
             "type": "array",
             "items": {
@@ -54,34 +54,38 @@ problem_schema: dict[str, Any] = {
 
 
 def describe(app: FastAPI, *, is_locked: bool) -> None:
-    """Have `app` declare its security scheme and the problem documents of every call; without a token it needs none."""
+    """Makes `app` declare its security scheme, which `is_locked` makes mandatory, and the problem documents of each call."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = get_openapi(
+            schema = get_openapi(
                 title=app.title,
                 version=app.version,
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
             )
-            app.openapi_schema = described(made, is_locked=is_locked)
+            app.openapi_schema = described(schema, is_locked=is_locked)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
 def described(schema: dict[str, Any], *, is_locked: bool) -> dict[str, Any]:
-    """The same description with what every call has in common."""
+    """The schema with what all calls have in common."""
     parts = schema.setdefault("components", {})
     known = parts.setdefault("schemas", {})
     for replaced in ("HTTPValidationError", "ValidationError"):
         known.pop(replaced, None)
     known["Problem"] = problem_schema
     parts["securitySchemes"] = {
-        scheme: {"type": "http", "scheme": "bearer", "description": "RUNATLAS_API_TOKEN, where the server has one."}
+        scheme: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The value of RUNATLAS_API_TOKEN, if the server has one.",
+        }
     }
-    parts["responses"] = {_name(status): _problem_response(told) for status, told in refusals.items()}
+    parts["responses"] = {_name(status): _problem_response(text) for status, text in refusals.items()}
     for path, calls in schema["paths"].items():
         for method, call in calls.items():
             if method in methods:
@@ -93,7 +97,7 @@ def _describe(call: dict[str, Any], path: str, method: str, *, is_locked: bool) 
     needed: list[dict[str, list[str]]] = [{scheme: []}] if is_locked else [{scheme: []}, {}]
     call["security"] = [] if path in open_calls else needed
     for status in refusals:
-        if status not in of_posts or method == "post":
+        if status not in only_posts or method == "post":
             call["responses"][str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
 
 
@@ -101,5 +105,5 @@ def _name(status: int) -> str:
     return HTTPStatus(status).name.title().replace("_", "")
 
 
-def _problem_response(told: str) -> dict[str, Any]:
-    return {"description": told, "content": {media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _problem_response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

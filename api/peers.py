@@ -1,4 +1,4 @@
-"""Which user of this machine is at the other end of a connection: what Linux's tables of TCP sockets say."""
+"""Which user of this machine owns the other end of a connection, from Linux's tables of TCP sockets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 def is_of_another_user(client: tuple[str, int] | None, server_port: int | None) -> bool:
-    """Does a user of this machine who is neither us nor root hold the other end?
+    """Does a user of this machine, other than ourselves and root, own the other end of the connection?
 
-    On Linux a connection over loopback whose owner can't be told, because it was closed at once, counts as foreign.
-    Elsewhere, and for connections from other machines, the answer is no: a token has to protect those.
+    On Linux, a loopback connection without a known owner (the client closed it already) counts as another user's. On
+    other systems, and for connections from other machines, the answer is False: those need a token.
     """
     if client is None or server_port is None or not sys.platform.startswith("linux") or not is_loopback(client[0]):
         return False
@@ -25,7 +25,7 @@ def is_of_another_user(client: tuple[str, int] | None, server_port: int | None) 
 
 
 def _owners(port: int, peer_port: int) -> Iterator[int]:
-    """The user ids of the sockets with this local and this remote port; -1 for one that no process holds any more."""
+    """The user ids of the sockets with this local and this remote port; -1 for one that no process owns any more."""
     ends = f":{port:04X}", f":{peer_port:04X}"
     for table in _tables:
         try:
@@ -33,8 +33,7 @@ def _owners(port: int, peer_port: int) -> Iterator[int]:
         except OSError:
             continue
         for line in lines:
-            fields = (
-                line.split()
-            )  # sl, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode
+            # sl, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode
+            fields = line.split()
             if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
                 yield int(fields[7]) if fields[9] != "0" else -1

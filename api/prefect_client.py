@@ -1,7 +1,7 @@
-"""The way to Prefect: start, find and read runs of the deployments `load/load` and `index/index`.
+"""A client for Prefect: start, find and read runs of the deployments `load/load` and `index/index`.
 
-Everything a request waits for is bounded: a dead server is told in about a second, a frozen one in five; a busy one,
-whose database is locked for a moment, is asked again meanwhile.
+Every call is bounded: a server that is down is reported in about a second, one that hangs in five. A busy server, whose
+database is locked for a moment, is retried within that time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from api.problems import Problem
 from components.settings import Settings
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 answer_within_s = 5.0
-busy_waits_s = (0.1, 0.2, 0.4, 0.8, 1.4, 1.6)  # between tries while the server answers that it can't just now
-busy = frozenset({429, 500, 502, 503, 504})  # SQLite locked by another writer is 503, in some places 500
+busy_statuses = frozenset({429, 500, 502, 503, 504})  # SQLite locked by another writer is 503, in some places 500
+max_attempts, first_wait_s, max_wait_s = 7, 0.1, 1.4  # while the server is busy; the waits double
 deployments = ("load/load", "index/index")
 
 
@@ -49,7 +51,7 @@ class Run:
 
 
 class PrefectRuns:
-    """A client that is opened at the first call, once per event loop, and never waits long."""
+    """Runs on the Prefect server. The client is opened at the first call, once per event loop; no call waits long."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.prefect
@@ -58,7 +60,7 @@ class PrefectRuns:
         self._stack = AsyncExitStack()
 
     def api_url(self) -> str:
-        """The server's API: the setting, else what Prefect itself is told, else the one that `runatlas up` starts."""
+        """The address of the server's API: our setting, else Prefect's own, else that of the server which `up` starts."""
         from prefect.settings import PREFECT_API_URL
 
         configured = self._settings.api_url or PREFECT_API_URL.value()
@@ -66,7 +68,7 @@ class PrefectRuns:
 
     async def start(self, deployment: str, parameters: Mapping[str, Any], key: str | None) -> Run:
         """A new run of `deployment`, or the one that the same idempotency `key` started before."""
-        # each try bears the same key, so a run that was made by one that seemed to fail is not made twice
+        # every attempt uses the same key, so one that created a run and seemed to fail creates no second one
         key = key or uuid4().hex
 
         async def start(client: PrefectClient) -> Run:
@@ -76,7 +78,7 @@ class PrefectRuns:
             )
             return self._run(run, deployment.split("/", maxsplit=1)[0])
 
-        return await self._asked(start)
+        return await self._call(start)
 
     async def active(self, flows: Sequence[str] = ("load", "index")) -> list[Run]:
         """Runs that are due and not finished, newest first; schedules' rows for later days are not among them."""
@@ -95,7 +97,7 @@ class PrefectRuns:
             )
             return [self._run(run, by_id.get(run.flow_id, "")) for run in runs]
 
-        return await self._asked(active)
+        return await self._call(active)
 
     async def read(self, run_id: UUID) -> Run | None:
         """One run, or None where the server knows no such run."""
@@ -109,10 +111,10 @@ class PrefectRuns:
             flow = await client.read_flow(run.flow_id)
             return self._run(run, flow.name)
 
-        return await self._asked(read)
+        return await self._call(read)
 
     async def missing(self) -> list[str]:
-        """Deployments that should be registered and are not; raises a problem when the server does not answer."""
+        """Deployments that are not registered. Raises `Problem` when the server does not respond."""
         from prefect.exceptions import ObjectNotFound
 
         async def missing(client: PrefectClient) -> list[str]:
@@ -124,50 +126,51 @@ class PrefectRuns:
                     absent.append(name)
             return absent
 
-        return await self._asked(missing)
+        return await self._call(missing)
 
     async def close(self) -> None:
+        """Close the client; a later call opens another one."""
         self._client = None
         await self._stack.aclose()
 
-    async def _asked(self, question: Callable[[PrefectClient], Awaitable[T]]) -> T:
-        """What `question` gives of the client. Raises `Problem`, the server's refusal told in our words."""
-        from prefect.exceptions import PrefectHTTPStatusError
+    async def _call(self, request: Callable[[PrefectClient], Awaitable[T]]) -> T:
+        """What `request` returns, retried while the server is busy. Raises `Problem`, which says what to do."""
         from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-        said: httpx.Response | None = None
-        own = {PREFECT_API_URL: self.api_url(), PREFECT_CLIENT_MAX_RETRIES: 0}  # its own tries go on for a minute
-        with self._told_as_problems(lambda: said), temporary_settings(own):
+        async def attempt() -> T:
+            return await request(await self._opened())
+
+        refusals: list[httpx.Response] = []
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(partial(_is_busy, refusals=refusals)),
+            wait=wait_exponential(multiplier=first_wait_s, max=max_wait_s),
+            stop=stop_after_attempt(max_attempts),
+            reraise=True,
+        )
+        settings = {PREFECT_API_URL: self.api_url(), PREFECT_CLIENT_MAX_RETRIES: 0}  # its own retries last a minute
+        with self._errors_as_problems(refusals), temporary_settings(settings):
             async with asyncio.timeout(answer_within_s):
-                for wait_s in busy_waits_s:
-                    try:
-                        return await question(await self._opened())
-                    except PrefectHTTPStatusError as error:
-                        said = error.response
-                        if said.status_code not in busy:
-                            raise
-                        await asyncio.sleep(wait_s)
-                return await question(await self._opened())
+                return await retrying(attempt)
 
     @contextmanager
-    def _told_as_problems(self, said: Callable[[], httpx.Response | None]) -> Iterator[None]:
-        """`said`: the last refusal, for when the time is over."""
+    def _errors_as_problems(self, refusals: Sequence[httpx.Response]) -> Iterator[None]:
+        """Raises `Problem` for each error; `refusals`: what a busy server answered until the time was over."""
         from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
         try:
             yield
         except TimeoutError as error:
-            if (last := said()) is not None:
-                raise _refused(last) from error
+            if refusals:
+                raise _refused(refusals[-1]) from error
             detail = (
-                f"The Prefect server did not answer within {answer_within_s:.0f} s: it is busy or stuck. Try again in a "
+                f"The Prefect server did not respond within {answer_within_s:.0f} s; it is busy or hangs. Try again in a "
                 "moment, or work without it: `runatlas load`, `runatlas index`."
             )
             raise Problem(503, "prefect-unreachable", detail, headers={"Retry-After": "5"}) from error
         except httpx.TransportError as error:
             raise self._down() from error
         except ObjectNotFound as error:
-            detail = "The deployments `load/load` and `index/index` are not registered there: `prefect deploy --all`."
+            detail = "The deployments `load/load` and `index/index` are not registered. Run `prefect deploy --all`."
             raise Problem(503, "deployment-missing", detail) from error
         except PrefectHTTPStatusError as error:
             raise _refused(error.response) from error
@@ -184,7 +187,7 @@ class PrefectRuns:
 
     def _down(self) -> Problem:
         start = "`prefect server start`" if self._settings.api_url else "`runatlas up` (or `prefect server start`)"
-        detail = f"The Prefect server does not answer. Start it: {start}; or work without it: `runatlas load`, `runatlas index`."
+        detail = f"The Prefect server does not respond. Start it with {start}, or work without it: `runatlas load`, `runatlas index`."
         return Problem(503, "prefect-unreachable", detail, headers={"Retry-After": "5"})
 
     def _run(self, run: FlowRun, flow: str) -> Run:
@@ -222,19 +225,31 @@ def _unfinished() -> list[Any]:
     return [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
+def _is_busy(error: BaseException, *, refusals: list[httpx.Response]) -> bool:
+    """Whether another attempt may succeed; the response is added to `refusals`."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in busy_statuses:
+        refusals.append(error.response)
+        return True
+    return False
+
+
 def _refused(response: httpx.Response) -> Problem:
     if response.status_code in {401, 403}:
-        detail = "The Prefect server wants credentials: set PREFECT_API_AUTH_STRING or PREFECT_API_KEY here too."
+        detail = "The Prefect server requires credentials. Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY for this process, too."
         return Problem(503, "prefect-unauthorized", detail)
     if response.status_code in {409, 422}:
         return Problem(422, "invalid-request", f"Prefect refused the parameters: {_detail(response)}")
-    if response.status_code in busy:
+    if response.status_code in busy_statuses:
         detail = (
-            f"The Prefect server is busy (it answered {response.status_code}). "
-            "Try again in a moment; if it stays so, its log says why."
+            f"The Prefect server is busy (HTTP status {response.status_code}). "
+            "Try again in a moment. If this persists, see the log of the Prefect server."
         )
         return Problem(503, "prefect-busy", detail, headers={"Retry-After": "5"})
-    return Problem(502, "prefect-failed", f"The Prefect server answered {response.status_code}: {_detail(response)}")
+    return Problem(
+        502, "prefect-failed", f"The Prefect server returned HTTP status {response.status_code}: {_detail(response)}"
+    )
 
 
 def _detail(response: httpx.Response) -> str:

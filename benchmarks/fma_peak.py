@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import tell
+from benchmarks.measure import print_figure
 
 ROUNDS = 5_000_000  # about 20 ms
 
@@ -40,10 +40,10 @@ def open_fma_peak() -> Callable[[], float] | None:
 def main() -> None:
     measure = open_fma_peak()
     if measure is None:
-        tell("fma_peak", None, "GFLOP/s, one core", why="no C compiler for this CPU")
+        print_figure("fma_peak", None, "GFLOP/s, one core", why="no C compiler for this CPU")
         return
     found = sorted(measure() for _ in range(15))
-    tell("fma_peak", round(found[7], 1), "GFLOP/s, one core", range=[round(found[0], 1), round(found[-1], 1)])
+    print_figure("fma_peak", round(found[7], 1), "GFLOP/s, one core", range=[round(found[0], 1), round(found[-1], 1)])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import tell
+from benchmarks.measure import print_figure
 from benchmarks.sample_logs import write_logs
 
 start_within_s = 180.0
@@ -102,8 +102,8 @@ def call(port: int, method: str, path: str, body: Mapping[str, Any] | None = Non
     try:
         connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        told = json.loads(answer.read())
-        return None if answer.status == 503 else told
+        output = json.loads(answer.read())
+        return None if answer.status == 503 else output
     finally:
         connection.close()
 
@@ -128,7 +128,7 @@ def measure(folder: Path, runs: int) -> None:
         "RUNATLAS_WATCH__ENABLED": "false",
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
-    up = ["-c", "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"]
+    up = ["-c", "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"]
     with (
         process(["-m", "benchmarks.health", "--bare", str(bare)], folder, environment),
         process(up, folder, environment) as product,
@@ -158,15 +158,17 @@ def _ask_while_indexing(health: Asked, *others: Asked) -> int:
 
 def _tell_all(health: Asked, bare: Asked, page: Asked, *, rounds: int) -> None:
     load = round(os.getloadavg()[0], 1)
-    tell("health_p50", health.at(50), "ms, while indexing", rounds=rounds)
-    tell("health_p99", health.at(99), "ms, while indexing", goal="<= 50 on quiet cores", rounds=rounds, load=load)
-    tell("health_slowest", max(health.ms), "ms, while indexing")
-    tell("page_p50", page.at(50), "ms, while indexing, same server")
-    tell("page_p99", page.at(99), "ms, while indexing, same server")
-    tell("bare_p50", bare.at(50), "ms, while indexing, bare FastAPI")
-    tell("bare_p99", bare.at(99), "ms, while indexing, bare FastAPI")
-    tell("health_over_bare_p50", health.at(50) / bare.at(50), "x")
-    tell("health_over_bare_p99", health.at(99) / bare.at(99), "x")
+    print_figure("health_p50", health.at(50), "ms, while indexing", rounds=rounds)
+    print_figure(
+        "health_p99", health.at(99), "ms, while indexing", goal="<= 50 on quiet cores", rounds=rounds, load=load
+    )
+    print_figure("health_slowest", max(health.ms), "ms, while indexing")
+    print_figure("page_p50", page.at(50), "ms, while indexing, same server")
+    print_figure("page_p99", page.at(99), "ms, while indexing, same server")
+    print_figure("bare_p50", bare.at(50), "ms, while indexing, bare FastAPI")
+    print_figure("bare_p99", bare.at(99), "ms, while indexing, bare FastAPI")
+    print_figure("health_over_bare_p50", health.at(50) / bare.at(50), "x")
+    print_figure("health_over_bare_p99", health.at(99) / bare.at(99), "x")
 
 
 def main() -> None:

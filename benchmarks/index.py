@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Spent, fresh, one_thread, peak_mb, tell
+from benchmarks.measure import Spent, fresh, one_thread, peak_mb, print_figure
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, ProjectSettings, Settings
 
@@ -163,18 +163,18 @@ children = {
 
 
 def from_nothing(name: str, world: World, n: int, goal: dict[str, str]) -> None:
-    """Load and index `n` records; tell what both took."""
+    """Load and index `n` records; print_figure what both took."""
     loaded, indexed = world.grow(n), world.index(threads=True)
-    assert indexed.told["rows"] == n, indexed.told
+    assert indexed.output["rows"] == n, indexed.output
     shape = {"rows": n, "fitted": min(n, world.landmarks)}
-    tell(f"load_{name}_cpu", loaded.cpu_s, "s CPU, fresh process", rows=n)
-    tell(f"load_{name}_peak", loaded.peak_mb, "MB resident, at most", rows=n)
-    seconds = {step: round(s, 2) for step, s in indexed.told["seconds"].items()}
-    tell(f"index_{name}_cpu", indexed.cpu_s, "s CPU, fresh process", seconds=seconds, **shape)
-    tell(f"index_{name}_peak", indexed.peak_mb, "MB resident, at most", **goal, **shape)
+    print_figure(f"load_{name}_cpu", loaded.cpu_s, "s CPU, fresh process", rows=n)
+    print_figure(f"load_{name}_peak", loaded.peak_mb, "MB resident, at most", rows=n)
+    seconds = {step: round(s, 2) for step, s in indexed.output["seconds"].items()}
+    print_figure(f"index_{name}_cpu", indexed.cpu_s, "s CPU, fresh process", seconds=seconds, **shape)
+    print_figure(f"index_{name}_peak", indexed.peak_mb, "MB resident, at most", **goal, **shape)
     output = world.folder / "home" / "output" / "default" / "current"
     size = sum(path.stat().st_size for path in (output / "embeddings").glob("*.parquet"))
-    tell(f"output_{name}_bytes", size / n, "bytes a vector in the output", goal="<= 800", **shape)
+    print_figure(f"output_{name}_bytes", size / n, "bytes a vector in the output", goal="<= 800", **shape)
     tell_store(name, world, n)
 
 
@@ -194,8 +194,8 @@ def tell_store(name: str, world: World, n: int) -> None:
     freed = taken.execute("pragma freelist_count").fetchone()[0] - free
     page = taken.execute("pragma page_size").fetchone()[0]
     taken.close()
-    tell(f"store_{name}_bytes", freed * page / n, "bytes a vector in the store", goal="<= 1000", rows=n)
-    tell(f"database_{name}_bytes", before / n, "bytes a record in the database, its text and all", rows=n)
+    print_figure(f"store_{name}_bytes", freed * page / n, "bytes a vector in the store", goal="<= 1000", rows=n)
+    print_figure(f"database_{name}_bytes", before / n, "bytes a record in the database, its text and all", rows=n)
     copy.unlink()
 
 
@@ -206,7 +206,7 @@ def in_turns(worlds: list[World], n: int, rounds: int) -> list[list[Spent]]:
         for each, world in zip(spent, worlds, strict=True):
             world.grow(n)
             one = world.index()
-            assert one.told["step"] == "transform", one.told
+            assert one.output["step"] == "transform", one.output
             if turn:
                 each.append(one)
     return spent
@@ -218,23 +218,23 @@ def median_cpu(spent: list[Spent]) -> float:
 
 def steps_of(spent: list[Spent]) -> dict[str, float]:
     names = ("fetch", "embed", "project", "publish")
-    return {name: round(statistics.median(one.told["seconds"][name] for one in spent), 3) for name in names}
+    return {name: round(statistics.median(one.output["seconds"][name] for one in spent), 3) for name in names}
 
 
 def a_thousand(small: World, large: World, rounds: int) -> None:
     sizes = (small.n, large.n)
     few, many = in_turns([small, large], 1_000, rounds)
     for name, n, spent in (("small", sizes[0], few), ("large", sizes[1], many)):
-        tell(
+        print_figure(
             f"thousand_new_on_{name}",
             median_cpu(spent),
             "s CPU, fresh process",
             rows=n,
             rounds=rounds,
             seconds=steps_of(spent),
-            wall_s=round(statistics.median(one.told["wall_s"] for one in spent), 2),
+            wall_s=round(statistics.median(one.output["wall_s"] for one in spent), 2),
         )
-    tell(
+    print_figure(
         "thousand_new_large_over_small",
         median_cpu(many) / median_cpu(few),
         "x the CPU",
@@ -247,10 +247,12 @@ def a_thousand(small: World, large: World, rounds: int) -> None:
 
 def nothing(world: World, rounds: int) -> None:
     spent = [world.index() for _ in range(rounds)]
-    assert all(one.told["step"] == "none" for one in spent)
-    tell("nothing_to_do_cpu", median_cpu(spent), "s CPU, fresh process", goal="<= 2", rows=world.n, rounds=rounds)
-    wall = statistics.median(one.told["wall_s"] for one in spent)
-    tell("nothing_to_do_wall", wall, "s, imports left out", rows=world.n, rounds=rounds)
+    assert all(one.output["step"] == "none" for one in spent)
+    print_figure(
+        "nothing_to_do_cpu", median_cpu(spent), "s CPU, fresh process", goal="<= 2", rows=world.n, rounds=rounds
+    )
+    wall = statistics.median(one.output["wall_s"] for one in spent)
+    print_figure("nothing_to_do_wall", wall, "s, imports left out", rows=world.n, rounds=rounds)
 
 
 def a_hundred(world: World, peer_rows: int, rounds: int, folder: Path) -> float:
@@ -265,14 +267,16 @@ def a_hundred(world: World, peer_rows: int, rounds: int, folder: Path) -> float:
     ]
     ours, theirs = median_cpu(spent), median_cpu(peers)
     shape = {"rows": rows, "rounds": rounds}
-    tell("hundred_new_cpu", ours, "s CPU, fresh process, whole index", seconds=steps_of(spent), **shape)
-    wall = statistics.median(one.told["seconds"]["project"] + one.told["seconds"]["publish"] for one in spent)
-    tell("hundred_new_place_and_publish_wall", wall, "s", goal="<= 1.5 on quiet cores", **shape)
-    tell("umap_transform_cpu", theirs, "s CPU, fresh process, unpickled", peer_rows=peer_rows, rounds=rounds)
-    after = statistics.median(one.told["after_embedding_cpu_s"] for one in spent)
-    tell("hundred_new_place_and_publish_cpu", after, "s CPU, fresh process, from the last vector on", **shape)
-    tell("hundred_new_against_umap", theirs / after, "x less CPU than umap.transform", goal=">= 20", **shape)
-    tell("hundred_new_whole_against_umap", theirs / ours, "x less CPU, interpreter and imports counted", **shape)
+    print_figure("hundred_new_cpu", ours, "s CPU, fresh process, whole index", seconds=steps_of(spent), **shape)
+    wall = statistics.median(one.output["seconds"]["project"] + one.output["seconds"]["publish"] for one in spent)
+    print_figure("hundred_new_place_and_publish_wall", wall, "s", goal="<= 1.5 on quiet cores", **shape)
+    print_figure("umap_transform_cpu", theirs, "s CPU, fresh process, unpickled", peer_rows=peer_rows, rounds=rounds)
+    after = statistics.median(one.output["after_embedding_cpu_s"] for one in spent)
+    print_figure("hundred_new_place_and_publish_cpu", after, "s CPU, fresh process, from the last vector on", **shape)
+    print_figure("hundred_new_against_umap", theirs / after, "x less CPU than umap.transform", goal=">= 20", **shape)
+    print_figure(
+        "hundred_new_whole_against_umap", theirs / ours, "x less CPU, interpreter and imports counted", **shape
+    )
     return ours
 
 
@@ -285,17 +289,19 @@ def against_atlas(large_rows: int, ours_on_large: float, n: int, folder: Path, c
     ours = world.index()
     offline = one_thread | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     atlas = fresh("benchmarks.index", ["--child", "atlas", "--n", n + 100, "--folder", folder], offline)
-    from_scratch = atlas.cpu_s - atlas.told["again_cpu_s"]
-    tell(f"atlas_{n}_cpu", from_scratch, "s CPU, Embedding Atlas from scratch, fresh process", rows=n + 100)
-    tell(f"ours_{n}_cpu", ours.cpu_s, "s CPU, index of 100 new, same model, fresh process", rows=n + 100)
-    tell(f"against_atlas_{n}", from_scratch / ours.cpu_s, "x less CPU than Embedding Atlas from scratch", rows=n + 100)
-    a_record = atlas.told["again_cpu_s"] / (n + 100)
+    from_scratch = atlas.cpu_s - atlas.output["again_cpu_s"]
+    print_figure(f"atlas_{n}_cpu", from_scratch, "s CPU, Embedding Atlas from scratch, fresh process", rows=n + 100)
+    print_figure(f"ours_{n}_cpu", ours.cpu_s, "s CPU, index of 100 new, same model, fresh process", rows=n + 100)
+    print_figure(
+        f"against_atlas_{n}", from_scratch / ours.cpu_s, "x less CPU than Embedding Atlas from scratch", rows=n + 100
+    )
+    a_record = atlas.output["again_cpu_s"] / (n + 100)
     embed = fresh(
         "benchmarks.index",
         ["--child", "embed", "--model", default_model, "--folder", folder, "--cache", cache],
         one_thread,
     )
-    tell(
+    print_figure(
         "against_atlas_large",
         a_record * large_rows / (ours_on_large + embed.cpu_s),
         "x less CPU than Embedding Atlas from scratch",

@@ -23,14 +23,15 @@ from typing import Any
 
 from sqlalchemy import Engine, PoolProxiedConnection, event
 
-from benchmarks.measure import fresh, peak_mb, tell
+from benchmarks.measure import fresh, peak_mb, print_figure
 from components.contracts import Batch, Locator, Record
 from components.errors import RunAtlasError
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
 from components.sources.files import FileSource
 from components.store import Store
-from components.store.ledger import _record_row, record_t, source_t
+from components.store.record_writer import _record_row
+from components.store.tables import record_t, source_t
 
 real_logs = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
 
@@ -82,7 +83,7 @@ def child(home: Path, folder: Path) -> None:
             watch(engine, clock)
         cpu, wall = time.process_time(), time.perf_counter()
         report = pipeline.load([folder])
-        told = {
+        output = {
             "cpu_s": time.process_time() - cpu,
             "wall_s": time.perf_counter() - wall,
             "database_cpu_s": clock.cpu_s,
@@ -93,18 +94,18 @@ def child(home: Path, folder: Path) -> None:
             "skipped": report.sources.skipped,
             "size_bytes": report.bytes,
         }
-    print(json.dumps({**told, "peak_mb": peak_mb()}))
+    print(json.dumps({**output, "peak_mb": peak_mb()}))
 
 
 def whole(name: str, folder: Path, home: Path) -> None:
     """Load a folder into an empty database, then once more."""
     spent = fresh("benchmarks.load", ["--child", folder, "--home", home])
-    one = spent.told
+    one = spent.output
     shape = {"records": one["new"], "sources": one["loaded"], "mb": round(one["size_bytes"] / 1e6, 1)}
-    tell(f"load_{name}_records", one["new"] / one["cpu_s"], "records per CPU s", **shape)
-    tell(f"load_{name}_bytes", one["size_bytes"] / 1e6 / one["cpu_s"], "MB per CPU s", **shape)
-    tell(f"load_{name}_wall", one["new"] / one["wall_s"], "records per s", **shape)
-    tell(
+    print_figure(f"load_{name}_records", one["new"] / one["cpu_s"], "records per CPU s", **shape)
+    print_figure(f"load_{name}_bytes", one["size_bytes"] / 1e6 / one["cpu_s"], "MB per CPU s", **shape)
+    print_figure(f"load_{name}_wall", one["new"] / one["wall_s"], "records per s", **shape)
+    print_figure(
         f"load_{name}_in_sqlite",
         one["database_cpu_s"] / one["cpu_s"],
         "share of CPU time",
@@ -112,9 +113,9 @@ def whole(name: str, folder: Path, home: Path) -> None:
         statements=one["statements"],
         **shape,
     )
-    tell(f"load_{name}_peak", spent.peak_mb, "MB resident, at most", **shape)
-    again = fresh("benchmarks.load", ["--child", folder, "--home", home]).told
-    tell(f"load_{name}_again", again["cpu_s"], "s CPU, nothing new", new=again["new"], **shape)
+    print_figure(f"load_{name}_peak", spent.peak_mb, "MB resident, at most", **shape)
+    again = fresh("benchmarks.load", ["--child", folder, "--home", home]).output
+    print_figure(f"load_{name}_again", again["cpu_s"], "s CPU, nothing new", new=again["new"], **shape)
 
 
 # --- persisting alone
@@ -133,7 +134,7 @@ def batches_of(folder: Path) -> Iterator[tuple[Locator, Batch]]:
 def new_store() -> Iterator[Store]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db")
-        store.ledger.dataset_id("default", create=True)
+        store.datasets.id("default", create=True)
         yield store
         store.close()
 
@@ -144,7 +145,7 @@ def ours(loaded: Sequence[tuple[Locator, Batch]]) -> float:
         entries = [store.ledger.register(1, locator) for locator, _ in loaded]
         started = time.process_time()
         for entry, (_, batch) in zip(entries, loaded, strict=True):
-            store.ledger.persist(1, entry, batch, generation=1, version=entry.version)
+            store.writer.persist(1, entry, batch, generation=1, version=entry.version)
         return time.process_time() - started
 
 
@@ -187,7 +188,7 @@ def persisting(folder: Path, rounds: int) -> None:
     n = sum(len(batch.records) for _, batch in loaded)
     took = [(ours(loaded), bare(loaded)) for _ in range(rounds)]
     each = [one[1] / one[0] for one in took]
-    tell(
+    print_figure(
         "persist_against_core_insert",
         statistics.median(each),
         "x the records per CPU s of a bare Core insert of the same rows",
@@ -211,15 +212,17 @@ def scan(folder: Path, home: Path, n_files: int) -> None:
             (folder / f"{i // 1_000:03d}").mkdir(parents=True)
         (folder / f"{i // 1_000:03d}" / f"{i}.jsonl").write_bytes(b'{"text": "a"}\n')
     with Pipeline(settings_of(home)) as pipeline:
-        dataset = pipeline.store.ledger.dataset_id("default", create=True)
+        dataset = pipeline.store.datasets.id("default", create=True)
         locators = FileSource(LoadSettings()).discover([str(folder)]).locators
         with pipeline.store.db.write() as connection:
             pipeline.store.db.insert_new(connection, source_t, [_known(dataset, locator) for locator in locators])
     spent = fresh("benchmarks.load", ["--child", folder, "--home", home])
-    assert spent.told["skipped"] == n_files, spent.told
+    assert spent.output["skipped"] == n_files, spent.output
     goal = {"goal": "<= 10"} if n_files >= 100_000 else {}
-    tell("scan_unchanged", spent.told["wall_s"], "s", files=n_files, cpu_s=round(spent.told["cpu_s"], 2), **goal)
-    tell("scan_unchanged_peak", spent.peak_mb, "MB resident, at most", files=n_files)
+    print_figure(
+        "scan_unchanged", spent.output["wall_s"], "s", files=n_files, cpu_s=round(spent.output["cpu_s"], 2), **goal
+    )
+    print_figure("scan_unchanged_peak", spent.peak_mb, "MB resident, at most", files=n_files)
 
 
 def _known(dataset: int | None, locator: Locator) -> dict[str, Any]:

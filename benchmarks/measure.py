@@ -1,4 +1,4 @@
-"""What all benchmarks share: how a figure is told, and what a fresh process costs.
+"""What all benchmarks share: how a figure is printed, and what a fresh process costs.
 
 A figure is one JSON line: `figure` names it, `value` in `unit`; `goal` is "<= 2 ..." or ">= 20 ..." where there is one,
 anything else (rows, rounds, peers) follows.
@@ -27,12 +27,12 @@ class Spent:
 
     cpu_s: float
     wall_s: float
-    told: dict[str, Any]
+    output: dict[str, Any]
 
     @property
     def peak_mb(self) -> float:
-        """The most memory it held, as it told itself: what the kernel counts for a child starts at its parent's."""
-        return float(self.told["peak_mb"])
+        """The most memory it held, as it reports itself: what the kernel counts for a child starts at its parent's."""
+        return float(self.output["peak_mb"])
 
 
 def peak_mb() -> float:
@@ -44,7 +44,7 @@ def peak_mb() -> float:
     return (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
-def tell(figure: str, value: float | bool | None, unit: str, **more: object) -> None:
+def print_figure(figure: str, value: float | bool | None, unit: str, **more: object) -> None:
     """Print one figure."""
     shown = round(value, 4) if isinstance(value, float) else value
     print(json.dumps({"figure": figure, "value": shown, "unit": unit, **more}), flush=True)
@@ -61,5 +61,5 @@ def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, st
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    told = json.loads(out.splitlines()[-1]) if out.strip() else {}
-    return Spent(cpu_s=used.ru_utime + used.ru_stime, wall_s=time.perf_counter() - started, told=told)
+    output = json.loads(out.splitlines()[-1]) if out.strip() else {}
+    return Spent(cpu_s=used.ru_utime + used.ru_stime, wall_s=time.perf_counter() - started, output=output)

@@ -18,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Spent, fresh, one_thread, tell
-from components.contracts import Places, Vectors
-from components.projector import FittedMap, knn, open_projector, read_folder, write_folder
-from components.projector.cores import cores
+from benchmarks.map_quality import quality_of_placed
+from benchmarks.measure import Spent, fresh, one_thread, print_figure
+from components.contracts import Positions, Vectors
+from components.neighbors import knn
+from components.neighbors.cores import cores
 from components.projector.kernels import umap_kernels
-from components.projector.quality import quality_of_placed
+from components.projector.layout import FittedMap, read_folder, write_folder
+from components.projector.umap_projector import open_projector
 
 
 def clustered(n: int, *, dim: int = 384, clusters: int = 250, seed: int = 0) -> Vectors:
@@ -58,7 +60,7 @@ class ExactSearch:
         return near.rows.astype(np.int32), near.distances.astype(np.float32)
 
 
-def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> Places:
+def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path) -> Positions:
     """Where `umap.transform` with exact neighbours puts `new` on our map."""
     search = ExactSearch(fitted)
     near = layout.index.nearest(fitted, layout.neighbors)
@@ -67,7 +69,7 @@ def oracle_places(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path)
         model = kernels.UMAP(metric="cosine", random_state=1, n_epochs=11, init="random", precomputed_knn=knn_of_umap)
         model.fit(fitted)
         model._knn_search_index, model._small_data, model.n_epochs = search, False, None  # noqa: SLF001
-        model.embedding_ = layout.places
+        model.embedding_ = layout.positions
         return np.asarray(model.transform(new), np.float32)
 
 
@@ -106,14 +108,14 @@ def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, ca
     cpu = {child: statistics.median(spent.cpu_s for spent in all_spent) for child, all_spent in costs.items()}
     wall = {child: statistics.median(spent.wall_s for spent in all_spent) for child, all_spent in costs.items()}
     shape = {"new": n_new, "rows": rows, "peer_rows": peer_rows, "rounds": rounds}
-    tell("place_cpu_s", cpu["ours"], unit="s CPU, fresh process", **shape)
-    tell("place_wall_s", wall["ours"], unit="s, fresh process", goal="<= 1.5 on quiet cores", **shape)
-    tell(
+    print_figure("place_cpu_s", cpu["ours"], unit="s CPU, fresh process", **shape)
+    print_figure("place_wall_s", wall["ours"], unit="s, fresh process", goal="<= 1.5 on quiet cores", **shape)
+    print_figure(
         "place_start_cpu_s", cpu["nothing"], unit="s CPU of the above before any work: imports of this script", **shape
     )
-    tell("umap_transform_cpu_s", cpu["umap"], unit="s CPU, fresh process, unpickled, NNDescent query", **shape)
-    tell("place_ratio", cpu["umap"] / cpu["ours"], unit="x less CPU than umap.transform", goal=">= 20", **shape)
-    tell_quality(layout, fitted, more[:1_000], cache)
+    print_figure("umap_transform_cpu_s", cpu["umap"], unit="s CPU, fresh process, unpickled, NNDescent query", **shape)
+    print_figure("place_ratio", cpu["umap"] / cpu["ours"], unit="x less CPU than umap.transform", goal=">= 20", **shape)
+    print_quality(layout, fitted, more[:1_000], cache)
 
 
 def measure_real(n_texts: int, cache: Path) -> None:
@@ -126,21 +128,23 @@ def measure_real(n_texts: int, cache: Path) -> None:
     vectors = open_ours(cores(), cache).embed(texts).vectors
     is_new = np.arange(len(vectors)) % 5 == 0
     layout = open_projector(ProjectSettings(), cache).fit(vectors[~is_new])
-    tell_quality(layout, vectors[~is_new], vectors[is_new], cache, of="real_")
+    print_quality(layout, vectors[~is_new], vectors[is_new], cache, of="real_")
 
 
-def tell_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path, of: str = "") -> None:
+def print_quality(layout: FittedMap, fitted: Vectors, new: Vectors, cache: Path, of: str = "") -> None:
     exact = ExactSearch(fitted).index
     found, truth = layout.index.nearest(new, 15), exact.nearest(new, 15)
     lists = {"lists": len(layout.index.centroids), "probed": layout.index.n_probed, "rows": len(fitted)}
-    tell(f"{of}index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists)
-    ours = quality_of_placed(new, layout.transform(new).places, fitted, layout.places)
-    theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.places)
+    print_figure(
+        f"{of}index_recall", knn.recall(found, truth), unit="recall@15 of the neighbours placing works from", **lists
+    )
+    ours = quality_of_placed(new, layout.transform(new).positions, fitted, layout.positions)
+    theirs = quality_of_placed(new, oracle_places(layout, fitted, new, cache), fitted, layout.positions)
     for name, goal in (("trustworthiness", ">= 0.99"), ("recall", ">= 0.95")):
         one, other = getattr(ours, name), getattr(theirs, name)
         both = {"ours": round(one, 4), "oracle": round(other, 4), "rows": len(fitted), "new": len(new)}
         unit = "of exact-kNN umap.transform on the same map, @15"
-        tell(f"{of}placed_{name}", one / other, unit=unit, goal=goal, **both)
+        print_figure(f"{of}placed_{name}", one / other, unit=unit, goal=goal, **both)
 
 
 def main() -> None:

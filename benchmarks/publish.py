@@ -11,28 +11,20 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measure import peak_mb, tell
-from components.publisher import (
-    Manifest,
-    Part,
-    collect_garbage,
-    embeddings_table,
-    logs_schema,
-    merge_parts,
-    open_snapshot,
-    publish_snapshot,
-    rewrite_positions,
-    tiers,
-    write_embeddings_part,
-    write_logs_part,
-)
+from benchmarks.measure import peak_mb, print_figure
+from components.publish.compaction import tiers
+from components.publish.install import collect_garbage, install_snapshot
+from components.publish.parts import merge_parts, write_embeddings_part, write_logs_part
+from components.publish.tables import embeddings_table
+from components.snapshot.manifest import Manifest
+from components.snapshot.parts import Part, logs_schema, read_row_groups
+from components.snapshot.read import open_snapshot
 
 PART_ROWS = 250_000
 BATCH = 10_000
@@ -47,7 +39,7 @@ def logs_tables(start: int, n: int) -> Iterator[pa.Table]:
     for at in range(start, start + n, BATCH):
         size = min(BATCH, start + n - at)
         rng = np.random.default_rng(at)
-        places = rng.normal(size=(2, size)).astype(np.float32)
+        positions = rng.normal(size=(2, size)).astype(np.float32)
         yield pa.table(
             {
                 "id": ids_of(at, size),
@@ -57,8 +49,8 @@ def logs_tables(start: int, n: int) -> Iterator[pa.Table]:
                 "iteration": pa.array(np.arange(size) % 200, pa.int32()),
                 "idx_in_iteration": pa.array(np.zeros(size), pa.int32()),
                 "type": ["user" if i % 2 else "assistant" for i in range(size)],
-                "projection_x": places[0],
-                "projection_y": places[1],
+                "projection_x": positions[0],
+                "projection_y": positions[1],
             },
             schema=logs_schema(),
         )
@@ -106,7 +98,7 @@ def publish(output: Path, number: int, parts: list[Part], dim: int) -> None:
         parts=parts,
         created=datetime.now(UTC),
     )
-    publish_snapshot(output, manifest, output / "parts", [])
+    install_snapshot(output, manifest, output / "parts", [])
     collect_garbage(output, keep=2, keep_s=0, live_parts=parts, now=time.time())
 
 
@@ -136,7 +128,7 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
         wall.append(time.perf_counter() - began)
         rewritten.append(moved)
     shape = {"rows": base, "new": new, "rounds": rounds}
-    tell(
+    print_figure(
         f"publish_{new}_on_{base}",
         round(float(np.median(cpu)), 4),
         "s CPU",
@@ -147,11 +139,19 @@ def measure(output: Path, base: int, new: int, rounds: int, dim: int) -> float:
         rows_rewritten_a_round=round(float(np.mean(rewritten)), 1),
         parts=len(parts) // 2,
     )
-    tell(
+    print_figure(
         f"vector_bytes_{new}_on_{base}", round(vector_bytes, 1), "bytes a vector in the output", goal="<= 800", **shape
     )
-    tell(f"publish_{new}_on_{base}_peak", round(peak_mb()), "MB resident so far, at most", **shape)
+    print_figure(f"publish_{new}_on_{base}_peak", round(peak_mb()), "MB resident so far, at most", **shape)
     return float(np.median(cpu))
+
+
+def moved(path: Path) -> Iterator[pa.Table]:
+    for table in read_row_groups(path):
+        zeros = pa.array(np.zeros(table.num_rows, np.float32))
+        for name in ("projection_x", "projection_y"):
+            table = table.set_column(table.column_names.index(name), name, zeros)  # noqa: PLW2901
+        yield table
 
 
 def measure_refit(output: Path, dim: int) -> None:
@@ -159,17 +159,13 @@ def measure_refit(output: Path, dim: int) -> None:
     snapshot = open_snapshot(output)
     folder = output / "parts"
     began = time.process_time()
-    moved = [
-        rewrite_positions(
-            folder / part.file_name, folder, f"{part.name}-r", lambda ids: np.zeros((len(ids), 2), np.float32)
-        )
-        if part.kind == "logs"
-        else part
+    parts = [
+        write_logs_part(folder, f"{part.name}-r", moved(folder / part.file_name)) if part.kind == "logs" else part
         for part in snapshot.manifest.parts
     ]
-    publish(output, snapshot.number + 1, [replace(part) for part in moved], dim)
+    publish(output, snapshot.number + 1, parts, dim)
     rows = snapshot.manifest.rows
-    tell(f"publish_refit_{rows}", round(time.process_time() - began, 3), "s CPU", rows=rows)
+    print_figure(f"publish_refit_{rows}", round(time.process_time() - began, 3), "s CPU", rows=rows)
 
 
 def main() -> None:
@@ -190,7 +186,7 @@ def main() -> None:
     for new in (100, 1_000):
         ratio = round(spent[options.large, new] / spent[options.small, new], 3)
         shape = {"rows": options.large, "small_rows": options.small}
-        tell(f"publish_{new}_large_over_small", ratio, "x the CPU", goal="<= 2", **shape)
+        print_figure(f"publish_{new}_large_over_small", ratio, "x the CPU", goal="<= 2", **shape)
 
 
 if __name__ == "__main__":

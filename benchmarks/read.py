@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.measure import fresh, peak_mb, tell
+from benchmarks.measure import fresh, peak_mb, print_figure
 from components.contracts import LedgerEntry, Locator
 from components.errors import NotReady
 from components.settings import LoadSettings
@@ -24,13 +24,13 @@ from components.sources.files import FileSource
 from components.sources.formats.contract import Options
 from components.sources.lines import lines
 from components.sources.opener import open_file
-from components.sources.recognise import Limits, recognise
+from components.sources.recognition.recognise import recognise
 
 LOGS = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
 FOLDERS = ("claude_code", "claude_code_entire", "claude_code_growing", "codex_rollout")
 ROUNDS = 7
 SOURCE = FileSource(LoadSettings(quiet_s=0))
-LIMITS = Limits(line_bytes=64 << 20, document_bytes=512 << 20)
+MAX_ITEM_BYTES = 512 << 20
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -53,10 +53,10 @@ def parsed(files: list[Path]) -> None:
     """Recognised, cut into lines, parsed and mapped by the format: everything up to the events."""
     for path in files:
         with open_file(str(path)) as opened:
-            recognition = recognise(opened, path.name, limits=LIMITS)
+            recognition = recognise(opened, path.name, item_bytes=MAX_ITEM_BYTES)
             assert recognition.format.reader is not None
             reader = recognition.format.reader(None, Options())
-            for piece in lines(opened.blocks(), 0, LIMITS.line_bytes):
+            for piece in lines(opened.blocks(), 0, MAX_ITEM_BYTES):
                 for value in parsing.json_values(piece.data):
                     list(reader.read(value))
 
@@ -85,8 +85,8 @@ def speed(files: list[Path], name: str) -> None:
     ]
     for which, label in ((1, "recognise_and_parse"), (2, "read_to_records")):
         per_s = round(size / 1e6 / statistics.median(r[which] for r in rounds))
-        tell(f"{label}_{name}_speed", per_s, "MB per CPU s", mb=round(size / 1e6, 1), rounds=ROUNDS)
-        tell(
+        print_figure(f"{label}_{name}_speed", per_s, "MB per CPU s", mb=round(size / 1e6, 1), rounds=ROUNDS)
+        print_figure(
             f"{label}_{name}",
             round(statistics.median(r[0] / r[which] for r in rounds), 3),
             "of the MB per CPU s of a bare orjson line loop",
@@ -117,15 +117,15 @@ def memory(target: Path, size_bytes: int) -> None:
             file.write(stretch)
     spent = fresh("benchmarks.read", ["--one", target])
     gigabytes = {"file_gb": round(size_bytes / 1e9, 1)}
-    tell(
+    print_figure(
         "read_peak",
         round(spent.peak_mb),
         "MB resident, at most",
         goal="<= 300",
-        records=spent.told["records"],
+        records=spent.output["records"],
         **gigabytes,
     )
-    tell("read_large_file", round(spent.cpu_s, 1), "s CPU", **gigabytes)
+    print_figure("read_large_file", round(spent.cpu_s, 1), "s CPU", **gigabytes)
 
 
 def _lines(n: int) -> Iterator[bytes]:
@@ -155,7 +155,7 @@ def scan(folder: Path, n_files: int) -> None:
     skipped = sum(SOURCE.decide(one, entries[one.location]).action == "skip" for one in locators)
     assert skipped == n_files
     goal = {"goal": "<= 10"} if n_files >= 100_000 else {}
-    tell("discover_and_decide_unchanged", round(time.perf_counter() - started, 2), "s", files=n_files, **goal)
+    print_figure("discover_and_decide_unchanged", round(time.perf_counter() - started, 2), "s", files=n_files, **goal)
 
 
 def entry(locator: Locator) -> LedgerEntry:

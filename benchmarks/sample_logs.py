@@ -405,13 +405,13 @@ def fill(template: str, rng: random.Random) -> str:
 
 def thought_of(family: Family, rng: random.Random) -> str:
     """One or two thoughts, often with a remark, so that no two responses need be the same."""
-    told = rng.sample(family.thoughts, rng.choice((1, 1, 2))) + rng.sample(remarks, rng.choice((0, 1, 1)))
-    return fill(" ".join(told), rng)
+    sentences = rng.sample(family.thoughts, rng.choice((1, 1, 2))) + rng.sample(remarks, rng.choice((0, 1, 1)))
+    return fill(" ".join(sentences), rng)
 
 
 def story(n: int, rng: random.Random) -> Story:
     family = families[n % len(families)]
-    told = Story(
+    run = Story(
         id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
         family=family,
         task=fill(rng.choice(family.tasks), rng),
@@ -422,7 +422,7 @@ def story(n: int, rng: random.Random) -> Story:
         tool, arguments = rng.choice(family.calls)
         failed = rng.random() < 0.15
         outcome = [rng.choice(family.errors)] if failed else rng.sample(family.results, rng.choice((1, 1, 2)))
-        told.steps.append(
+        run.steps.append(
             Step(
                 thought=thought_of(family, rng),
                 tool=tool,
@@ -431,16 +431,16 @@ def story(n: int, rng: random.Random) -> Story:
                 failed=failed,
             )
         )
-    return told
+    return run
 
 
-def claude_code(told: Story) -> str:
+def claude_code(run: Story) -> str:
     def line(type: str, n: int, message: dict[str, Any], **more: Any) -> dict[str, Any]:
         return {
             "type": type,
-            "uuid": f"{told.id[:-4]}{n:04x}",
-            "sessionId": told.id,
-            "timestamp": told.at(n),
+            "uuid": f"{run.id[:-4]}{n:04x}",
+            "sessionId": run.id,
+            "timestamp": run.at(n),
             "cwd": "/home/dev/project",
             "version": "2.1.0",
             "isSidechain": False,
@@ -448,15 +448,15 @@ def claude_code(told: Story) -> str:
             **more,
         }
 
-    rows = [line("user", 0, {"role": "user", "content": told.task})]
-    for i, step in enumerate(told.steps):
+    rows = [line("user", 0, {"role": "user", "content": run.task})]
+    for i, step in enumerate(run.steps):
         reply = {
-            "id": f"msg_{told.id[:8]}{i:02d}",
+            "id": f"msg_{run.id[:8]}{i:02d}",
             "role": "assistant",
             "model": "claude-sonnet-4-5",
             "stop_reason": None,
         }
-        call = f"toolu_{told.id[:6]}{i:02d}"
+        call = f"toolu_{run.id[:6]}{i:02d}"
         rows += [
             line("assistant", 3 * i + 1, {**reply, "content": [{"type": "text", "text": step.thought}]}),
             line(
@@ -475,14 +475,14 @@ def claude_code(told: Story) -> str:
                 },
             ),
         ]
-    end = {"id": f"msg_{told.id[:8]}end", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn"}
-    rows.append(line("assistant", 99, {**end, "content": [{"type": "text", "text": told.final}]}))
+    end = {"id": f"msg_{run.id[:8]}end", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn"}
+    rows.append(line("assistant", 99, {**end, "content": [{"type": "text", "text": run.final}]}))
     return json_lines(rows)
 
 
-def codex(told: Story) -> str:
+def codex(run: Story) -> str:
     def line(n: int, type: str, payload: dict[str, Any]) -> dict[str, Any]:
-        return {"timestamp": told.at(n), "type": type, "payload": payload}
+        return {"timestamp": run.at(n), "type": type, "payload": payload}
 
     def message(role: str, text: str) -> dict[str, Any]:
         kind = "output_text" if role == "assistant" else "input_text"
@@ -492,12 +492,12 @@ def codex(told: Story) -> str:
         line(
             0,
             "session_meta",
-            {"id": told.id, "cwd": "/home/dev/project", "originator": "codex_cli", "cli_version": "0.125.0"},
+            {"id": run.id, "cwd": "/home/dev/project", "originator": "codex_cli", "cli_version": "0.125.0"},
         ),
-        line(1, "response_item", message("user", told.task)),
+        line(1, "response_item", message("user", run.task)),
     ]
-    for i, step in enumerate(told.steps):
-        call = f"call_{told.id[:6]}{i:02d}"
+    for i, step in enumerate(run.steps):
+        call = f"call_{run.id[:6]}{i:02d}"
         arguments = json.dumps(step.arguments)
         rows += [
             line(3 * i + 2, "response_item", message("assistant", step.thought)),
@@ -508,17 +508,17 @@ def codex(told: Story) -> str:
             ),
             line(3 * i + 4, "response_item", {"type": "function_call_output", "call_id": call, "output": step.result}),
         ]
-    rows.append(line(98, "response_item", message("assistant", told.final)))
-    rows.append(line(99, "event_msg", {"type": "task_complete", "last_agent_message": told.final}))
+    rows.append(line(98, "response_item", message("assistant", run.final)))
+    rows.append(line(99, "event_msg", {"type": "task_complete", "last_agent_message": run.final}))
     return json_lines(rows)
 
 
-def openai_chat(told: Story) -> str:
+def openai_chat(run: Story) -> str:
     messages: list[dict[str, Any]] = [
-        {"role": "system", "content": told.family.system},
-        {"role": "user", "content": told.task},
+        {"role": "system", "content": run.family.system},
+        {"role": "user", "content": run.task},
     ]
-    for i, step in enumerate(told.steps):
+    for i, step in enumerate(run.steps):
         call = f"call_{i}"
         function = {"name": step.tool, "arguments": json.dumps(step.arguments)}
         messages += [
@@ -529,11 +529,11 @@ def openai_chat(told: Story) -> str:
             },
             {"role": "tool", "tool_call_id": call, "content": step.result},
         ]
-    messages.append({"role": "assistant", "content": told.final})
-    return json.dumps({"id": told.id, "messages": messages}, indent=1) + "\n"
+    messages.append({"role": "assistant", "content": run.final})
+    return json.dumps({"id": run.id, "messages": messages}, indent=1) + "\n"
 
 
-def swe_agent(told: Story) -> str:
+def swe_agent(run: Story) -> str:
     trajectory = [
         {
             "action": f"{step.tool} {json.dumps(step.arguments)}\n",
@@ -542,26 +542,26 @@ def swe_agent(told: Story) -> str:
             "thought": step.thought,
             "state": "{}",
         }
-        for step in told.steps
+        for step in run.steps
     ]
     history = [
-        {"role": "system", "content": told.family.system, "agent": "main"},
-        {"role": "user", "content": told.task, "agent": "main"},
+        {"role": "system", "content": run.family.system, "agent": "main"},
+        {"role": "user", "content": run.task, "agent": "main"},
     ]
-    info = {"exit_status": "submitted", "submission": told.final, "model_stats": {"api_calls": len(told.steps)}}
+    info = {"exit_status": "submitted", "submission": run.final, "model_stats": {"api_calls": len(run.steps)}}
     return (
         json.dumps({"environment": "main", "trajectory": trajectory, "history": history, "info": info}, indent=1) + "\n"
     )
 
 
-def mini_swe_agent(told: Story) -> str:
+def mini_swe_agent(run: Story) -> str:
     messages: list[dict[str, Any]] = [
-        {"role": "system", "content": told.family.system},
-        {"role": "user", "content": told.task},
+        {"role": "system", "content": run.family.system},
+        {"role": "user", "content": run.task},
     ]
-    for i, step in enumerate(told.steps):
+    for i, step in enumerate(run.steps):
         shell = step.arguments.get("command") or f"{step.tool} {' '.join(step.arguments.values())}"
-        created = (told.started + timedelta(seconds=7 * i)).timestamp()
+        created = (run.started + timedelta(seconds=7 * i)).timestamp()
         messages += [
             {
                 "role": "assistant",
@@ -573,17 +573,17 @@ def mini_swe_agent(told: Story) -> str:
                 "content": f"<returncode>{int(step.failed)}</returncode>\n<output>\n{step.result}\n</output>",
             },
         ]
-    info = {"exit_status": "Submitted", "submission": told.final, "mini_version": "1.14.0"}
-    document = {"info": info, "messages": messages, "trajectory_format": "mini-swe-agent-1", "instance_id": told.id}
+    info = {"exit_status": "Submitted", "submission": run.final, "mini_version": "1.14.0"}
+    document = {"info": info, "messages": messages, "trajectory_format": "mini-swe-agent-1", "instance_id": run.id}
     return json.dumps(document, indent=1) + "\n"
 
 
-def generic(told: Story) -> str:
+def generic(run: Story) -> str:
     rows: list[dict[str, Any]] = [
-        {"iteration": 0, "idx": 0, "type": "system", "text": told.family.system, "timestamp": told.at(0)},
-        {"iteration": 0, "idx": 1, "type": "user", "text": told.task, "timestamp": told.at(1)},
+        {"iteration": 0, "idx": 0, "type": "system", "text": run.family.system, "timestamp": run.at(0)},
+        {"iteration": 0, "idx": 1, "type": "user", "text": run.task, "timestamp": run.at(1)},
     ]
-    for i, step in enumerate(told.steps, 1):
+    for i, step in enumerate(run.steps, 1):
         call = f"{step.tool} {json.dumps(step.arguments)}"
         kinds = (
             ("assistant", step.thought),
@@ -591,11 +591,11 @@ def generic(told: Story) -> str:
             ("error" if step.failed else "tool_result", step.result),
         )
         rows += [
-            {"iteration": i, "idx": n, "type": kind, "text": text, "timestamp": told.at(3 * i + n)}
+            {"iteration": i, "idx": n, "type": kind, "text": text, "timestamp": run.at(3 * i + n)}
             for n, (kind, text) in enumerate(kinds)
         ]
     rows.append(
-        {"iteration": len(told.steps) + 1, "idx": 0, "type": "assistant", "text": told.final, "timestamp": told.at(99)}
+        {"iteration": len(run.steps) + 1, "idx": 0, "type": "assistant", "text": run.final, "timestamp": run.at(99)}
     )
     return json_lines(rows)
 
@@ -619,11 +619,11 @@ def write_logs(folder: Path, runs: int, seed: int = 0) -> None:
     rng = random.Random(seed)
     spellings = list(formats.items())
     for n in range(runs):
-        told = story(n, rng)
+        run = story(n, rng)
         pattern, spell = spellings[(n + n // len(families)) % len(spellings)]
-        path = folder / pattern.format(id=told.id, family=told.family.name, n=n)
+        path = folder / pattern.format(id=run.id, family=run.family.name, n=n)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(spell(told))
+        path.write_text(spell(run))
 
 
 if __name__ == "__main__":

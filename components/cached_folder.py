@@ -1,12 +1,11 @@
 """Cached folders: complete and undamaged, or rebuilt.
 
-What lies in a cache can be derived again, so damage to it must never stop a run, nor change a result. A folder is
-filled aside, its files' sizes and checksums noted in it, flushed to disk, and renamed to its name.
+The content of a cache can be derived again, so damage to it must never stop a run, nor change a result. A folder is
+filled under a temporary name, the sizes and checksums of its files recorded in it, flushed to disk, and renamed.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -17,20 +16,20 @@ from pathlib import Path
 import orjson
 from isal.isal_zlib import crc32
 
-from components.durable import fsync_file, fsync_folder, make_folder, remove_folder
+from components.atomic import fsync_file, fsync_folder, make_folder, remove_folder, rename_folder
 
 CHECKSUMS = "checksums.json"
-abandoned_after_s = 3_600.0  # a folder that nobody wrote to for so long was left behind by a killed writer
+abandoned_after_s = 3_600.0  # a folder without writes for so long was left behind by a killed writer
 
 _block_bytes = 1 << 20
 
 
 @contextmanager
-def replaced_folder(path: Path, *, keeps_sound: bool = False) -> Iterator[Path]:
-    """A folder to fill; after the block it stands durably at `path`, in place of what was there.
+def atomic_folder(path: Path, *, keep_intact: bool = False) -> Iterator[Path]:
+    """A folder to fill; after the block it is durably at `path`, in place of what was there.
 
-    A failing block leaves the old one. Of several writers at once the last one's folder stays, or an equal one. With
-    `keeps_sound`, for folders whose name decides their content, a sound one stays: somebody may be reading it.
+    A failing block keeps the old one. Of several writers at once the last one's folder stays, or an equal one. With
+    `keep_intact`, for folders whose name decides their content, an undamaged one stays: another process may be reading it.
     """
     make_folder(path.parent)
     _remove_abandoned(path)
@@ -39,32 +38,32 @@ def replaced_folder(path: Path, *, keeps_sound: bool = False) -> Iterator[Path]:
         yield aside
         (aside / CHECKSUMS).write_bytes(orjson.dumps({name: _sum(aside / name) for name in _files(aside)}))
         _flush(aside)
-        if not keeps_sound and path.exists():
+        if not keep_intact and path.exists():
             remove_folder(path)
         try:
-            os.rename(aside, path)  # noqa: PTH104 - the call that crash tests watch; fails where a folder lies
+            rename_folder(aside, path)
         except OSError:
-            if is_sound(path):
+            if is_intact(path):
                 return  # another process was quicker
             if not path.exists():
                 raise
             remove_folder(path)
-            os.rename(aside, path)  # noqa: PTH104
+            rename_folder(aside, path)
         fsync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def is_sound(folder: Path, *, thorough: bool = True) -> bool:
-    """Does the folder hold what `replaced_folder` put there: by size, and if `thorough` by content?
+def is_intact(folder: Path, *, thorough: bool = True) -> bool:
+    """Does the folder hold what `atomic_folder` put there: by size, and if `thorough` by content?
 
-    Reading 100 MB costs about 0.05 s. Files that came later do not matter.
+    Reading 100 MB costs about 0.05 s. Files that were added later do not matter.
     """
     try:
-        noted: dict[str, list[int]] = orjson.loads((folder / CHECKSUMS).read_bytes())
+        recorded: dict[str, list[int]] = orjson.loads((folder / CHECKSUMS).read_bytes())
         return all(
             (folder / name).stat().st_size == size and (not thorough or _crc32(folder / name) == checksum)
-            for name, (size, checksum) in noted.items()
+            for name, (size, checksum) in recorded.items()
         )
     except (OSError, ValueError, TypeError, AttributeError):
         return False
@@ -97,6 +96,6 @@ def _flush(folder: Path) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     for aside in path.parent.glob(f".{path.name}-*"):
-        with suppress(OSError):  # somebody else removes it just now
+        with suppress(OSError):  # another process is removing it
             if time.time() - aside.stat().st_mtime > abandoned_after_s:
                 shutil.rmtree(aside)

@@ -20,7 +20,8 @@ type_names = ("system", "user", "assistant", "reasoning", "tool_call", "tool_res
 """The usual values of `Record.type`; a log's own word is kept where none of these fits."""
 
 Vectors = NDArray[np.float32]  # (n, dim), every row of unit length
-Places = NDArray[np.float32]  # (n, 2)
+UNIT_TOLERANCE = 1e-3  # by which an embedder's vector may be longer or shorter
+Positions = NDArray[np.float32]  # (n, 2)
 T = TypeVar("T")
 Json = Any  # what orjson.loads gives: dict, list, str, int, float, bool, None
 COPIED_FROM: Final = "copied_from"  # key of `extra`: the session whose history an item repeats
@@ -124,7 +125,7 @@ class Said(NamedTuple):
 
 
 def said_digest(type: str, text: str) -> int:
-    """64 bits that tell what a record says, wherever it stands, from what others say."""
+    """64 bits that identify what a record says, wherever it occurs."""
     spelled = f"{type}\0{text}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(spelled, digest_size=8).digest(), "big")
 
@@ -134,7 +135,7 @@ def said_digest(type: str, text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Where one source lies. `location` is an absolute path or URL; `key` names it in records, relative to its root.
+    """The location of one source. `location` is an absolute path or URL; `key` names it in records, relative to its root.
 
     `spec` is what named it: the file, folder, glob or URL that was given or configured. `url` is a table's URL with its
     password where `location` is without: it opens the table and is never stored.
@@ -184,7 +185,7 @@ class LedgerEntry:
 
     A `copy` repeats a source beside it that is read (a log on its way through a rotation), so it is not read itself.
 
-    `version` grows with every write, so that two loads of one source can't both take the same stretch. `options` tells
+    `version` grows with every write, so that two loads of one source can't both take the same range. `options` tells
     the settings that the source was last read with.
     """
 
@@ -218,7 +219,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A bounded stretch of one source: its records and defects, and the cursor that stands after them."""
+    """A bounded stretch of one source: its records and defects, and the cursor after them."""
 
     records: Sequence[Record]
     defects: Sequence[Defect]
@@ -292,7 +293,7 @@ class Problem:
     known: bool = False
 
 
-# --- vectors and places ----------------------------------------------------------------------------------------
+# --- vectors and positions ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,25 +325,20 @@ class Layout(Protocol):
     @property
     def n_fitted(self) -> int: ...
 
-    @property
-    def radius(self) -> float:
-        """Root mean square distance of the fitted places from their mean, in map units."""
-        ...
-
     def transform(self, vectors: Vectors) -> Placed:
-        """Places for new vectors; each depends on its own vector alone, never on the others in the call."""
+        """Positions for new vectors; each depends on its own vector alone, never on the others in the call."""
         ...
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything but the fitted vectors, as plain arrays (npz without pickles); `places` (n_fitted, 2) among them."""
+        """Everything but the fitted vectors, as plain arrays (npz without pickles); `positions` (n_fitted, 2) among them."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Places in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
+    """Positions in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
 
-    places: Places
+    positions: Positions
     off_map: NDArray[np.bool_]  # (n,)
 
 
@@ -357,8 +353,8 @@ class Projector(Protocol):
         """A new map; any n >= 0 gives a valid, finite one."""
         ...
 
-    def refit(self, vectors: Vectors, places: Places) -> Layout:
-        """A map that lies over the old one: `places` (n, 2) are the old places, NaN where a vector had none."""
+    def refit(self, vectors: Vectors, positions: Positions) -> Layout:
+        """A map that is aligned with the old one: `positions` (n, 2) are the old positions, NaN where a vector had none."""
         ...
 
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> Layout:
@@ -444,7 +440,7 @@ class IndexReport:
 
 
 class Progress(Protocol):
-    """Told how far a step is; `done` and `total` in records. Must be cheap and must not raise."""
+    """Receives the progress of a step; `done` and `total` in records. Must be cheap and must not raise."""
 
     def __call__(self, step: str, done: int, total: int, /) -> None: ...
 
@@ -454,7 +450,20 @@ class TokenProgress(Progress, Protocol):
     """A `Progress` that wants to know tokens too: texts differ a lot in length, and short ones are embedded first."""
 
     def tokens(self, done: int, total: int, /) -> None:
-        """Told before each step of the embedding: tokens as the model counts them; `total` is foreseen."""
+        """Called before each step of the embedding: tokens as the model counts them; `total` is an estimate."""
+        ...
+
+
+class StepRunner(Protocol):
+    """Runs one step of a load or an index: directly, or as a task of an orchestrator."""
+
+    def __call__(
+        self, name: str, attempt: Callable[[bool], T], *, label: str = "", retries: int = 0, backoff_s: float = 1.0
+    ) -> T:
+        """The result of `attempt(is_last_try)`, which is repeated up to `retries` times after a `TransientError`.
+
+        `label` names the run of the step in user interfaces, for instance "embed batch 3, 200 texts".
+        """
         ...
 
 

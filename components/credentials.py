@@ -1,4 +1,4 @@
-"""Where passwords of source URLs are kept: the settings, or a file in the home for this user alone.
+"""Passwords of source URLs: in the settings, or in a file in the home that only this user can read.
 
 The database, records, reports and logs hold URLs without them.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import orjson
 
-from components.durable import replaced
+from components.atomic import atomic_write
 from components.errors import BadSetting
-from components.urls import without_password
+from components.locations import is_url, without_password
 
 
 class Credentials:
-    """Source URLs by what they are without their password; those that the settings name come first."""
+    """Source URLs with their passwords, by the URL without; those that the settings name come first."""
 
     def __init__(self, file: Path, configured: Iterable[str] = ()) -> None:
         self._file = file
@@ -26,20 +26,20 @@ class Credentials:
     def completed(self, spec: str) -> str:
         """The URL with its password, where one is known; anything else as it is.
 
-        A password in `spec` itself goes first. Without any the driver looks in its own places, such as `~/.pgpass`.
+        A password in `spec` itself goes first. Without any the driver looks in its own files, such as `~/.pgpass`.
         """
-        if "://" not in spec or without_password(spec) != spec:
+        if not is_url(spec) or without_password(spec) != spec:
             return spec
         return self._configured.get(spec) or self._kept().get(spec) or spec
 
     def keep(self, specs: Iterable[str]) -> None:
-        """Have later loads know the passwords in these URLs. Raises `BadSetting` where the file can't be written."""
+        """Store the passwords in these URLs for later loads. Raises `BadSetting` where the file can't be written."""
         fresh = _by_bare_url(specs)
         known = self._kept()
         if all(known.get(bare) == spec or self._configured.get(bare) == spec for bare, spec in fresh.items()):
             return
         try:
-            with replaced(self._file) as aside:
+            with atomic_write(self._file) as aside:
                 descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(orjson.dumps(known | fresh, option=orjson.OPT_INDENT_2))
@@ -63,6 +63,6 @@ class Credentials:
 
 
 def _by_bare_url(specs: Iterable[str]) -> dict[str, str]:
-    """URL without password -> URL, of those that hold one; of several for one place the last."""
-    pairs = [(without_password(spec), spec) for spec in specs if "://" in spec]
+    """URL without password -> URL, of those that hold one; of several for one URL the last."""
+    pairs = [(without_password(spec), spec) for spec in specs if is_url(spec)]
     return {bare: spec for bare, spec in pairs if bare != spec and not bare.endswith("…")}

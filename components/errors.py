@@ -4,7 +4,7 @@ RunAtlasError
 ├── TransientError              another try may help
 │   ├── ServiceUnavailable      an embedding service or model is down, slow or rate limited
 │   ├── StoreBusy               the database is locked or was restarted
-│   └── LeaseHeld               somebody else indexes this dataset now
+│   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
     ├── SourceError             one source can't be read; the others go on
@@ -108,7 +108,7 @@ class SchemaTooNew(TerminalError):
 
 
 class DiskFailed(TerminalError):
-    """A disk is full, read-only or broken; what was committed stays, and the next run goes on from there."""
+    """A disk is full, read-only or broken; what was committed stays, and the next run resumes there."""
 
 
 class NotFound(TerminalError):

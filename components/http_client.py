@@ -106,7 +106,7 @@ def _is_exempt(host: str, no_proxy: str) -> bool:
                 if address in ip_network(entry, strict=False):
                     return True
             except ValueError:
-                continue  # no network: somebody else's notation
+                continue  # no network: a notation of other programs
     return False
 
 

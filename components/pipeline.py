@@ -8,33 +8,29 @@
 
 from __future__ import annotations
 
-import random
-import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
-from components.batching import EmbedTask, longest_wait_s
-from components.contracts import IndexReport, LoadReport, Progress
-from components.datasets import find_dataset
-from components.errors import BadSetting, Cancelled, NotFound, RunAtlasError, TransientError
-from components.settings import EmbedSettings, Settings, load_settings
+from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
+from components.datasets import find_dataset, sources_of
+from components.errors import BadSetting, NotFound
+from components.locations import without_credentials, without_password
+from components.retry import retry_while_busy, run_directly
+from components.run_recorder import RecordRun, RunRecorder
+from components.settings import Settings, load_settings
+from components.sources.specs import covers, remembered_spec
 from components.store import DatasetStatus, Store, lease_name
-from components.store.engine import patiently
+from components.store.index_requests import IndexRequest
 from components.store.lease import Heartbeat
-from components.store.runs import cause_of
-from components.urls import without_password
 
-if TYPE_CHECKING:  # what only asks the store shall not wait for pyarrow
-    from components.indexing import Indexing
-    from components.snapshots import Check, Snapshot
-
-max_passes = 100  # records that come while an index runs are taken by its next pass
+if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
+    from components.snapshot.read import Snapshot
+    from components.snapshot.verify import Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +51,14 @@ class RemovedSources:
 
 
 class Pipeline:
-    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`."""
+    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, run_step: StepRunner = run_directly) -> None:
         self.settings = settings or load_settings()
+        self.run_step = run_step
 
     @cached_property
     def store(self) -> Store:
@@ -86,24 +86,35 @@ class Pipeline:
         format: str | None = None,
         verify: bool = False,
         progress: Progress | None = None,
+        record: RecordRun = RunRecorder,
+        on_report: Callable[[LoadReport], None] | None = None,
     ) -> LoadReport:
-        """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered."""
-        patiently(lambda: self.store)
+        """Bring every new record of the dataset's sources into the store, once. `sources` given are remembered.
+
+        `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
+        """
+        retry_while_busy(lambda: self.store)
         if not all(str(spec).strip() for spec in sources):
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
             )
-        specs = [str(Path(spec).expanduser()) if "://" not in str(spec) else str(spec) for spec in sources]
-        loading = wiring.open_loading(self.settings, self.store, dataset, sources=specs, format=format, verify=verify)
-        with self._noted(dataset, "load") as note:
-            locators = loading.discover()
-            outcomes = []
-            for n, locator in enumerate(locators, 1):
-                outcomes.append(loading.load_source(locator))
-                if progress:
-                    progress("load", n, len(locators))
-            report = loading.finish(outcomes)
-            note(asdict(report))
+        specs = [str(spec) for spec in sources]
+        if not specs:
+            retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
+        with record(self.store, dataset, "load", listener=progress) as recorder:
+            report = wiring.run_load(
+                self.effective_settings(),
+                self.store,
+                dataset,
+                sources=specs,
+                format=format,
+                verify=verify,
+                run_step=self.run_step,
+                progress=recorder,
+            )
+            recorder.report = asdict(report)
+            if on_report:
+                on_report(report)
         return report
 
     def index(
@@ -114,67 +125,49 @@ class Pipeline:
         retry_failed: bool = False,
         progress: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
+        record: RecordRun = RunRecorder,
+        on_report: Callable[[IndexReport], None] | None = None,
     ) -> IndexReport:
-        """Embed, place and publish all that waits. Raises `LeaseHeld` while another index of the dataset runs."""
-        patiently(lambda: self.store)
-        indexing = wiring.open_indexing(
-            self.settings,
-            self.store,
-            dataset,
-            recompute=recompute,
-            retry_failed=retry_failed,
-            progress=progress,
-            should_stop=should_stop,
-        )
-        with self._noted(dataset, "index") as note, indexing:
-            for _ in range(max_passes):
-                for task in indexing.plan().tasks:
-                    embed_patiently(indexing, task, self.settings.embed)
-                indexing.place()
-                indexing.publish()
-                if indexing.is_done():
-                    break
-            report = indexing.report()
-            note(asdict(report))
-        return report
+        """Embed, place and publish all pending records; `record` and `on_report` as in `load`.
 
-    @contextmanager
-    def _noted(self, dataset: str, kind: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """A line in the run book, however the run ends."""
-        run = uuid.uuid4().hex
-        patiently(lambda: self.store.runs.start(run, dataset, kind))
-        report: dict[str, Any] = {}
-        try:
-            yield report.update
-        except BaseException as error:
-            stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-            with suppress(RunAtlasError):  # the database itself may be what failed
-                self.store.runs.finish(run, "cancelled" if stopped else "failed", error=cause_of(error))
-            raise
-        patiently(lambda: self.store.runs.finish(run, "done", report=report))
+        Raises `LeaseHeld` while another index of the dataset runs.
+        """
+        retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
+        with record(self.store, dataset, "index", listener=progress) as recorder:
+            report = wiring.run_index(
+                self.effective_settings(),
+                self.store,
+                dataset,
+                IndexRequest(recompute=recompute, retry_failed=retry_failed),
+                run_step=self.run_step,
+                progress=recorder,
+                should_stop=should_stop or recorder.should_stop,
+            )
+            recorder.report = asdict(report)
+            if on_report:
+                on_report(report)
+        return report
 
     # --- what there is
 
     def status(self) -> dict[str, DatasetStatus]:
-        """Name -> where each dataset stands."""
+        """Name -> the state of each dataset."""
         return self.store.status()
 
     def sources(self, dataset: str = "default") -> tuple[str, ...]:
-        """What a load of the dataset looks at: the configured sources, then those that were given to loads.
+        """The sources of the dataset: the configured ones, then those that were given to loads.
 
         URLs are without their passwords.
         """
-        remembered = self.store.ledger.remembered(self.dataset_id(dataset))
-        return tuple(dict.fromkeys(map(without_password, (*self.settings.dataset(dataset).sources, *remembered))))
+        number = self.dataset_id(dataset)
+        return sources_of(self.settings.dataset(dataset).sources, self.store, number)
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
-        """What a load of the dataset looks at, and where each is set; URLs without credentials."""
-        from components.sources.tables import without_secrets
-
+        """The sources of the dataset, and where each is set; URLs without credentials."""
         configured = set(map(without_password, self.settings.dataset(dataset).sources))
         return [
             ListedSource(
-                source=without_secrets(spec),
+                source=without_credentials(spec),
                 origin="set in the settings" if spec in configured else "remembered from a load",
             )
             for spec in self.sources(dataset)
@@ -187,11 +180,9 @@ class Pipeline:
 
         Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
         """
-        from components.sources.removal import covers, remembered_spec
-
         dataset_id = self.dataset_id(dataset)
         configured = self.settings.dataset(dataset).sources
-        remembered = self.store.ledger.remembered(dataset_id)
+        remembered = self.store.datasets.sources(dataset_id)
         specs = [remembered_spec(source, remembered, configured, dataset) for source in sources]
         rest = [spec for spec in (*configured, *remembered) if spec not in specs]
 
@@ -199,16 +190,33 @@ class Pipeline:
             return any(covers(spec, location) for spec in specs) and not any(covers(spec, location) for spec in rest)
 
         entries = [entry for entry in self.store.ledger.entries(dataset_id) if is_left(entry.location)]
-        records = patiently(
+        records = retry_while_busy(
             lambda: self.store.ledger.remove(
                 dataset_id, specs, [entry.source_id for entry in entries], with_records=with_records
             )
         )
         return RemovedSources(sources=list(sources), files=len(entries), records=records)
 
+    def effective_settings(self) -> Settings:
+        """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
+        return retry_while_busy(lambda: effective_settings(self.settings, self.store))
+
+    def dataset_settings(self, dataset: str = "default") -> list[SettingValue]:
+        """The settings of a dataset, each with its value and origin. Raises `NotFound` for an unknown one."""
+        find_dataset(self.settings, self.store, dataset)
+        return list_settings(self.settings, self.store, dataset)
+
+    def configure(self, dataset: str = "default", /, **changes: Any) -> Configured:
+        """Store settings of a dataset in the database, None to restore a default; creates the dataset if it is new.
+
+        Settings of the text are named `text.NAME`. The `notes` of the result say what a change requires. Raises
+        `BadSetting` for an unknown name, an invalid value, or a setting that the file or the environment sets.
+        """
+        return retry_while_busy(lambda: configure(self.settings, self.store, dataset, changes))
+
     def defects(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
-        """Lines and items that could not become a record, with their places."""
-        return self.store.ledger.defects(self.dataset_id(dataset), limit)
+        """Lines and items that could not become a record, with their positions."""
+        return self.store.defects.rows(self.dataset_id(dataset), limit)
 
     def failed(self, dataset: str = "default", limit: int = 1_000) -> list[dict[str, Any]]:
         """Records that could not be embedded, with the error."""
@@ -237,7 +245,7 @@ class Pipeline:
 
     def snapshot(self, dataset: str = "default") -> Snapshot:
         """The newest published snapshot. Raises `NotFound` before the first one, and for an unknown dataset."""
-        from components.snapshots import open_snapshot
+        from components.snapshot.read import open_snapshot
 
         output = self.output(dataset)
         if not output.is_dir():
@@ -245,7 +253,7 @@ class Pipeline:
         return open_snapshot(output)
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
-        """Finish what an interrupted publication left, and make anew what is missing or damaged of the published files.
+        """Finish an interrupted publication, and rebuild published files that are missing or damaged.
 
         `adopt` takes the output over from another home on the same database: it is published here from now on.
         Returns the newest snapshot's number, None before the first index.
@@ -253,34 +261,20 @@ class Pipeline:
         dataset_id = self.dataset_id(dataset)
         fence = self.store.leases.acquire(lease_name(dataset), "publish")
         with Heartbeat(self.store.leases, fence):
-            publishing = wiring.open_publishing(self.settings, self.store, dataset, dataset_id, fence)
-            patiently(lambda: publishing.claim(adopt=adopt))
-            patiently(lambda: publishing.finish(thorough=True))
+            publishing = wiring.open_publishing(self.effective_settings(), self.store, dataset, dataset_id, fence)
+            retry_while_busy(lambda: publishing.claim(adopt=adopt))
+            retry_while_busy(lambda: publishing.finish(thorough=True))
         newest = self.store.publications.newest(dataset_id)
         return newest.no if newest else None
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        from components.snapshots import export
+        from components.snapshot.export import export
 
         return export(self.snapshot(dataset), Path(to))
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""
-        from components.verifying import verify_dataset
+        from components.snapshot.verify import verify_dataset
 
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
-
-
-def embed_patiently(indexing: Indexing, task: EmbedTask, settings: EmbedSettings) -> None:
-    """Embed a task, with growing, jittered waits between tries on transient errors."""
-    for attempt in range(settings.retries + 1):
-        try:
-            indexing.embed(task, is_last_try=attempt == settings.retries)
-        except TransientError as error:
-            if attempt == settings.retries:
-                raise
-            wait_s = max(min(error.retry_after_s or 0.0, longest_wait_s), settings.backoff_s * 2**attempt)
-            time.sleep(wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - jitter, no secret
-        else:
-            return

@@ -1,7 +1,7 @@
-"""Files for one user alone: what a home holds is as private as the logs that it was made from.
+"""Files for one user alone: the content of a home is as private as the logs that it was made from.
 
-New files are private by the umask, which entry points set; the home's folder, the database and what an older version
-made are closed whenever the store is opened. `private_files = false` leaves all of it to the user.
+New files are private by the umask, which entry points set; the home's folder, the database and files of an older version
+are made private whenever the store is opened. `private_files = false` leaves all modes to the user.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def users_umask() -> Iterator[None]:
 
 
 def secure_home(settings: Settings) -> None:
-    """Make the home, unless the state lies elsewhere, and close what is ours in it to other users.
+    """Creates the home, unless the database is elsewhere, and makes our files in it private.
 
-    A home that also holds other things stays as open as it is. What can't be changed is left: it belongs to somebody
-    else, or lies on a file system without modes.
+    A home that also holds other files keeps its own mode. What can't be changed is skipped: it belongs to another
+    user, or is on a file system without modes.
     """
     if not settings.private_files:
         return
     home = settings.home.absolute()
-    with suppress(OSError):  # whoever opens the database or the logs in it says what is wrong
+    with suppress(OSError):  # opening the database or the logs reports what is wrong
         if settings.database_url is None:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = list(home.iterdir())
@@ -76,12 +76,12 @@ def secure_home(settings: Settings) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Is an entry of this name in a home made by runatlas?"""
+    """Does runatlas make entries of this name in a home?"""
     return name in OURS or name.startswith((DATABASE, ".probe-", ".credentials.json."))
 
 
 def close_below(path: Path) -> None:
-    """Close this entry, and if it was open, everything below it."""
+    """Makes this entry private, and if it was not, everything below it."""
     if not close(path) or not path.is_dir():
         return
     for folder, folders, files in os.walk(path):
@@ -90,7 +90,7 @@ def close_below(path: Path) -> None:
 
 
 def close(path: Path) -> bool:
-    """Take all rights of group and others away; False where there were none, or they are not ours to take."""
+    """Removes all permissions of group and others; False where there were none, or they can't be changed."""
     with suppress(OSError):
         found = path.lstat()
         if not stat.S_ISLNK(found.st_mode) and found.st_mode & OTHERS and found.st_uid == os.getuid():

@@ -2,8 +2,8 @@
 
 `RUNATLAS_CONFIG` names another file than the `runatlas.toml` of the current folder; empty, it means none at all.
 
-This is the one room that reads the environment. Everything has a default: with no settings at all, runatlas works
-offline on one machine. Doors call `load_settings()` once and hand the value, or a section of it, down.
+This is the only module that reads the environment. Everything has a default: with no settings at all, runatlas works
+offline on one machine. Entry points call `load_settings()` once and pass the value, or a section of it, on.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TextSettings(Section):
     fields: tuple[str, ...] = ("text",)  # record fields or keys of `extra`, in order; missing ones are left out
     prefix: str = ""  # before the whole text
     suffix: str = ""  # after the whole text
-    field_prefixes: dict[str, str] = {}  # field -> what stands before its value
+    field_prefixes: dict[str, str] = {}  # field -> text before its value
     delimiter: str = "\n"  # between fields
     lowercase: bool = False
     truncate: int | None = Field(None, ge=1)  # characters
@@ -85,7 +85,6 @@ class LoadSettings(Section):
 
 class EmbedSettings(Section):
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU
-    task_texts: int = Field(2_048, ge=1)  # texts a task: what a crash may cost
     threads: int = Field(0, ge=0)  # 0: one a core
     long_text: Literal["truncate", "mean"] = "truncate"  # texts beyond the model's window
     retries: int = Field(4, ge=0)  # further tries of a task on transient errors
@@ -93,6 +92,13 @@ class EmbedSettings(Section):
     timeout_s: float = Field(60.0, gt=0)  # one request to an embedding service
     connections: int = Field(8, ge=1)  # parallel requests to an embedding service
     api_keys: tuple[str, ...] = Field((), repr=False)  # for the service, in turn
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_removed_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "task_texts" in given:
+            raise ValueError("embed.task_texts had no effect and no longer exists: remove it")
+        return given
 
 
 class ProjectSettings(Section):
@@ -170,7 +176,7 @@ def _user_cache() -> Path:
 
 
 def _settings_file() -> Path | None:
-    """The file to read, which may be absent where nobody named it. Raises `BadSetting` where somebody did."""
+    """The file to read, which may be absent unless RUNATLAS_CONFIG names it: then raises `BadSetting`."""
     named = os.environ.get("RUNATLAS_CONFIG")
     if named is None:
         return Path("runatlas.toml")

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts import Embedder, Progress, Projector
+from components.contracts import Embedder, IndexReport, LoadReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
+from components.dataset_settings import effective_settings
 from components.datasets import find_dataset
+from components.errors import NotFound
 from components.private import secure_home
-from components.settings import Settings
-from components.store import Store
-from components.store.engine import patiently
+from components.retry import run_directly
+from components.settings import EmbedSettings, Settings
+from components.store import Store, lease_name
+from components.store.index_requests import IndexRequest
 from components.store.lease import Fence
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.indexing import Indexing
-    from components.loading import Loading
-    from components.publishing import Publishing
+    from components.index.batches import EmbedBatch, EmbedOutcome
+    from components.publish.run import Publishing
     from components.sources.files import FileSource
 
 
@@ -57,19 +62,17 @@ def open_source(settings: Settings, dataset: str, *, format: str | None = None) 
 
 def open_embedder(settings: Settings, dataset: str) -> Embedder:
     """The embedding model of a dataset."""
-    from components.embedders import open_embedder as by_uri
-
-    return by_uri(settings.model_of(dataset), settings.embed, settings.shared_cache)
+    return _embedder(settings.model_of(dataset), settings.embed, settings.shared_cache)
 
 
 def open_projector(settings: Settings) -> Projector:
     """What fits and refits maps."""
-    from components.projector import open_projector as by_settings
+    from components.projector.umap_projector import open_projector as by_settings
 
     return by_settings(settings.project, settings.shared_cache)
 
 
-def open_loading(
+def run_load(
     settings: Settings,
     store: Store,
     dataset: str,
@@ -77,27 +80,29 @@ def open_loading(
     sources: Sequence[str] = (),
     format: str | None = None,
     verify: bool = False,
-) -> Loading:
-    """One load of a dataset. Raises `NotFound` where the name is unknown and no sources are given."""
-    from components.loading import Loading
+    run_step: StepRunner = run_directly,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Load a dataset's sources, or the given ones."""
+    from components.load import context, run
 
-    if not sources:
-        patiently(lambda: find_dataset(settings, store, dataset))
-    return Loading(
-        store,
-        open_source(settings, dataset, format=format),
-        dataset,
-        settings.dataset(dataset),
-        sources=sources,
-        format=format,
-        verify=verify,
+    own = settings.dataset(dataset)
+    load = context.LoadContext(
+        store=store,
+        source=open_source(settings, dataset, format=format),
+        dataset=dataset,
+        settings=own,
         credentials=open_credentials(settings),
+        given=tuple(sources),
+        format=format or own.format or "",
+        verify=verify,
     )
+    return run.run_load(load, run_step=run_step, progress=progress)
 
 
 def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
     """Publication of a dataset, under a lease that is held."""
-    from components.publishing import Publishing
+    from components.publish.run import Publishing
 
     return Publishing(
         store,
@@ -111,29 +116,65 @@ def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: 
     )
 
 
-def open_indexing(
+def run_index(
     settings: Settings,
     store: Store,
     dataset: str,
+    requested: IndexRequest,
     *,
-    recompute: bool = False,
-    retry_failed: bool = False,
+    run_step: StepRunner = run_directly,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Indexing:
-    """One index of a dataset; entering it takes the lease. Raises `NotFound` for an unknown dataset."""
-    from components.indexing import Indexing
+) -> IndexReport:
+    """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
+    from components.index import context, run
 
-    patiently(lambda: find_dataset(settings, store, dataset))
-    return Indexing(
-        store,
-        open_embedder(settings, dataset),
-        open_projector(settings),
-        dataset,
-        settings,
+    inputs = context.IndexInputs(
+        store=store,
+        embedder=open_embedder(settings, dataset),
+        projector=open_projector(settings),
+        settings=settings,
+        dataset=dataset,
         owner=f"{socket.gethostname()}:{os.getpid()}",
-        recompute=recompute,
-        retry_failed=retry_failed,
-        progress=progress,
+        requested=requested,
+        listener=progress,
         should_stop=should_stop,
     )
+    return run.run_index(inputs, run_step=run_step)
+
+
+def embed_batch(
+    settings: Settings, dataset: str, fence_token: int, batch: EmbedBatch, *, is_last_try: bool = False
+) -> EmbedOutcome:
+    """Embed a batch for an index that runs in another process or on another machine.
+
+    `fence_token` is the token of that index's lease. Raises `LeaseLost` once that has ended, and what
+    `components.index.embed.embed_batch` raises.
+    """
+    from components.index import context, embed
+
+    with closing(open_store(settings)) as store:
+        settings = effective_settings(settings, store)
+        dataset_id = find_dataset(settings, store, dataset)
+        if dataset_id is None:
+            raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
+        target = context.open_target(
+            store,
+            _kept_embedder(settings.model_of(dataset), settings.embed.model_dump_json(), settings.shared_cache),
+            settings.dataset(dataset).text,
+            dataset_id,
+            Fence(db=store.db, name=lease_name(dataset), token=fence_token),
+        )
+        return embed.embed_batch(target, batch, is_last_try=is_last_try)
+
+
+@cache
+def _kept_embedder(uri: str, embed_settings: str, folder: Path) -> Embedder:
+    """The embedder of this process for many batches; its settings are given as JSON."""
+    return _embedder(uri, EmbedSettings.model_validate_json(embed_settings), folder)
+
+
+def _embedder(uri: str, settings: EmbedSettings, folder: Path) -> Embedder:
+    from components.embedders.model_uri import open_embedder as by_uri
+
+    return by_uri(uri, settings, folder)

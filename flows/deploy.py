@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-root = Path(__file__).resolve().parents[1]  # where prefect.yaml lies, and where runs start
+root = Path(__file__).resolve().parents[1]  # with prefect.yaml; working directory of runs
 deployments = ("load/load", "index/index")
 work_pool = "runatlas"  # as prefect.yaml names it
 
@@ -55,8 +55,8 @@ def is_registered_before(settings: Settings) -> bool:
 async def deploy(client: PrefectClient, settings: Settings, command: DeployCommand | None = None) -> bool:
     """True where `prefect.yaml` had to be registered: it is new to this server, has changed, or a part is missing there.
 
-    `command` is one that was started before. Registering anew switches on again what somebody switched off in the UI, so it is not done without need. Schedules
-    and default parameters are compared at every start, and corrected; a paused schedule stays paused.
+    `command` is one that was started before. Registering again enables what a user disabled in the UI, so it is done only
+    when needed. Schedules and default parameters are compared at every start, and corrected; a paused schedule stays paused.
     """
     await ensure_pool(client, work_pool, is_ours=_is_own(settings))
     wanted = declared(settings)
@@ -111,7 +111,7 @@ def job_template() -> dict[str, Any]:
 
 
 async def ensure_pool(client: PrefectClient, name: str, *, is_ours: bool) -> None:
-    """The work pool with our template. One on a server of somebody else's keeps a template that was made by hand."""
+    """The work pool with our template. On a server that is not ours, a template that was made by hand stays."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -130,7 +130,7 @@ async def ensure_pool(client: PrefectClient, name: str, *, is_ours: bool) -> Non
 async def _are_registered(client: PrefectClient, wanted: Sequence[Declared]) -> bool:
     """Does the server know every deployment with its parameters, schedules and triggers?
 
-    The timing and the parameters of a schedule are not compared here: they are corrected without registering anew.
+    The timing and the parameters of a schedule are not compared here: they are corrected without registering again.
     """
     from prefect.exceptions import ObjectNotFound
 
@@ -158,7 +158,7 @@ def _has_declared(found: DeploymentResponse, wanted: Declared) -> bool:
 
 
 async def _correct_schedules(client: PrefectClient, wanted: Declared) -> None:
-    """Gives the server's schedules the declared timing and parameters. A pause that somebody set in the UI stays.
+    """Gives the server's schedules the declared timing and parameters. A pause that was set in the UI stays.
 
     Schedules are always sent whole: the server takes a field that is left out of an update as empty.
     """

@@ -1,4 +1,4 @@
-"""Events that other things wait for: enough records wait, a map drifts. `prefect.yaml` says what they start."""
+"""Events for triggers and automations: enough records are pending, a map drifts. `prefect.yaml` has what they start."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ def resource_of(dataset: str) -> dict[str, str]:
 
 
 def announce_threshold(dataset: str, *, unindexed: int, threshold: int) -> bool:
-    """True where so many records wait that an index is due; then whoever listens is told.
+    """Emits an event if so many records are pending that an index is due, and returns whether it is.
 
-    Told again by each load for as long as it is so: an event that got lost, or found an index at its end, is made good
-    by the next one.
+    Each load emits it again while that is so: the next event makes up for one that was lost.
     """
     if unindexed < threshold:
         return False
     _emit(threshold_reached, dataset, {"unindexed": unindexed, "threshold": threshold})
-    logger.info("%d records of %s wait (threshold %d): asked for an index.", unindexed, dataset, threshold)
+    logger.info("%d records of %s are pending (threshold %d): an index is requested.", unindexed, dataset, threshold)
     return True
 
 
 def announce_drift(dataset: str, *, drift: float | None, limit: float) -> bool:
-    """True where so large a share of the new records lies off the map that a recompute is worth thinking of."""
+    """Emits an event if a large share of the new records is off the map, and returns whether it is."""
     if drift is None or drift < limit:
         return False
     _emit(map_drifted, dataset, {"drift": drift, "limit": limit})
     logger.warning(
-        "%.0f %% of the records placed on the map of %s lie off it: index with recompute to draw it anew.",
+        "%.0f %% of the records placed on the map of %s are off it: index with recompute to rebuild it.",
         100 * drift,
         dataset,
     )

@@ -1,10 +1,11 @@
-"""The index flow: embed what waits, place it, publish it."""
+"""The index flow: embed pending records, place them, publish them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -12,100 +13,93 @@ from prefect.states import Completed
 
 from components.contracts import IndexReport
 from components.errors import LeaseHeld
+from components.pipeline import Pipeline
 from components.private import private_umask
 from components.settings import Settings, load_settings
-from components.store import Store
-from components.wiring import open_store
-from flows import show, steps
+from components.store.runs import every
+from flows import artifacts
+from flows.datasets import dataset_of, for_each, held_back, held_back_because, run_name
 from flows.events import announce_drift
-from flows.runs import note_cancelled, turned_away
-from flows.telling import Told
+from flows.picture import map_png
+from flows.recorder import record_flow_run
+from flows.runs import record_cancelled
+from flows.steps import run_as_task
+
+logger = logging.getLogger("flows.index")  # Prefect runs this file under another module name
 
 
-@flow(name="index", flow_run_name=steps.run_name)
+@flow(name="index", flow_run_name=run_name)
 def index(
     dataset: str = "default", recompute: bool = False, retry_failed: bool = False
 ) -> IndexReport | State[IndexReport]:
     """
-    Embed the records that wait, place them on the map and publish a snapshot, until nothing waits.
+    Embed the pending records, place them on the map and publish a snapshot, until none is pending.
 
     Args:
         dataset: Name of the dataset; "*" takes every known dataset, one after the other.
-        recompute: Draw the map anew from all records, laid over the old one. A change of model needs it too.
-        retry_failed: Try again the records that could not be embedded before.
+        recompute: Rebuild the map from all records, aligned with the old one. A change of model needs it too.
+        retry_failed: Retry the records that could not be embedded before.
     """
     settings = load_settings()
-    dataset = steps.dataset_of(dataset)
-    with private_umask(settings), closing(open_store(settings)) as store:
-        note_cancelled(store)
-        held_back = steps.held_back(store)
-        if dataset in held_back:
-            return Completed(name="HeldBack", message=f"{dataset}: {steps.held_back_because}.")
+    dataset = dataset_of(dataset)
+    with private_umask(settings), Pipeline(settings, run_step=run_as_task) as pipeline:
+        record_cancelled(pipeline.store)
+        left_out = held_back(pipeline.store)
+        if dataset in left_out:
+            return Completed(name="HeldBack", message=f"{dataset}: {held_back_because}.")
+        if dataset == every:
+            names = [name for name in pipeline.store.datasets.ids() if name not in left_out]
+            return index_all(pipeline, names, recompute=recompute, retry_failed=retry_failed)
         try:
-            with Told(store, dataset, "index") as told:
-                if dataset == steps.every:
-                    names = [name for name in store.ledger.datasets() if name not in held_back]
-                    report = index_all(settings, store, told, names, recompute=recompute, retry_failed=retry_failed)
-                else:
-                    names = [dataset]
-                    report = index_one(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed)
-                index_others(settings, store, done=set(names))
-                return report
+            return index_one(pipeline, dataset, recompute=recompute, retry_failed=retry_failed)
         except LeaseHeld as held:
             return Completed(name="Joined", message=f"{held}")
 
 
-def index_all(
-    settings: Settings, store: Store, told: Told, names: Iterable[str], *, recompute: bool, retry_failed: bool
-) -> IndexReport:
-    """These datasets in turn; one that fails does not keep the others."""
-
-    def one(name: str) -> IndexReport:
-        with Told(store, name, "index", part_of=steps.every) as part:
-            return index_one(settings, store, part, name, recompute=recompute, retry_failed=retry_failed)
-
-    total = show.total_index(steps.for_each(names, one))
-    told.report = asdict(total)
+def index_all(pipeline: Pipeline, names: Iterable[str], *, recompute: bool, retry_failed: bool) -> IndexReport:
+    """These datasets in turn; one that fails does not stop the others, one that is being indexed is left to that."""
+    one = partial(index_one, pipeline, recompute=recompute, retry_failed=retry_failed, is_part=True)
+    with record_flow_run(pipeline.store, every, "index") as recorder:
+        total = artifacts.total_index(for_each(names, one))
+        recorder.report = asdict(total)
     return total
 
 
-def index_others(settings: Settings, store: Store, done: set[str]) -> None:
-    """Datasets that came to be due or were asked for meanwhile, by runs that found this one at work.
-
-    Of one that is `done` only what was asked beyond going on is still to do: a recompute, another try of what failed.
-    """
-    heard: set[str] = set()
-
-    def one(name: str) -> None:
-        with Told(store, name, "index", part_of=",".join(sorted(done))) as part:
-            index_one(settings, store, part, name, recompute=False, retry_failed=False)
-
-    while True:
-        asked = turned_away()
-        others = {name for name in steps.due(settings, store, asked) if name not in done}
-        others.update(steps.wished_for(store, asked, heard))
-        if not others:
-            return
-        done.update(others)
-        steps.for_each(sorted(others), one)
-
-
 def index_one(
-    settings: Settings, store: Store, told: Told, dataset: str, *, recompute: bool, retry_failed: bool
+    pipeline: Pipeline, dataset: str, *, recompute: bool, retry_failed: bool, is_part: bool = False
 ) -> IndexReport:
-    """Fetch, embed, place, publish, until nothing waits. Raises `LeaseHeld` while another index of it runs."""
-    with steps.open_index(settings, store, told, dataset, recompute=recompute, retry_failed=retry_failed) as run:
-        while True:
-            for batch in steps.fetch_unindexed(run).tasks:
-                steps.embed(run, batch)
-            steps.place(run)
-            steps.publish(run)
-            if run.indexing.is_done():
-                break
-        report = steps.report_index(run)
-    steps.show_picture(settings, report)
-    announce_drift(dataset, drift=report.drift, limit=settings.project.drift_warn)
+    """Index a dataset, and show the report and the map. Raises `LeaseHeld` while another index of it runs."""
+    report = pipeline.index(
+        dataset,
+        recompute=recompute,
+        retry_failed=retry_failed,
+        record=partial(record_flow_run, is_part=is_part),
+        on_report=show_report,
+    )
+    run_as_task("picture", lambda _: show_picture(pipeline.settings, report))
+    announce_drift(dataset, drift=report.drift, limit=pipeline.settings.project.drift_warn)
     return report
+
+
+def show_report(report: IndexReport) -> None:
+    """The report among the run's artifacts and in its log."""
+    run_as_task("report", lambda _: artifacts.show_index(report))
+    logger.info("%s", artifacts.index_line(report))
+
+
+def show_picture(settings: Settings, report: IndexReport) -> None:
+    """The map as a picture among the run's artifacts, new records marked; none if the run changed nothing."""
+    if report.snapshot is None or report.step == "none":
+        return
+    try:
+        png = map_png(settings.output / report.dataset)
+    except Exception:
+        logger.warning("The map could not be drawn as a picture.", exc_info=True)
+        return
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.api.host, settings.api.host)  # noqa: S104
+    artifacts.show_map(
+        report.dataset, png, api=f"http://{host}:{settings.api.port}", caption=artifacts.index_line(report)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs of our deployments, seen from outside: start one, find those that are at work, end those that were left."""
+"""Runs of our deployments, seen from outside: start one, find active ones, end abandoned ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from components.datasets import sources_of
 from components.settings import Settings
 from components.store import Store
 from components.store.runs import every
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-asked_within = timedelta(hours=6)
+cancelled_within = timedelta(hours=6)
 tag = "runatlas"  # of all our deployments, see prefect.yaml
 page_runs = 200  # the server gives no more at once
 epoch = datetime.fromtimestamp(0, UTC)
 stop_message = "runatlas is being stopped."
-turned_away_because = "concurrency limit"  # stands in the message of a run that the server turned away
 skipped_because = "It was due while nothing could run it; a later run of the same schedule does its work."
 
 
 async def start_run(
     client: PrefectClient, deployment: str, parameters: Mapping[str, Any], *, tags: Sequence[str] = ()
 ) -> UUID:
-    """The id of a run that a worker will take up; does not wait for it."""
+    """The id of a new run, which a worker will start."""
     from prefect.deployments import arun_deployment
 
     run = await arun_deployment(
@@ -53,7 +52,7 @@ async def end_of(client: PrefectClient, run: UUID) -> State[Any]:
 
 
 async def load_when_changed(client: PrefectClient, dataset: str) -> UUID:
-    """The id of a load that will see what changed: one that has not begun yet, or a new one."""
+    """The id of a load that will see what changed: one that has not started yet, or a new one."""
     from prefect.client.schemas.objects import StateType
 
     for run in await _runs(client, "load", [StateType.SCHEDULED, StateType.PENDING]):
@@ -63,19 +62,17 @@ async def load_when_changed(client: PrefectClient, dataset: str) -> UUID:
 
 
 def watched_sources(settings: Settings, store: Store) -> dict[str, tuple[str, ...]]:
-    """Dataset -> its sources: those that the settings name, and those that were given to a load by hand.
-
-    URLs are with their passwords, where these are known.
-    """
-    remembered = {name: store.ledger.remembered(number) for name, number in store.ledger.datasets().items()}
-    names = {*settings.datasets, *remembered}
+    """Dataset -> its sources, configured or remembered from earlier loads. URLs have their passwords, where known."""
+    numbers = store.datasets.ids()
     credentials = open_credentials(settings)
-    specs = {name: (*settings.dataset(name).sources, *remembered.get(name, ())) for name in sorted(names)}
-    return {name: tuple(dict.fromkeys(map(credentials.completed, given))) for name, given in specs.items()}
+    return {
+        name: sources_of(settings.dataset(name).sources, store, numbers.get(name), credentials)
+        for name in sorted({*settings.datasets, *numbers})
+    }
 
 
-async def at_work(client: PrefectClient, flow: str | None = None) -> list[FlowRun]:
-    """Runs that a worker has taken up and not finished, of all our flows or of one."""
+async def active_runs(client: PrefectClient, flow: str | None = None) -> list[FlowRun]:
+    """Runs that a worker has started and that have not ended, of all our flows or of one."""
     from prefect.client.schemas.objects import StateType
 
     return await _runs(client, flow, [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
@@ -86,7 +83,7 @@ async def _runs(client: PrefectClient, flow: str | None, states: Sequence[Any]) 
 
 
 def _which(flow: str | None, states: Sequence[Any]) -> dict[str, Any]:
-    """The filters of runs of our deployments in these states; those that are planned for later are not among them."""
+    """The filters of runs of our deployments in these states, without those that are scheduled for later."""
     from prefect.client.schemas import filters
 
     return {
@@ -100,13 +97,13 @@ def _which(flow: str | None, states: Sequence[Any]) -> dict[str, Any]:
 
 
 async def reconcile(client: PrefectClient) -> int:
-    """Marks runs as crashed that a dead executor left, and says how many. For a server of which no worker runs yet."""
+    """Marks runs as crashed whose process is gone, and returns their number. Call it before a worker is started."""
     from prefect.client.schemas.objects import State, StateType
 
-    left = await at_work(client)
+    left = await active_runs(client)
     for run in left:
         crashed: State[Any] = State(
-            type=StateType.CRASHED, name="Crashed", message="runatlas was stopped hard meanwhile."
+            type=StateType.CRASHED, name="Crashed", message="runatlas was killed while this run was active."
         )
         cancelled: State[Any] = State(
             type=StateType.CANCELLED, name="Cancelled", message="Cancelled in the Prefect UI."
@@ -117,10 +114,10 @@ async def reconcile(client: PrefectClient) -> int:
 
 
 def skip_overdue(schedule: UUID | None = None) -> int:
-    """How many runs were cancelled that a schedule had planned for moments when nothing could run them.
+    """Cancels overdue runs of schedules and returns their number: one run does the work of all of them.
 
-    One run does the work of all that are overdue. Without `schedule` the newest one of each schedule stays and does it;
-    with one, none of its runs stays, since the caller is a run of this schedule.
+    Without `schedule` the newest run of each schedule stays; with one, none of its runs stays, since the caller is a
+    run of this schedule.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import State, StateType
@@ -134,7 +131,7 @@ def skip_overdue(schedule: UUID | None = None) -> int:
 
 
 def superseded(due: Sequence[FlowRun], schedule: UUID | None = None) -> list[FlowRun]:
-    """Of waiting runs that are due: those whose work another run of the same schedule does."""
+    """Of runs that are due: those whose work another run of the same schedule does."""
     planned = [run for run in due if run.auto_scheduled and run.created_by and run.created_by.id]
     if schedule is not None:
         return [run for run in planned if run.created_by and run.created_by.id == schedule]
@@ -151,7 +148,7 @@ def superseded(due: Sequence[FlowRun], schedule: UUID | None = None) -> list[Flo
 
 
 def _due(client: SyncPrefectClient) -> list[FlowRun]:
-    """Runs of our deployments that should have begun and that no worker has taken up."""
+    """Runs of our deployments that are due and that no worker has started."""
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
@@ -167,88 +164,52 @@ def _due(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 async def drain(client: PrefectClient, *, within_s: float, below: set[int] | None = None) -> None:
-    """Cancels what is at work, and returns when it has given up or the time is over.
+    """Cancels active runs, and returns when they have ended or the time is over.
 
-    A worker that just ends leaves its runs `Running` for ever. `below`: only runs of these processes.
+    A worker that just ends leaves its runs in state `Running`. `below`: only runs of these processes.
     """
     from prefect.client.schemas.objects import State, StateType
 
     async def left() -> list[FlowRun]:
-        return [run for run in await at_work(client) if below is None or _pid_of(run) in below]
+        return [run for run in await active_runs(client) if below is None or _pid_of(run) in below]
 
-    end, told = time.monotonic() + within_s, set()
+    end, cancelled = time.monotonic() + within_s, set()
     while (runs := await left()) and time.monotonic() < end:
         for run in runs:
-            if run.id not in told:  # one that was just being started comes later
-                told.add(run.id)
+            if run.id not in cancelled:  # one that was just being started comes later
+                cancelled.add(run.id)
                 state: State[Any] = State(type=StateType.CANCELLING, name="Cancelling", message=stop_message)
                 await client.set_flow_run_state(run.id, state)
         await asyncio.sleep(0.3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnedAway:
-    """A run of index that was asked for and never began, because another one was at work. `dataset` may be `*`."""
-
-    id: str
-    dataset: str
-    recompute: bool
-    retry_failed: bool
-    asked_at: datetime
-    is_automatic: bool = False  # a trigger or a schedule asked for it, not a person
-
-
-def turned_away() -> list[TurnedAway]:
-    """Runs of index that were turned away not long ago. Empty where nobody can say."""
-    from prefect.client.orchestration import get_client
-
-    try:
-        with get_client(sync_client=True) as client:
-            runs = _cancelled_indexes(client)
-    except Exception:
-        logger.warning("What was asked for meanwhile can't be told; the next trigger makes it good.", exc_info=True)
-        return []
-    return [
-        TurnedAway(
-            id=str(run.id),
-            dataset=str(run.parameters.get("dataset", "default")),
-            recompute=bool(run.parameters.get("recompute")),
-            retry_failed=bool(run.parameters.get("retry_failed")),
-            asked_at=run.created,
-            is_automatic=is_automatic(run),
-        )
-        for run in runs
-        if run.created and was_turned_away(run.state)
-    ]
-
-
-def note_cancelled(store: Store) -> None:
-    """Writes down which indexes somebody cancelled that could not note it themselves: not begun yet, or killed."""
+def record_cancelled(store: Store) -> None:
+    """Records indexes that a user cancelled and that could not record it themselves: not started yet, or killed."""
     from prefect.client.orchestration import get_client
 
     try:
         with get_client(sync_client=True) as client:
             for run in _cancelled_indexes(client):
-                noted = store.runs.get(str(run.id))
-                if was_turned_away(run.state) or (noted is not None and noted.finished_at is not None):
+                recorded = store.runs.get(str(run.id))
+                if recorded is not None and recorded.finished_at is not None:
                     continue
                 if (at := _cancelled_by_user_at(client, run)) is not None:
                     dataset = str(run.parameters.get("dataset", "default"))
-                    store.runs.note_cancelled(str(run.id), dataset, at=at)
+                    store.runs.record_cancelled(str(run.id), dataset, at=at)
                     withdraw_requests(store, dataset)
     except Exception:
-        logger.warning("Which runs were cancelled can't be told just now.", exc_info=True)
+        logger.warning("Cancelled runs could not be read from the Prefect server.", exc_info=True)
 
 
 def withdraw_requests(store: Store, dataset: str) -> None:
-    """Forgets what indexes were asked to do beyond going on: somebody cancelled the index of `dataset`, or all (`*`)."""
-    for name in store.ledger.datasets():
+    """Closes the index requests of a dataset whose index a user cancelled; `*`: of all that are held back by it."""
+    for name in store.datasets.ids():
         if name == dataset or (dataset == every and store.runs.is_held_back(name)):
-            store.wishes.withdraw(name)
+            store.index_requests.withdraw(name)
 
 
 def was_cancelled_by_user(run: str | None) -> bool:
-    """Is this run being cancelled by somebody, rather than stopped together with the product?"""
+    """Is this run being cancelled by a user, rather than stopped together with the product?"""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -256,23 +217,18 @@ def was_cancelled_by_user(run: str | None) -> bool:
         return False
     try:
         with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}),  # the run is killed 30 s after it was asked to stop
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 2}),  # the run is killed 30 s after the request to stop
             get_client(sync_client=True, httpx_settings={"timeout": 5.0}) as client,
         ):
             return _is_cancelling_for_user(client.read_flow_run(UUID(run)).state)
     except Exception:
-        logger.warning("Who cancelled this run can't be told: the Prefect server does not answer.", exc_info=True)
+        logger.warning("Who cancelled this run is unknown: the Prefect server does not respond.", exc_info=True)
         return False
 
 
 def is_automatic(run: FlowRun) -> bool:
-    """Did a trigger or a schedule start this run, rather than a person or a program?"""
+    """Did a trigger or a schedule start this run, rather than a user or a program?"""
     return run.created_by is not None and run.created_by.type in {"AUTOMATION", "SCHEDULE"}
-
-
-def was_turned_away(state: State[Any] | None) -> bool:
-    """Was this run cancelled by the server because another one of its deployment was at work?"""
-    return state is not None and state.is_cancelled() and turned_away_because in (state.message or "")
 
 
 def _is_cancelling_for_user(state: State[Any] | None) -> bool:
@@ -283,7 +239,7 @@ def _is_cancelling_for_user(state: State[Any] | None) -> bool:
 
 
 def _cancelled_by_user_at(client: SyncPrefectClient, run: FlowRun) -> datetime | None:
-    """When somebody cancelled this run; None where it was the product that stopped it, or a later run replaced it."""
+    """When a user cancelled this run; None if the product stopped it, or a later run replaced it."""
     from prefect.client.schemas.objects import StateType
 
     states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
@@ -294,7 +250,7 @@ def _cancelled_by_user_at(client: SyncPrefectClient, run: FlowRun) -> datetime |
 
 
 def _cancelled_indexes(client: SyncPrefectClient) -> list[FlowRun]:
-    """Runs of index that were cancelled not long ago, for whatever reason, newest first."""
+    """Index runs that were cancelled recently, for whatever reason, newest first."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
@@ -306,7 +262,7 @@ def _cancelled_indexes(client: SyncPrefectClient) -> list[FlowRun]:
         sort=FlowRunSort.START_TIME_DESC,
         limit=100,
     )
-    since = datetime.now(UTC) - asked_within
+    since = datetime.now(UTC) - cancelled_within
     return [run for run in runs if run.state and run.state.timestamp > since]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from components.locations import absolute, glob_root, is_url
 from components.settings import Settings
 from components.sources.discover import is_written_by_us
 
@@ -72,17 +73,13 @@ def folder_of(source: str) -> Path:
     >>> folder_of("/logs/**/*.jsonl").as_posix(), folder_of("/logs/run-?.json").as_posix()
     ('/logs', '/logs')
     """
-    path = Path(source.removeprefix("file://")).expanduser().absolute()
-    parts = path.parts
-    for number, part in enumerate(parts):
-        if any(sign in part for sign in "*?["):
-            return Path(*parts[:number])
+    path = Path(glob_root(absolute(source.removeprefix("file://"))))
     return path.parent if path.is_file() else path
 
 
 def is_database(source: str) -> bool:
     """Is it a URL of tables rather than of files?"""
-    return "://" in source and not source.startswith("file://")
+    return is_url(source) and not source.startswith("file://")
 
 
 def watch(
@@ -103,7 +100,7 @@ def watch(
     watchers = _Watchers(stop, str(settings.home.absolute()))
     try:
         while not stop.is_set():
-            with _logged("What is to be watched can't be told just now; nothing changes till the next look."):
+            with _logged("The watched sources could not be read; the old ones stay until the next check."):
                 watchers.follow(wanted())
             end = time.monotonic() + rescan_s
             while time.monotonic() < end and not stop.wait(0.2):
@@ -162,7 +159,7 @@ class _Watchers:
             thread.join(5)
 
     def _follow_files(self, folders: Iterable[tuple[str, Path]]) -> None:
-        """A folder that was deleted, made or mounted is another one: the watch starts anew, and its datasets are due."""
+        """A folder that was deleted, created or mounted is another one: the watch restarts, and its datasets are due."""
         found = tuple(sorted({(dataset, str(folder), _identity(folder)) for dataset, folder in folders}, key=str))
         before = self._files[0] if self._files else ()
         if found == before and (not self._files or self._files[2].is_alive()):
@@ -216,7 +213,7 @@ class _Watchers:
 
 
 def datasets_of(changes: Iterable[tuple[Change, str]], owners: Iterable[tuple[Path, str]]) -> set[str]:
-    """Whose folders the changed paths lie in."""
+    """The datasets whose folders contain the changed paths."""
     paths = {Path(path) for _, path in changes}
     return {dataset for folder, dataset in owners if any(path.is_relative_to(folder) for path in paths)}
 
@@ -242,7 +239,7 @@ def sqlite_file_of(source: str) -> str:
 
 
 def connection_of(source: str) -> tuple[str, str]:
-    """A URL that libpq understands, and the table that the source reads ("" where it names none).
+    """A URL that libpq understands, and the table that the source reads ("" if there is none).
 
     >>> connection_of("postgresql+psycopg://me@host/db?table=steps&sslmode=require")
     ('postgresql://me@host/db?sslmode=require', 'steps')

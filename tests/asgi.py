@@ -1,4 +1,4 @@
-"""Requests that no HTTP client would send: handed to the application as a server hands them over, byte for byte."""
+"""Requests that no HTTP client would send: passed to the application byte for byte, as a server does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ask(
     headers: Iterable[tuple[bytes, bytes]] = (),
     body: Iterable[bytes] = (b"",),
 ) -> Answer:
-    """What the application answers; an exception that leaves it is raised here."""
+    """What the application answers; its exceptions are raised here."""
     raw = quote_from_bytes(path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape"))
     names = [(name.lower(), value) for name, value in headers]
     if not any(name == b"host" for name, _ in names):
@@ -70,6 +70,6 @@ def ask(
 
     asyncio.run(run())
     start = next(message for message in sent if message["type"] == "http.response.start")
-    told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
+    fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
     content = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
-    return Answer(status=start["status"], headers=told, body=content)
+    return Answer(status=start["status"], headers=fields, body=content)

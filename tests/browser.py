@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 class Browser:
-    """One window. Everything it asked for and everything it complained about is kept."""
+    """One window. Its requests and console messages are recorded."""
 
     def __init__(
         self, driver: str, folder: Path, *, width: int, height: int, dark: bool, more_flags: Sequence[str] = ()
@@ -71,11 +71,11 @@ class Browser:
         self._post("/url", {"url": url})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a function body returns in the page."""
+        """The value that a function body returns in the page."""
         return self._post("/execute/sync", {"script": script, "args": list(arguments)})
 
     def run_async(self, script: str, *arguments: Any) -> Any:
-        """What a function body in the page gives to the callback that is its last argument."""
+        """The value that a function body in the page passes to the callback, its last argument."""
         return self._post("/execute/async", {"script": script, "args": list(arguments)})
 
     def wait_for(self, script: str, *, within_s: float = 30.0) -> Any:
@@ -141,7 +141,7 @@ class Browser:
 def a_browser(
     folder: Path, *, width: int = 1440, height: int = 900, dark: bool = False, more_flags: Sequence[str] = ()
 ) -> Iterator[Browser]:
-    """A browser of its own; gone at the end."""
+    """A new browser, closed at the end."""
     port = free_port()
     assert chromedriver is not None
     process = subprocess.Popen([chromedriver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -159,7 +159,7 @@ def a_browser(
 
 
 def waited(look: Callable[[], Any], *, what: str, within_s: float) -> Any:
-    """The first truthy thing that `look` gives."""
+    """The first truthy value of `look()`; polled."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         found = look()

@@ -1,8 +1,8 @@
 """A fault layer for processes of their own: kills before the N-th effect, and a simulated page cache.
 
-`watch` puts itself between the product and what it changes outside of its process: files (write, fsync, link, rename,
+`watch` wraps the calls by which the product changes anything outside of its process: files (write, fsync, link, rename,
 symlink, unlink) and commits of the database. The product is dead before the N-th of them. All of them are counted in
-the main thread alone: the heartbeat of a lease comes when it likes.
+the main thread alone: the heartbeat of a lease comes at any time.
 
 The page cache is pessimistic: what was not flushed may be lost by a power cut, names as well as contents, in any order.
 So whatever gets a name that others rely on has to be flushed before, and `problems` collects what was not.
@@ -43,7 +43,7 @@ def listing_of(folder: Path) -> Listing:
 
 
 class PageCache:
-    """What of a tree would survive a power cut; all that is there at the beginning does."""
+    """The files and names of a tree that would survive a power cut; all that exist at the beginning do."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -61,7 +61,7 @@ class PageCache:
             self.files[path.stat().st_ino] = content_of(path)
 
     def lost(self, path: Path) -> list[str]:
-        """What below this path, and of itself, a power cut could take."""
+        """What a power cut could remove of this path and what is below it."""
         if path.is_symlink():
             return []
         if path.is_file():
@@ -71,7 +71,7 @@ class PageCache:
         return found + [one for inner in path.iterdir() for one in self.lost(inner)]
 
     def forgotten(self, path: Path) -> list[str]:
-        """The folders above that may have forgotten the name of what is below them."""
+        """The names on the way to this path that a power cut could remove from their folders."""
         found = []
         while path != self.root:
             durable = self.folders.get(path.parent.stat().st_ino, {})
@@ -200,13 +200,13 @@ class Watch:
                 self.statements.clear()
 
     def _expect_whole(self, output: Path) -> None:
-        """Held against each transaction: what belongs together is committed together, and names what is on disk."""
-        said, self.statements = self.statements, []
-        moves_cursor = any(s.startswith("update source") and "cursor=" in s for s in said)
-        if any(s.startswith("insert into record") for s in said) and not moves_cursor:
+        """Checks each transaction: what belongs together is committed together, and the parts it names are on disk."""
+        statements, self.statements = self.statements, []
+        moves_cursor = any(s.startswith("update source") and "cursor=" in s for s in statements)
+        if any(s.startswith("insert into record") for s in statements) and not moves_cursor:
             self.problems.append("records are committed without the cursor that says they were read")
-        adds_snapshot = any(s.startswith("insert into snapshot") for s in said)
-        if any(s.startswith("update record set") and "batch=" in s for s in said) and not adds_snapshot:
+        adds_snapshot = any(s.startswith("insert into snapshot") for s in statements)
+        if any(s.startswith("update record set") and "batch=" in s for s in statements) and not adds_snapshot:
             self.problems.append("records are marked as published without the snapshot that holds them")
         if self.cache and adds_snapshot:
             lost = [one for path in (output / "parts").iterdir() for one in self.cache.lost(path)]
@@ -214,7 +214,7 @@ class Watch:
             self.problems += [f"a snapshot is committed before a flush of its parts: {one}" for one in lost]
 
     def finish(self, output: Path) -> list[str]:
-        """All that went wrong, once the work is done: then its result has to be durable."""
+        """All problems, once the work is done: then its result has to be durable."""
         if self.cache and (output / "current").exists():
             self.problems += [f"done before a flush: {one}" for one in self.cache.forgotten(output / "current")]
         return sorted(set(self.problems))

@@ -43,7 +43,7 @@ def small_steps(home: Path, **changes: Any) -> Settings:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The same settings for a process of its own."""
-    told = {
+    given = {
         "HOME": settings.home,
         "MODEL": settings.model,
         "SHARED_CACHE": settings.shared_cache,
@@ -57,8 +57,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "CONFIG": "",
     }
     if settings.database_url:
-        told["DATABASE_URL"] = settings.database_url
-    return {"PYTHONPATH": str(root), **{f"RUNATLAS_{name}": str(value) for name, value in told.items()}}
+        given["DATABASE_URL"] = settings.database_url
+    return {"PYTHONPATH": str(root), **{f"RUNATLAS_{name}": str(value) for name, value in given.items()}}
 
 
 def shell(
@@ -66,7 +66,7 @@ def shell(
 ) -> subprocess.Popen[str]:
     """`runatlas WORDS` in a process of its own, on these settings."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from api.cli import main; main()", *map(str, words)],
+        [sys.executable, "-c", "from api.cli.main import main; main()", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

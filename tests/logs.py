@@ -9,62 +9,12 @@ from typing import Any
 
 import orjson
 
-words = [
-    "agent",
-    "run",
-    "token",
-    "error",
-    "retry",
-    "search",
-    "file",
-    "patch",
-    "test",
-    "build",
-    "deploy",
-    "query",
-    "cache",
-    "index",
-    "vector",
-    "layout",
-    "snapshot",
-    "model",
-    "prompt",
-    "answer",
-    "plan",
-    "tool",
-    "call",
-    "result",
-    "timeout",
-    "network",
-    "disk",
-    "memory",
-    "process",
-    "signal",
-    "thread",
-    "lock",
-    "lease",
-    "batch",
-    "record",
-    "python",
-    "shell",
-    "browser",
-    "click",
-    "table",
-    "column",
-    "row",
-    "sort",
-    "filter",
-    "join",
-    "merge",
-    "branch",
-    "commit",
-    "review",
-    "issue",
-    "fix",
-    "bug",
-    "crash",
-    "log",
-]
+words = """
+    agent run token error retry search file patch test build deploy query cache index vector layout snapshot
+    model prompt answer plan tool call result timeout network disk memory process signal thread lock lease batch
+    record python shell browser click table column row sort filter join merge branch commit review issue fix bug
+    crash log
+""".split()  # noqa: SIM905 - one word a line otherwise
 
 
 def lines(n: int, *, seed: int = 0, start: int = 0) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Sabotage of the product, switched on by tests in processes of their own: each has to be caught by the checks.
 
-A mutant breaks one promise the way that a careless change would. They take hold of public functions and of SQL, so that
-they outlive changes elsewhere.
+A mutant breaks one promise the way that a careless change would. They patch few functions, and SQL, so that they outlive
+changes elsewhere.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ import pyarrow.parquet as pq
 from crashing import Watch
 from sqlalchemy import Connection, event
 
-from components import cached_folder, durable, parts, publisher, publishing, snapshots
+from components import atomic, cached_folder
 from components.contracts import Batch
-from components.labels import labels_table
 from components.pipeline import Pipeline
-from components.snapshots import snapshot_file_name, snapshot_name
+from components.publish import install, parts
+from components.publish import run as publishing
+from components.publish.tables import labels_table
+from components.snapshot import export
+from components.snapshot.manifest import Label, manifest_from_json, snapshot_file_name, snapshot_name
+from components.snapshot.read import current_number
 from components.store.lease import Fence
-from components.store.ledger import Ledger
+from components.store.record_writer import RecordWriter
 
 Mutant = Callable[[Pipeline, Watch], None]
-everywhere = (durable, parts, publisher, snapshots, cached_folder)
+everywhere = (atomic, parts, install, export, cached_folder)
 
 
 def _replace(name: str, value: Any) -> None:
-    """The function of `components.durable` in every module that has imported it."""
+    """The function of `components.atomic` in every module that has imported it."""
     for module in everywhere:
         if hasattr(module, name):
             setattr(module, name, value)
@@ -39,15 +43,15 @@ def _replace(name: str, value: Any) -> None:
 
 def rename_before_fsync(_: Pipeline, __: Watch) -> None:
     @contextmanager
-    def replaced(path: Path) -> Iterator[Path]:
+    def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.tmp")
         yield aside
         os.replace(aside, path)  # noqa: PTH105
-        durable.fsync_file(path)
-        durable.fsync_folder(path.parent)
+        atomic.fsync_file(path)
+        atomic.fsync_folder(path.parent)
 
-    _replace("replaced", replaced)
+    _replace("atomic_write", atomic_write)
 
 
 def no_fsync_of_files(_: Pipeline, __: Watch) -> None:
@@ -66,17 +70,17 @@ def no_fsync_of_folders(_: Pipeline, __: Watch) -> None:
 
 
 def manifest_without_fsync(_: Pipeline, __: Watch) -> None:
-    real = durable.replaced
+    real = atomic.atomic_write
 
     @contextmanager
-    def replaced(path: Path) -> Iterator[Path]:
+    def atomic_write(path: Path) -> Iterator[Path]:
         if path.name == "manifest.json":
             yield path
             return
         with real(path) as aside:
             yield aside
 
-    publisher.replaced = replaced  # type: ignore[attr-defined]
+    install.atomic_write = atomic_write  # type: ignore[attr-defined]
 
 
 def cache_without_fsync(_: Pipeline, __: Watch) -> None:
@@ -93,19 +97,19 @@ def built_in_place_with_its_manifest_first(_: Pipeline, __: Watch) -> None:
                 os.link(parts_folder / part.file_name, final / kind / snapshot_file_name(index))
         pq.write_table(labels_table(labels), final / "labels.parquet")
 
-    publisher._build = build
+    install._build = build
 
 
 def pointer_not_replaced_at_once(_: Pipeline, __: Watch) -> None:
-    def point(output: Path, number: int, claim: Any) -> None:
+    def swap(output: Path, number: int, claim: Any) -> None:
         (output / "current").unlink(missing_ok=True)
         os.symlink(f"snapshots/{snapshot_name(number)}", output / "current")  # noqa: PTH211
 
-    publisher._point = point
+    install._swap_current = swap
 
 
 def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
-    real = publisher.publish_snapshot
+    real = install.install_snapshot
 
     def publish(output: Path, manifest: Any, *arguments: Any, **options: Any) -> None:
         for old in (output / "snapshots").glob("*"):
@@ -113,15 +117,15 @@ def old_snapshot_removed_before_the_swap(_: Pipeline, __: Watch) -> None:
                 shutil.rmtree(old)
         real(output, manifest, *arguments, **options)
 
-    publisher.publish_snapshot = publish
+    install.install_snapshot = publish
 
 
 def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
     """`current` names a snapshot that the database does not know yet, and may never."""
-    real = publishing.Publishing._commit
+    real = publishing._commit
 
-    def commit(self: Any, *arguments: Any, **options: Any) -> None:
-        connection = self.fence.db.writer.connect()
+    def commit(publication: Any, *arguments: Any, **options: Any) -> None:
+        connection = publication.fence.db.writer.connect()
         transaction = connection.begin()
 
         @contextmanager
@@ -131,21 +135,21 @@ def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
         fence_write = Fence.write
         Fence.write = write  # type: ignore[assignment,method-assign]
         try:
-            real(self, *arguments, **options)
+            real(publication, *arguments, **options)
             query = "select manifest from snapshot where dataset_id = ? order by no desc limit 1"
-            raw = connection.exec_driver_sql(query, (self.dataset_id,)).scalar_one()
+            raw = connection.exec_driver_sql(query, (publication.dataset_id,)).scalar_one()
         finally:
             Fence.write = fence_write  # type: ignore[method-assign]
         import orjson
 
         body = orjson.loads(raw)
-        manifest = snapshots.manifest_from_json(orjson.dumps(body["manifest"]))
-        labels = [publishing.Label(**label) for label in body["labels"]]
-        publisher.publish_snapshot(self.output, manifest, self.parts_folder, labels)
+        manifest = manifest_from_json(orjson.dumps(body["manifest"]))
+        labels = [Label(**label) for label in body["labels"]]
+        install.install_snapshot(publication.output, manifest, publication.parts_folder, labels)
         transaction.commit()
         connection.close()
 
-    publishing.Publishing._commit = commit  # type: ignore[method-assign]
+    publishing._commit = commit
 
 
 def _committed_before(prefix: str) -> Mutant:
@@ -183,8 +187,8 @@ def equal_lines_counted_once(_: Pipeline, __: Watch) -> None:
 
 
 def _wrap_persist(persist: Callable[..., Any]) -> None:
-    real = Ledger.persist
-    Ledger.persist = lambda *arguments, **options: persist(real, *arguments, **options)  # type: ignore[method-assign]
+    real = RecordWriter.persist
+    RecordWriter.persist = lambda *arguments, **options: persist(real, *arguments, **options)  # type: ignore[method-assign]
 
 
 def lease_without_token(_: Pipeline, __: Watch) -> None:
@@ -198,47 +202,47 @@ def lease_without_token(_: Pipeline, __: Watch) -> None:
 
 
 def swap_without_fence(_: Pipeline, __: Watch) -> None:
-    """As if the swap knew nothing of leases."""
+    """The swap ignores leases."""
 
-    def point(output: Path, number: int, claim: Any) -> None:
+    def swap(output: Path, number: int, claim: Any) -> None:
         aside = output / f".current-{os.getpid()}"
         os.symlink(f"snapshots/{snapshot_name(number)}", aside)  # noqa: PTH211
         os.replace(aside, output / "current")  # noqa: PTH105
-        durable.fsync_folder(output)
+        atomic.fsync_folder(output)
 
-    publisher._point = point
+    install._swap_current = swap
 
 
 def swap_that_does_not_check_its_claim(_: Pipeline, __: Watch) -> None:
-    """It lays its pointer aside and revokes older ones, but never asks whether it was overtaken."""
+    """It prepares its pointer and revokes older ones, but never checks whether its lease was lost."""
     Fence.check = lambda self: None  # type: ignore[method-assign]
-    publisher._expect_not_beyond = lambda output, number: None
+    install._expect_not_beyond = lambda output, number: None
 
 
 def asides_not_revoked(_: Pipeline, __: Watch) -> None:
     """Neither by this one nor, in the test, by the one that takes over."""
-    publisher._revoke_older = lambda output, token: None
+    install._revoke_older = lambda output, token: None
 
 
 def transaction_over_the_swap(_: Pipeline, __: Watch) -> None:
     """The fence's row stays locked while files are written."""
-    real = publisher.publish_snapshot
+    real = install.install_snapshot
 
     def publish(*arguments: Any) -> None:
         fence = next(one for one in arguments if isinstance(one, Fence))
         with fence.write():
             real(*arguments[:-1])
 
-    publisher.publish_snapshot = publish
+    install.install_snapshot = publish
 
 
 def clean_up_of_what_is_current(_: Pipeline, __: Watch) -> None:
     def collect(output: Path, **_: Any) -> list[str]:
         with suppress(OSError):
-            shutil.rmtree(output / "snapshots" / snapshot_name(snapshots.current_number(output) or 0))
+            shutil.rmtree(output / "snapshots" / snapshot_name(current_number(output) or 0))
         return []
 
-    publisher.collect_garbage = collect  # type: ignore[assignment]
+    install.collect_garbage = collect  # type: ignore[assignment]
 
 
 rows_and_cursor_in_two_transactions = _committed_before("update source set")

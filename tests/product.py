@@ -1,4 +1,4 @@
-"""The real product as a test has it: `runatlas up` in a folder of its own, on free ports, with the hash model."""
+"""The real product for a test: `runatlas up` in its own folder, on free ports, with the hash model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ start_within_s = 180
 
 
 class Product:
-    """`more`: further settings. Logs are to be written below `logs`."""
+    """`more`: further settings. Tests write logs below `logs`."""
 
     def __init__(self, folder, **more):
         self.folder = folder
         self.logs = folder / "logs"
         self.logs.mkdir(exist_ok=True)
         self.home = folder / "home"
-        self.said = folder / "said.txt"
+        self.output = folder / "output.txt"
         self.ports = [free_port(), free_port()]
         settings = {
             "RUNATLAS_HOME": str(self.home),
@@ -39,18 +39,18 @@ class Product:
         self.environment = {**kept, **settings}
 
     def start(self):
-        command = "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"
-        with self.said.open("wb") as said:
+        command = "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"
+        with self.output.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=said, stderr=said
+                [sys.executable, "-c", command], cwd=self.folder, env=self.environment, stdout=output, stderr=output
             )
 
     @contextmanager
     def running(self):
-        """The process of a product that is ready; it is stopped in order at the end."""
+        """The process of a product that is ready; it is stopped with SIGTERM at the end."""
         process = self.start()
         try:
-            until(lambda: "is ready" in self.said.read_text(), start_within_s, process)
+            until(lambda: "is ready" in self.output.read_text(), start_within_s, process)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
@@ -59,10 +59,10 @@ class Product:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-        assert status == 0, self.said.read_text()
+        assert status == 0, self.output.read_text()
 
     def post(self, path, **body):
-        """The answer of a call that starts a run; a busy server is asked again, as it wishes."""
+        """The response to a call that starts a run; retried after `Retry-After` while the server is busy."""
         for _ in range(10):
             answer = httpx.post(f"http://127.0.0.1:{self.ports[1]}{path}", json=body, timeout=30)
             if answer.status_code != 503:
@@ -72,20 +72,20 @@ class Product:
         return answer.json()
 
     def ended(self, run, process, within_s=120):
-        """A run's own words, once it has ended."""
+        """What the API reports of a run, once it has ended."""
         finals = {"Completed", "Failed", "Crashed", "Cancelled", "Joined"}
         return until(
             lambda: found if (found := self.get(f"/runs/{run}"))["state"] in finals else None, within_s, process
         )
 
     def prefect(self, path, **body):
-        """What Prefect's own API gives for a query."""
+        """What Prefect's own API returns for a query."""
         answer = self.ask_prefect("POST" if body else "GET", path, body or None)
         answer.raise_for_status()
         return answer.json()
 
     def stop_schedules(self, deployment):
-        """Switch off the schedules of a deployment; returns its id."""
+        """Pause its schedules, so that only requested runs start; returns the deployment's id."""
         found = self.prefect(f"/deployments/name/{deployment}")
         for schedule in found["schedules"]:
             path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
@@ -93,7 +93,7 @@ class Product:
         return found["id"]
 
     def ask_prefect(self, method, path, body=None):
-        """The answer of Prefect's own API to who holds its key; while its database is locked it is asked again."""
+        """The response of Prefect's own API, called with its key; retried while its database is locked."""
         user, _, password = (self.home / "prefect" / "auth-string").read_text().partition(":")
         url = f"http://127.0.0.1:{self.ports[0]}/api{path}"
         for _ in range(20):
@@ -117,7 +117,7 @@ def free_port():
 def until(what, within_s, process):
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        assert process.poll() is None, "it ended"
+        assert process.poll() is None, "the product ended"
         if found := what():
             return found
         time.sleep(0.3)

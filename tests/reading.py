@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def reads(row: Format, item: Any, options: Options | None = None) -> list[Read]:
 
 def reads_file(rows: Sequence[Format], path: Path, options: Options | None = None) -> list[Read]:
     row = taker(rows, path)
-    assert row is not None, f"nobody takes {path.name}"
+    assert row is not None, f"no format takes {path.name}"
     raw = path.read_bytes()
     return reads(row, parsed_lines(raw) if row.shape == "lines" else orjson.loads(raw), options)
 
@@ -85,34 +86,54 @@ def defects(found: Iterable[Read]) -> list[Defect]:
 
 
 def as_json(found: Iterable[Read]) -> list[dict[str, Any]]:
-    """Reads as a golden file spells them."""
-    spelled: list[dict[str, Any]] = []
+    """Reads as a golden file holds them."""
+    listed: list[dict[str, Any]] = []
     for read in found:
         if isinstance(read, Skipped):
-            spelled.append({"skipped": read.rule})
+            listed.append({"skipped": read.rule})
         elif isinstance(read, Defect):
-            spelled.append({"defect": read.reason})
+            listed.append({"defect": read.reason})
         else:
             when = read.timestamp.isoformat() if read.timestamp else None
             place = [read.run, read.iteration, read.idx_in_iteration]
-            spelled.append(
+            listed.append(
                 {"place": place, "type": read.type, "text": read.text, "time": when, "extra": dict(read.extra)}
             )
-    return spelled
+    return listed
 
 
-def check_golden(rows: Sequence[Format], folder: str) -> None:
-    """Every log under tests/data/<folder> becomes what lies beside it as <name>.expected.json."""
-    logs = [path for path in sorted((DATA / folder).iterdir()) if ".expected." not in path.name]
-    assert logs
-    for log in logs:
-        expected = json.loads(log.with_name(log.name + ".expected.json").read_text("utf-8"))
-        found = as_json(reads_file(rows, log))
-        assert json.loads(json.dumps(found)) == expected, log.name
+def golden_logs() -> list[Path]:
+    """Every log under tests/data; beside it lies `<name>.expected.json`, what it has to become."""
+    return [path for path in sorted(DATA.glob("*/*")) if ".expected." not in path.name]
 
 
-def check_places(found: Iterable[Read]) -> None:
-    """Places are unique within a run, idx counts from 0 without a gap, no text is blank."""
+def rows_of(module: str) -> list[Format]:
+    """The rows that a module of formats has in the table."""
+    return [row for row in FORMATS if row.recognises.__module__ == f"components.sources.formats.{module}"]
+
+
+def check_golden(log: Path) -> None:
+    """The log is recognised as the format that its folder is named after, and becomes the expected records."""
+    row = taker(FORMATS, log)
+    assert row in rows_of(log.parent.name)
+    found = reads_file(FORMATS, log)
+    expected = json.loads(log.with_name(log.name + ".expected.json").read_text("utf-8"))
+    assert json.loads(json.dumps(as_json(found))) == expected
+
+
+def check_resumable(row: Format, items: Sequence[Any]) -> None:
+    """Reading on from a state, taken after any line, gives what reading through gives."""
+    assert row.reader is not None
+    whole = reads(row, items)
+    for cut in range(len(items) + 1):
+        first = row.reader(None, Options())
+        found = [read for item in items[:cut] for read in first.read(item)]
+        second = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
+        assert found + [read for item in items[cut:] for read in second.read(item)] == whole, cut
+
+
+def check_positions(found: Iterable[Read]) -> None:
+    """Positions are unique within a run, idx counts from 0 without a gap, no text is blank."""
     last: dict[tuple[str, int], int] = {}
     for event in events(found):
         assert event.text.strip()
@@ -122,7 +143,7 @@ def check_places(found: Iterable[Read]) -> None:
 
 
 def corpus(*folders: str) -> list[Path]:
-    """The real files of these folders; skips the test where they are not at hand."""
+    """The real files of these folders; skips the test where there are none."""
     if not CORPUS.exists():
         pytest.skip("no shared data here")
     return [path for folder in folders for path in sorted((CORPUS / folder).glob("*")) if path.is_file()]
@@ -137,12 +158,12 @@ def strangers(*own: str) -> Iterator[Path]:
 
 
 def read_whole(name: str, path: Path) -> list[Read]:
-    """All of a real file, which has to be recognised as format `name`, without defects and with every place right."""
+    """All of a real file, which has to be recognised as format `name`, without defects and with every position right."""
     row = taker(FORMATS, path)
     assert row is not None, path.name
     assert row.name == name, path.name
     found = reads_file(FORMATS, path)
-    check_places(found)
+    check_positions(found)
     assert not defects(found), path.name
     return found
 
@@ -152,6 +173,7 @@ def taken_of_others(rows: Sequence[Format], *own: str) -> list[Path]:
     return [path.relative_to(CORPUS) for path in strangers(*own) if taker(rows, path)]
 
 
+@cache
 def json_values(*keys: str) -> st.SearchStrategy[Any]:
     """Arbitrary JSON whose objects like the given keys, so that a reader is led deep into its cases."""
     texts = st.one_of(st.text(max_size=12), st.sampled_from(keys), st.just("{}"), st.just("[1"), st.just("\ud800"))

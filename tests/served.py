@@ -1,4 +1,4 @@
-"""An application on a real socket, and a client that talks to it."""
+"""An application on a real socket, and a client for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 @contextmanager
 def served(app: FastAPI, **client: Any) -> Iterator[httpx.Client]:
-    """A client of the application, which listens on loopback until the end of the block."""
+    """A client of the application, which listens on loopback until the block ends."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", ws="none", access_log=False))
     thread = threading.Thread(target=server.run)

@@ -21,7 +21,7 @@ QUIET = LoadSettings(quiet_s=0)
 
 @dataclass
 class Shelf:
-    """The ledger's row of one source and the records that came of it."""
+    """The ledger's entry of one source and the records read from it."""
 
     source: FileSource = field(default_factory=lambda: FileSource(QUIET))
     key: str | None = None
@@ -106,7 +106,7 @@ def jsonl(*items: object) -> bytes:
 
 
 def generic(n: int, start: int = 0) -> list[dict[str, object]]:
-    """Generic records whose texts tell which they are."""
+    """Generic records whose texts are their numbers."""
     return [{"iteration": i, "idx": 0, "type": "user", "text": f"text {i}"} for i in range(start, start + n)]
 
 

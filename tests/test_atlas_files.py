@@ -9,18 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components import atlas
-from components.atlas import build_atlas, nearest, static_folder
-from components.labels import Label
-from components.publisher import (
-    Manifest,
-    embeddings_table,
-    logs_schema,
-    open_snapshot,
-    publish_snapshot,
-    write_embeddings_part,
-    write_logs_part,
-)
+from components.publish.install import install_snapshot
+from components.publish.parts import write_embeddings_part, write_logs_part
+from components.publish.tables import embeddings_table
+from components.snapshot.manifest import Label, Manifest
+from components.snapshot.parts import logs_schema
+from components.snapshot.read import open_snapshot
+from components.views import embedding_atlas
+from components.views.embedding_atlas import build_atlas, nearest, static_folder
 
 
 def unit(n, dim=8):
@@ -59,7 +55,7 @@ def a_snapshot(output, n, number=1):
         parts=parts,
         created=datetime(2026, 1, 1, tzinfo=UTC),
     )
-    publish_snapshot(output, manifest, output / "parts", [Label(x=1, y=2, text="name", level=0, priority=1)])
+    install_snapshot(output, manifest, output / "parts", [Label(x=1, y=2, text="name", level=0, priority=1)])
     return open_snapshot(output)
 
 
@@ -67,7 +63,7 @@ def a_snapshot(output, n, number=1):
 def test_neighbours_are_stable_ids_nearest_first_and_never_null(tmp_path, n):
     folder = build_atlas(a_snapshot(tmp_path / "out", n), tmp_path / "cache")
     table = pq.read_table(folder / "dataset.parquet")
-    assert table["__neighbors"].type == atlas.NEIGHBORS_TYPE
+    assert table["__neighbors"].type == embedding_atlas.NEIGHBORS_TYPE
     assert table.num_rows == n
     assert table["__neighbors"].null_count == 0
     vectors = unit(n).astype(np.float16).astype(np.float32)
@@ -80,17 +76,19 @@ def test_neighbours_are_stable_ids_nearest_first_and_never_null(tmp_path, n):
 
 
 def test_beyond_the_limit_neighbours_are_empty_lists(tmp_path, monkeypatch):
-    monkeypatch.setattr(atlas, "EXACT_LIMIT", 5)
+    monkeypatch.setattr(embedding_atlas, "EXACT_LIMIT", 5)
     folder = build_atlas(a_snapshot(tmp_path / "out", 6), tmp_path / "cache")
     assert pq.read_table(folder / "dataset.parquet")["__neighbors"].to_pylist() == [{"ids": [], "distances": []}] * 6
 
 
-def test_blocks_give_what_the_whole_gives(monkeypatch):
+@pytest.mark.parametrize("k", [1, 5, 99])
+def test_neighbours_are_exact(k):
     vectors = unit(100)
-    whole = nearest(vectors, 5)
-    monkeypatch.setattr(atlas, "BLOCK", 7)
-    for blocked, at_once in zip(nearest(vectors, 5), whole, strict=True):
-        np.testing.assert_allclose(blocked, at_once, atol=1e-6)
+    rows, distances = nearest(vectors, k)
+    similarity = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.fill_diagonal(similarity, -np.inf)
+    np.testing.assert_array_equal(rows, np.argsort(-similarity, axis=1)[:, :k])
+    np.testing.assert_allclose(distances, 1 - np.take_along_axis(similarity, rows, axis=1), atol=1e-6)
 
 
 def test_types_are_those_that_embedding_atlas_charts(tmp_path):
@@ -108,7 +106,7 @@ def test_types_are_those_that_embedding_atlas_charts(tmp_path):
     ]
 
 
-def test_metadata_says_what_embedding_atlas_itself_would_say(tmp_path):
+def test_metadata_is_what_embedding_atlas_itself_would_write(tmp_path):
     from embedding_atlas.options import make_embedding_atlas_props
 
     folder = build_atlas(a_snapshot(tmp_path / "out", 3), tmp_path / "cache")
@@ -141,5 +139,5 @@ def test_it_is_made_once_and_old_ones_go(tmp_path):
 
 def test_the_page_is_found_without_importing_embedding_atlas():
     assert (static_folder() / "index.html").exists()
-    code = "import sys; from components.atlas import static_folder; static_folder(); print('embedding_atlas' in sys.modules)"
+    code = "import sys; from components.views.embedding_atlas import static_folder; static_folder(); print('embedding_atlas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

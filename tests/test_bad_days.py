@@ -190,7 +190,7 @@ def test_records_that_are_loaded_while_an_index_runs_are_taken_by_it(either: Wor
 
     def load_more(step: str, _done: int, _total: int) -> None:
         nonlocal n_loaded
-        if step in {"fetch", "embed", "keep places", "publish"} and n_loaded < 160:
+        if step in {"fetch", "embed", "keep positions", "publish"} and n_loaded < 160:
             write(either.logs / f"{n_loaded}.jsonl", lines(10, seed=n_loaded))
             n_loaded += loader.load().records.new
 
@@ -199,7 +199,7 @@ def test_records_that_are_loaded_while_an_index_runs_are_taken_by_it(either: Wor
     assert failing(indexer) == []
 
 
-@pytest.mark.parametrize("moment", ["fetch", "embed", "keep places", "publish", "rewrite"])
+@pytest.mark.parametrize("moment", ["fetch", "embed", "keep positions", "publish", "rewrite"])
 @pytest.mark.parametrize("recompute", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_rewrite_in_the_middle_of_an_index_leaves_the_output_whole(
     either: World, moment: str, recompute: bool
@@ -300,7 +300,7 @@ def test_an_index_that_stalled_for_too_long_writes_nothing_more(either: World) -
         if "took over" in err:
             assert code == 1
             return
-        assert code == 0 or "is held by" in err, err
+        assert code == 0 or "is already being indexed" in err, err
     pytest.fail("the index was never stopped in the middle")
 
 
@@ -475,7 +475,7 @@ def test_a_database_that_crashes_during_a_load_is_waited_for(crashing: World) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["fetch", "embed", "fit", "keep places", "publish"])
+@pytest.mark.parametrize("moment", ["fetch", "embed", "fit", "keep positions", "publish"])
 def test_a_database_that_crashes_during_an_index_is_waited_for(crashing: World, moment: str) -> None:
     write(crashing.logs / "a.jsonl", items := lines(80))
     pipeline = crashing.pipeline()
@@ -499,18 +499,27 @@ def test_kills_with_postgresql_as_state_lose_and_double_nothing(crashing: World,
     rng = random.Random(f"kills {step}")
     pipeline = crashing.pipeline()
     expected: Counter[str] = Counter()
+    command = ("load", crashing.logs) if step == "load" else ("index",)
     n_killed = attempt = 0
+    whole_s = 0.0
     while n_killed < 6 and attempt < 30:
         attempt += 1
         write(crashing.logs / f"{attempt}.jsonl", items := lines(120, seed=attempt))
         expected.update(texts_of(items))
         if step == "index":
             pipeline.load([crashing.logs])
-        child = shell(crashing.settings(), *(("load", crashing.logs) if step == "load" else ("index",)))
-        time.sleep(rng.uniform(0.8, 2.0))
+        began = time.monotonic()
+        child = shell(crashing.settings(), *command)
+        if not whole_s:  # the first one is not killed: it shows how long it takes on this machine
+            child.communicate()
+            whole_s = time.monotonic() - began
+            continue
+        time.sleep(whole_s * rng.uniform(0.4, 1.0))
         child.kill()
         child.communicate()
-        n_killed += child.returncode == -signal.SIGKILL
+        is_killed = child.returncode == -signal.SIGKILL
+        n_killed += is_killed
+        whole_s *= 1.0 if is_killed else 0.7  # it was quicker than the first one
         if rng.random() < 0.5:
             pipeline.load([crashing.logs])
             patient_index(pipeline)
@@ -639,7 +648,7 @@ def test_a_service_that_answers_wrongly_fails_the_run_and_no_wrong_vector_is_sto
     )
     pipeline.load([world.logs])
     service.answer = wrong_answers[wrong]
-    with pytest.raises(ServiceUnavailable, match="Nothing is lost"):
+    with pytest.raises(ServiceUnavailable, match="Progress is saved"):
         pipeline.index()
     assert pipeline.status()["default"].failed == 0
     service.answer = well_behaved

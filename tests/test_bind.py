@@ -1,15 +1,15 @@
-"""Where the API may listen, and for whom it answers there."""
+"""Which addresses the API may listen on, and which requests it accepts there."""
 
 from __future__ import annotations
 
 import signal
 
 import pytest
-from door_world import settings_at
+from api_world import settings_at
 from served import served
 
-from api.http import create_app
-from api.up import run_up
+from api.app import create_app
+from api.up.supervisor import run_up
 from components.errors import BadSetting
 
 
@@ -42,7 +42,7 @@ def test_up_says_that_a_token_is_missing_before_anything_starts(tmp_path, capsys
 
 
 def test_an_empty_token_is_none(tmp_path):
-    """Else a call with an empty one would pass, and the Host header would not be looked at."""
+    """Otherwise a call with an empty token would pass, and the Host header would not be checked."""
     with served(create_app(settings(tmp_path, api_token=""))) as client:
         assert client.get("/datasets").status_code == 200
         assert client.get("/datasets", headers={"Host": "evil.example"}).status_code == 421

@@ -1,4 +1,4 @@
-"""A cache that is damaged in any way is rebuilt: the run goes on, and gives what it gives with a sound one."""
+"""A cache that is damaged in any way is rebuilt: the run continues, with the same results as with an intact one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from faults import failing, small_steps
 from logs import append, lines, write
 
 from api.atlas_site import AtlasSites
-from api.map_data import Maps
-from components.cached_folder import is_sound, replaced_folder
-from components.embedders import open_embedder
+from api.map_cache import MapCache
+from components.cached_folder import atomic_folder, is_intact
+from components.embedders.model_uri import open_embedder
 from components.embedders.weights import remembered_sha256, sha256_of
 from components.pipeline import Pipeline
-from components.projector import open_projector, read_folder, write_folder
 from components.projector.kernel_cache import tolerate_damage
+from components.projector.layout import read_folder, write_folder
+from components.projector.umap_projector import open_projector
 from components.settings import EmbedSettings, ProjectSettings
 
 
@@ -63,10 +64,10 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 @pytest.mark.slow
 @each_damage
 @pytest.mark.parametrize("name", ["layout.npz", "vectors.npy"])
-def test_a_damaged_layout_cache_is_rebuilt_and_records_lie_where_they_would(
+def test_a_damaged_layout_cache_is_rebuilt_and_positions_stay_the_same(
     pipeline: Pipeline, tmp_path: Path, damage: Damage, name: str
 ) -> None:
-    def places(of: Pipeline) -> dict[str, tuple[float, float]]:
+    def positions(of: Pipeline) -> dict[str, tuple[float, float]]:
         dataset_id = of.dataset_id("default")
         layout = of.store.layouts.current(dataset_id)
         assert layout is not None
@@ -75,16 +76,16 @@ def test_a_damaged_layout_cache_is_rebuilt_and_records_lie_where_they_would(
 
     append(tmp_path / "logs" / "a.jsonl", lines(7, start=500))
     pipeline.load()
-    shutil.copytree(tmp_path / "home", tmp_path / "sound", symlinks=True)
+    shutil.copytree(tmp_path / "home", tmp_path / "intact", symlinks=True)
     (file,) = (tmp_path / "home" / "cache" / "layouts").glob(f"*/{name}")
     damage(file)
     assert pipeline.index().rows == 47
     assert failing(pipeline) == []
-    with Pipeline(small_steps(tmp_path / "sound")) as sound:
-        sound.index()
-        assert places(pipeline) == places(sound)
+    with Pipeline(small_steps(tmp_path / "intact")) as intact:
+        intact.index()
+        assert positions(pipeline) == positions(intact)
     (file,) = (tmp_path / "home" / "cache" / "layouts").glob(f"*/{name}")
-    assert is_sound(file.parent)
+    assert is_intact(file.parent)
 
 
 def test_a_layout_cache_damaged_at_any_byte_is_never_opened(tmp_path: Path) -> None:
@@ -97,33 +98,33 @@ def test_a_layout_cache_damaged_at_any_byte_is_never_opened(tmp_path: Path) -> N
         for at in range(0, len(whole), max(1, len(whole) // 60)):
             for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
                 file.write_bytes(damaged)
-                assert not is_sound(folder), (file.name, at)
+                assert not is_intact(folder), (file.name, at)
         file.write_bytes(whole)
     assert read_folder(folder).n_fitted == 12
 
 
 class TestCachedFolder:
     def test_a_file_that_nobody_wrote_there_makes_no_difference(self, tmp_path: Path) -> None:
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "inner").mkdir()
             (aside / "inner" / "file").write_bytes(b"content")
         (tmp_path / "a" / ".DS_Store").touch()
-        assert is_sound(tmp_path / "a")
+        assert is_intact(tmp_path / "a")
 
     def test_a_failing_block_leaves_the_old_folder_and_nothing_else(self, tmp_path: Path) -> None:
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "file").write_bytes(b"old")
-        with pytest.raises(OSError, match="full"), replaced_folder(tmp_path / "a") as aside:
+        with pytest.raises(OSError, match="full"), atomic_folder(tmp_path / "a") as aside:
             raise OSError("full")
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
-        assert is_sound(tmp_path / "a")
+        assert is_intact(tmp_path / "a")
 
     def test_what_a_killed_writer_left_goes_after_a_while(self, tmp_path: Path) -> None:
         for name in (".a-old", ".a-young", ".b-old"):
             (tmp_path / name).mkdir()
         for name in (".a-old", ".b-old"):
             os.utime(tmp_path / name, (1, 1))
-        with replaced_folder(tmp_path / "a"):
+        with atomic_folder(tmp_path / "a"):
             pass
         assert sorted(path.name for path in tmp_path.iterdir()) == [".a-young", ".b-old", "a"]
 
@@ -143,7 +144,7 @@ class TestCachedFolder:
 
         monkeypatch.setattr(os, "fsync", flush)
         monkeypatch.setattr(os, "rename", name)
-        with replaced_folder(tmp_path / "a") as aside:
+        with atomic_folder(tmp_path / "a") as aside:
             (aside / "inner").mkdir()
             (aside / "inner" / "file").write_bytes(b"content")
         named = seen.index("rename a")
@@ -164,25 +165,25 @@ def test_a_damaged_graph_of_the_model_is_rebuilt_and_gives_the_same_vectors(
 
 
 @each_damage
-def test_a_damaged_note_of_a_digest_is_not_believed(tmp_path: Path, damage: Damage) -> None:
+def test_a_damaged_record_of_a_digest_is_ignored(tmp_path: Path, damage: Damage) -> None:
     file = write(tmp_path / "weights", lines(3))
     remembered_sha256(file, tmp_path / "cache")
     damage(next((tmp_path / "cache" / "digests").iterdir()))
     assert remembered_sha256(file, tmp_path / "cache") == sha256_of(file)
 
 
-def test_a_folder_in_place_of_a_note_does_not_matter(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_recorded_digest_does_not_matter(tmp_path: Path) -> None:
     file = write(tmp_path / "weights", lines(3))
     remembered_sha256(file, tmp_path / "cache")
-    note = next((tmp_path / "cache" / "digests").iterdir())
-    note.unlink()
-    note.mkdir()
+    recorded = next((tmp_path / "cache" / "digests").iterdir())
+    recorded.unlink()
+    recorded.mkdir()
     assert remembered_sha256(file, tmp_path / "cache") == sha256_of(file)
 
 
 @pytest.mark.parametrize("damage", [cut_to_half, emptied, zeroed, flipped], ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-def test_a_damaged_compiled_kernel_is_compiled_anew(
+def test_a_damaged_compiled_kernel_is_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Damage, suffix: str
 ) -> None:
     """In numba's own cache: what umap's functions are kept in."""
@@ -213,26 +214,26 @@ def test_a_damaged_compiled_kernel_is_compiled_anew(
 @each_damage
 def test_damaged_points_of_the_map_page_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
     cache = pipeline.settings.cache
-    first = Maps(cache)
+    first = MapCache(cache)
     files = [
         first.points_file(first.newest(pipeline.output())),
-        first.picture_file(pipeline.snapshot(), lambda: b"a picture"),
+        first.picture_file(pipeline.output()),
     ]
-    sound = [file.read_bytes() for file in files]
+    intact = [file.read_bytes() for file in files]
     for file in files:
         damage(file)
-    later = Maps(cache)  # of the process that comes next
-    assert later.points_file(later.newest(pipeline.output())).read_bytes() == sound[0]
-    assert later.picture_file(pipeline.snapshot(), lambda: b"a picture").read_bytes() == sound[1]
+    later = MapCache(cache)  # of the process that comes next
+    assert later.points_file(later.newest(pipeline.output())).read_bytes() == intact[0]
+    assert later.picture_file(pipeline.output()).read_bytes() == intact[1]
 
 
 @pytest.mark.parametrize("damage", [cut_to_half, emptied, removed], ids=lambda damage: damage.__name__)
 def test_points_that_are_cut_while_the_page_is_served_are_packed_again(pipeline: Pipeline, damage: Damage) -> None:
-    maps = Maps(pipeline.settings.cache)
+    maps = MapCache(pipeline.settings.cache)
     data = maps.newest(pipeline.output())
-    sound = maps.points_file(data).read_bytes()
+    intact = maps.points_file(data).read_bytes()
     damage(maps.points_file(data))
-    assert maps.points_file(data).read_bytes() == sound
+    assert maps.points_file(data).read_bytes() == intact
 
 
 @each_damage
@@ -248,6 +249,6 @@ def test_a_damaged_site_of_embedding_atlas_is_built_again(pipeline: Pipeline, da
         assert there is not None, sites.problem(pipeline.snapshot())
         return there
 
-    sound = (built() / name).read_bytes()
+    intact = (built() / name).read_bytes()
     damage(built() / name)
-    assert (built() / name).read_bytes() == sound
+    assert (built() / name).read_bytes() == intact

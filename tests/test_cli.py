@@ -1,4 +1,4 @@
-"""The shell as scripts and people meet it: literal reports, exit codes, one-line errors."""
+"""The command line: JSON reports, readable output, exit codes, one-line errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "api.cli.main", *map(str, arguments)]
         root = str(Path(__file__).parents[1])
         env = {**environment, "PYTHONPATH": root}
         return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=600)
@@ -81,21 +81,21 @@ def test_reports_have_the_literal_keys(shell: Shell, tmp_path: Path) -> None:
     assert [Path(path).name for path in exported["files"]] == ["logs.parquet", "embeddings.parquet"]
 
 
-def test_people_are_told_in_sentences(shell: Shell, tmp_path: Path) -> None:
+def test_reports_for_people_are_sentences(shell: Shell, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines(20))
     assert "20 new records" in shell("load", path).stdout
-    assert "fit on layout 1" in shell("index").stdout
+    assert "Map created (layout 1)" in shell("index").stdout
     append(path, lines(3, start=20))
     assert "3 new records" in shell("load").stdout
-    assert "transform on layout 1" in shell("index").stdout
-    assert "Nothing waits" in shell("index").stdout
+    assert "Map updated (layout 1)" in shell("index").stdout
+    assert "no pending records" in shell("index").stdout
     assert str(path) in shell("status").stdout
     assert shell("defects").stdout == "No defects.\n"
     assert shell("failed").stdout == "No failed records.\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["load", "missing-folder"], 1, "missing-folder"),
         (["load", "--no-such-flag"], 2, "No such option"),
@@ -106,32 +106,32 @@ def test_people_are_told_in_sentences(shell: Shell, tmp_path: Path) -> None:
         (["view"], 1, "runatlas index"),
     ],
 )
-def test_errors_are_one_line_with_a_way_out_and_a_code(
-    shell: Shell, arguments: list[str], code: int, told: str
+def test_errors_are_one_line_that_says_what_to_do_and_an_exit_code(
+    shell: Shell, arguments: list[str], code: int, message: str
 ) -> None:
     done = shell(*arguments)
     assert done.returncode == code, done.stderr
-    assert told in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_setting_that_can_not_be_used_is_named_with_its_value(shell: Shell, environment: dict[str, str]) -> None:
+def test_an_invalid_setting_is_reported_with_its_value(shell: Shell, environment: dict[str, str]) -> None:
     environment["RUNATLAS_API__PORT"] = "many"
     done = shell("status")
     assert (done.returncode, "api.port" in done.stderr, "many" in done.stderr) == (2, True, True)
 
 
-def test_sources_that_fail_alike_stand_below_one_reason(shell: Shell, tmp_path: Path) -> None:
+def test_sources_that_fail_for_one_reason_share_a_line(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     write(folder / "good.jsonl", lines(3))
     for name in ("a", "b"):
         (folder / f"{name}.json").write_text('{"other": 1}')
     (folder / "c.bin").write_bytes(bytes(range(256)))
     done = shell("load", folder)
-    said = done.stdout.splitlines()
+    output = done.stdout.splitlines()
     assert done.returncode == 0  # something could be read
-    assert any(line.startswith("  2 sources (a.json, b.json): No format recognises it.") for line in said)
-    assert any(line.startswith("  c.bin: ") for line in said)
+    assert any(line.startswith("  2 sources (a.json, b.json): Unsupported format.") for line in output)
+    assert any(line.startswith("  c.bin: ") for line in output)
 
 
 def test_a_problem_is_reported_once_and_again_when_it_changes(shell: Shell, tmp_path: Path) -> None:
@@ -160,17 +160,40 @@ def test_a_source_that_names_nothing_is_reported_once(
     assert missing not in shell("load").stdout
 
 
-def test_explain_says_one_line_a_file_before_the_details(shell: Shell, tmp_path: Path) -> None:
+def test_explain_prints_one_line_for_each_file_before_the_details(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     write(folder / "good.jsonl", lines(3))
     (folder / "odd.json").write_text('{"other": 1}')
-    said = shell("load", "--explain", folder).stdout.splitlines()
-    assert [line.partition(":")[0] for line in said[:2]] == ["good.jsonl", "odd.json"]
-    assert said[2] == ""
+    output = shell("load", "--explain", folder).stdout.splitlines()
+    assert [line.partition(":")[0] for line in output[:2]] == ["good.jsonl", "odd.json"]
+    assert output[2] == ""
+
+
+def test_each_count_of_a_load_that_is_not_obvious_is_explained(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    write(folder / "good.jsonl", [*lines(3), "not json\n"])
+    (folder / "odd.json").write_text('{"other": 1}')
+    output = shell("load", folder, "-d", "demo").stdout
+    assert "Failed: 1 source could not be read" in output
+    assert "Defects: 1 line or item could not be converted to records. Details: `runatlas defects -d demo`" in output
+    assert "3 records pending. Next: `runatlas index -d demo`" in output
+    assert not {"Not ready", "Gone", "Superseded"} & {line.partition(":")[0] for line in output.splitlines()}
+    assert ", 0 " not in output
+
+
+def test_starting_the_command_line_imports_no_heavy_library() -> None:
+    code = """
+import sys
+import api.cli.main
+heavy = {"torch", "umap", "numba", "onnxruntime", "prefect", "fastapi", "uvicorn", "sqlalchemy", "pyarrow", "polars"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["claud", "nothing-like-it"])
-def test_an_unknown_format_is_refused_before_anything_is_remembered(shell: Shell, tmp_path: Path, name: str) -> None:
+def test_an_unknown_format_is_rejected_before_anything_is_stored(shell: Shell, tmp_path: Path, name: str) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(range(256)))
     done = shell("load", tmp_path / "a.bin", "--format", name)
     assert done.returncode == 2
@@ -195,7 +218,7 @@ def test_status_of_one_dataset(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_doctor_names_a_dataset_whose_settings_ask_for_another_model(
+def test_doctor_reports_a_dataset_whose_settings_name_another_model(
     shell: Shell, environment: dict[str, str], tmp_path: Path
 ) -> None:
     shell("load", write(tmp_path / "a.jsonl", lines(5)))
@@ -210,10 +233,10 @@ def test_doctor_names_a_dataset_whose_settings_ask_for_another_model(
     assert "--recompute" in finding["detail"]
 
 
-def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
+def test_progress_without_a_terminal_is_printed_as_lines() -> None:
     from threading import Event
 
-    from api.cli_progress import ProgressLines
+    from api.cli.progress import ProgressLines
 
     class Output:
         def __init__(self) -> None:
@@ -233,13 +256,13 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
+def test_ctrl_c_stops_an_index_cleanly_and_the_next_one_resumes(
     shell: Shell, environment: dict[str, str], tmp_path: Path
 ) -> None:
     write(tmp_path / "a.jsonl", lines(3_000))
     shell("load", tmp_path / "a.jsonl")
     child = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "index"],
+        [sys.executable, "-m", "api.cli.main", "index"],
         env={**environment, "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -250,9 +273,9 @@ def test_ctrl_c_ends_an_index_cleanly_and_the_next_one_goes_on(
         while child.poll() is None and not store.leases.holder(lease_name("default")).is_held:
             time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=300)
+    _, errors = child.communicate(timeout=300)
     # CPython itself ends by the signal where the interrupt met a string being exec'd (an import): 130 to a shell, too.
-    assert child.returncode in {130, -signal.SIGINT, 0}, told
-    assert "Traceback" not in told
+    assert child.returncode in {130, -signal.SIGINT, 0}, errors
+    assert "Traceback" not in errors
     assert report(shell("index", "--json"))["rows"] == 3_000
     assert report(shell("verify", "--json"))["ok"] is True

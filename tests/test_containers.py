@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml speak of files, commands and settings that there are; no container engine is needed."""
+"""Dockerfile and compose.yaml name existing files, commands and settings; no container engine is needed."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_every_command_of_a_container_is_there(name):
 
 def test_who_depends_on_another_service_names_one_that_can_become_so():
     for service in services.values():
-        for other, wish in service.get("depends_on", {}).items():
-            if wish["condition"] == "service_healthy":
+        for other, dependency in service.get("depends_on", {}).items():
+            if dependency["condition"] == "service_healthy":
                 assert "test" in services[other]["healthcheck"]
             else:
                 assert services[other]["restart"] == "no", "it ends by itself"
@@ -81,14 +81,14 @@ def test_the_image_copies_files_that_there_are():
     assert copied
     for name in (name for names in copied for name in names):
         assert (root / name).exists(), name
-    rooms = re.search(r"mkdir (.+?) && touch", dockerfile)
-    assert rooms
-    assert set(rooms[1].split()) == {"components", "flows", "api"}
+    packages = re.search(r"mkdir (.+?) && touch", dockerfile)
+    assert packages
+    assert set(packages[1].split()) == {"components", "flows", "api"}
 
 
 def test_no_container_answers_to_somebody_without_a_secret():
     server, clients = services["prefect"], [name for name in ours if name != "prefect"]
-    assert server["command"][:3] == ["python", "-m", "api.prefect_app"], "the guarded server"
+    assert server["command"][:3] == ["python", "-m", "api.up.prefect_app"], "the guarded server"
     required = re.compile(r"\$\{\w+:\?.+\}")
     assert required.fullmatch(server["environment"]["PREFECT_SERVER_API_AUTH_STRING"])
     for name in clients:
@@ -113,12 +113,12 @@ def test_no_container_answers_to_somebody_without_a_secret():
 def test_settings_secrets_and_logs_of_a_checkout_stay_out_of_the_image(name, tmp_path):
     from docker.utils.build import exclude_paths  # the rules as Docker's own client applies them
 
-    for path in (name, "api/up.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"):
+    for path in (name, "api/up/supervisor.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     copied = exclude_paths(str(tmp_path), (root / ".dockerignore").read_text().splitlines())
     assert name not in copied
-    assert {"api/up.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"} <= copied
+    assert {"api/up/supervisor.py", "runatlas.toml.example", "work-pool.json", "prefect.yaml"} <= copied
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_the_image_does_not_start_without_a_token(tmp_path):
     given = dict(re.findall(r"(RUNATLAS_\w+)=(\S+)", dockerfile)) | {"RUNATLAS_HOME": str(tmp_path / "home")}
     assert given["RUNATLAS_API__HOST"] == "0.0.0.0"
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RUNATLAS_", "PREFECT_"))}
-    for command in (["api.cli", "up"], ["api"]):
+    for command in (["api.cli.main", "up"], ["api"]):
         ended = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=tmp_path,

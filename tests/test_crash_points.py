@@ -1,4 +1,4 @@
-"""Killed before each single effect on files and database: the next run completes, and all is as if nothing had been."""
+"""Killed before each single effect on files and database: the next run completes, with the same result as without the kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from logs import append, lines, write
 from zygote import Zygote, zygote
 
 from components.pipeline import Pipeline
-from components.snapshots import check_snapshot
+from components.snapshot.verify import check_snapshot
 from components.store.lease import lease_t
 
 steps = ("load", "index", "recompute", "publish")
@@ -50,7 +50,7 @@ def prepare(home: str, logs: str, step: str) -> None:
 
 
 def work(home: str, logs: str, step: str, at: int | None, mutant: str) -> dict[str, Any]:
-    """Do the step, dead before effect number `at`; how many there were, and what the simulated page cache objects to."""
+    """Do the step, dead before effect number `at`; how many there were, and which problems the simulated page cache found."""
     pipeline = opened(home)
     watched = watch(pipeline, at)
     if mutant:
@@ -86,7 +86,7 @@ def complete(home: str, logs: str, had_snapshot: bool) -> dict[str, Any]:
 
 
 def broken(output: Path) -> list[str]:
-    """What a reader would trip over: `current`, and every snapshot that bears a number."""
+    """What is broken for a reader: `current`, and every snapshot folder that has a number."""
     if not (output / "current").exists():
         return ["a reader finds no snapshot"]
     folders = [path for path in (output / "snapshots").iterdir() if path.name.isdigit()]
@@ -99,7 +99,7 @@ def broken(output: Path) -> list[str]:
 
 
 def records(pipeline: Pipeline) -> dict[str, str]:
-    """Id -> digest of the record and its vector, places apart: they depend on what was fitted together."""
+    """Id -> digest of the record and its vector, without positions: they depend on what was fitted together."""
     snapshot = pipeline.snapshot()
     vectors = {r["id"]: r["vector"] for file in snapshot.embeddings_files for r in pq.read_table(file).to_pylist()}
     columns = ["id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type"]
@@ -155,7 +155,7 @@ class Field:
         return [*done["problems"], *(["records were lost, doubled or changed"] if changed else [])]
 
     def undisturbed(self, step: str, mutant: str = "") -> list[str]:
-        """What the simulated page cache objects to, and what is wrong afterwards."""
+        """Problems that the simulated page cache found, and what is wrong afterwards."""
         home = self.home(step)
         ended = self.processes.run("test_crash_points:work", home, self.logs(step), step, None, mutant)
         if ended.code:

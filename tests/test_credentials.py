@@ -15,21 +15,21 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from api_world import settings_at
 from databases import fresh_database, postgres_server
-from door_world import settings_at
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import Problem
-from api.routes_runs import allowed_source
+from api.routes.runs import _allowed_source
 from components.credentials import Credentials
 from components.errors import BadSetting
+from components.locations import without_password
 from components.pipeline import Pipeline
 from components.settings import Settings
 from components.store import Store
 from components.store.engine import Database
 from components.store.migrate import migrations
-from components.urls import without_password
 from components.wiring import open_credentials
 from flows.runs import watched_sources
 
@@ -43,7 +43,7 @@ def locked_postgres() -> Iterator[sa.URL]:
         server = postgres_server()
         url = server.__enter__()
     except ImportError as error:
-        pytest.skip(f"NO POSTGRESQL HERE, so nothing is told of it: {error}")
+        pytest.skip(f"NO POSTGRESQL HERE, so this is not tested: {error}")
     with fresh_database(url) as database:
         engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -84,7 +84,7 @@ def add_row(url: sa.URL, text: str) -> None:
     engine.dispose()
 
 
-def test_a_password_given_once_is_known_to_later_loads_and_stands_in_one_private_file(
+def test_a_password_given_once_is_known_to_later_loads_and_kept_in_one_private_file(
     locked_postgres: sa.URL, tmp_path: Path
 ) -> None:
     settings = settings_at(tmp_path / "home")
@@ -156,22 +156,22 @@ def test_the_shell_shows_sources_without_passwords(tmp_path: Path) -> None:
     }
 
     def shell(*arguments: str) -> str:
-        line = [sys.executable, "-m", "api.cli", *arguments]
+        line = [sys.executable, "-m", "api.cli.main", *arguments]
         done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
     assert secret not in shell("load")
-    told = shell("status", "--json")
-    assert secret not in told
-    assert "postgresql://me@127.0.0.1:1/app?connect_timeout=1&table=t" in told
+    shown = shell("status", "--json")
+    assert secret not in shown
+    assert "postgresql://me@127.0.0.1:1/app?connect_timeout=1&table=t" in shown
 
 
 def test_a_load_over_http_takes_a_known_url_and_hands_it_on_without_its_password() -> None:
     own = ["postgresql://me@db/app?table=t"]
     for asked in (own[0], f"postgresql://me:{secret}@db/app?table=t"):
-        assert allowed_source(0, asked, own, "default") == own[0]
+        assert _allowed_source(0, asked, own, "default") == own[0]
     with pytest.raises(Problem, match="not among the sources"):
-        allowed_source(0, "postgresql://me@db/other?table=t", own, "default")
+        _allowed_source(0, "postgresql://me@db/other?table=t", own, "default")
 
 
 def test_a_damaged_file_of_passwords_is_named_and_not_overwritten(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_an_upgrade_takes_passwords_out_of_the_database_and_keeps_them_for_the_n
     old_world(settings.database)
     assert places_of(secret, settings.home)
     with Pipeline(settings) as pipeline:
-        assert pipeline.store.ledger.remembered(1) == ("postgresql://me@db/app?table=t", "/srv/logs")
+        assert pipeline.store.datasets.sources(1) == ("postgresql://me@db/app?table=t", "/srv/logs")
         assert sources_of(pipeline.store) == [
             (1, "postgresql://me@db/app?table=t#1", "gone"),
             (2, "postgresql://me@db/app?table=t", "loaded"),

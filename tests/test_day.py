@@ -42,15 +42,15 @@ def test_a_day_leaves_no_stuck_run_no_missed_record_and_nothing_that_grows(tmp_p
         until(lambda: is_quiet(product), 300, process)
         night = product.ended(product.post("/index", dataset="*")["flow_run_id"], process)
         assert night["state"] in {"Completed", "Cancelled"}, night  # one that was at work takes everything along
-        until(lambda: rows_told(product) == written, 30, process)
+        until(lambda: rows_reported(product) == written, 30, process)
         until(lambda: is_quiet(product), 60, process)  # the schedules go on
         state = product.get("/health")
         assert state["status"] == "ok", state
         assert state["datasets"]["default"]["records"] == written
         early, late = sorted(memory[len(memory) // 4 : len(memory) // 2]), sorted(memory[3 * len(memory) // 4 :])
-        told = f"{early[len(early) // 2]:.0f} -> {late[len(late) // 2]:.0f} MB"
-        print(f"\n{written} records; product {told}; {runs_by_state(product)}")
-        assert late[len(late) // 2] < 1.15 * early[len(early) // 2], told
+        growth = f"{early[len(early) // 2]:.0f} -> {late[len(late) // 2]:.0f} MB"
+        print(f"\n{written} records; product {growth}; {runs_by_state(product)}")
+        assert late[len(late) // 2] < 1.15 * early[len(early) // 2], growth
         until(lambda: set(runs_by_state(product)) <= over, 120, process)  # what is at work ends, what is stuck does not
         forgets_in_time(product)
     with Pipeline(load_settings()) as pipeline:
@@ -80,8 +80,8 @@ def live_a_day(product, process):
     return written, memory
 
 
-def rows_told(product):
-    """Rows on the map as `/health` says; None while it knows nothing fresh."""
+def rows_reported(product):
+    """Rows on the map as `/health` reports them; None while it has no current value."""
     return product.get("/health")["datasets"].get("default", {}).get("rows")
 
 
@@ -91,12 +91,12 @@ def is_quiet(product):
 
 
 def megabytes(process):
-    """What the lasting processes take; runs come and go, some of them as we look."""
+    """Memory of the long-lived processes; runs are not counted."""
     tree = psutil.Process(process.pid)
     total = tree.memory_info().rss
     for child in tree.children():
         with suppress(psutil.NoSuchProcess):
-            if {"api.prefect_app", "api"} & set(child.cmdline()):
+            if {"api.up.prefect_app", "api"} & set(child.cmdline()):
                 total += child.memory_info().rss
     return total / 1e6
 
@@ -114,7 +114,7 @@ def runs_by_state(product):
 
 
 def forgets_in_time(product):
-    """The server is told to forget runs, logs, artifacts and events."""
+    """The server is configured to expire runs, logs, artifacts and events."""
     server = product.prefect("/admin/settings")["server"]
     assert set(server["services"]["db_vacuum"]["enabled"]) == {"events", "flow_runs"}
     assert server["services"]["db_vacuum"]["retention_period"]

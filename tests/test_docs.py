@@ -24,7 +24,7 @@ import typer
 from browser import free_port, waited
 from pydantic import BaseModel
 
-from api.cli import app
+from api.cli.main import app
 from components.settings import Settings, load_settings
 
 root = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ def environment(place: Path) -> dict[str, str]:
     return own | ports | spared | {"HOME": str(place)}
 
 
-def told(line: str, place: Path, environment: dict[str, str]) -> str:
+def printed(line: str, place: Path, environment: dict[str, str]) -> str:
     """What a line of the shell says in the user's folder; it must succeed."""
     line = line.replace("/srv/app.db", str(place / "app.db")).replace("runatlas", shlex.quote(runatlas), 1)
     done = subprocess.run(
@@ -129,14 +129,14 @@ def indexed(place: Path, environment: dict[str, str]) -> Path:
     load, index = (
         next(line for line in lines(readme) if line.startswith(f"runatlas {name}")) for name in ("load", "index")
     )
-    assert "new records" in told(load, place, environment)
-    assert "Snapshot 1" in told(index, place, environment)
+    assert "new records" in printed(load, place, environment)
+    assert "Snapshot 1" in printed(index, place, environment)
     return place
 
 
 def test_a_table_is_loaded_as_the_readme_says(place: Path, environment: dict[str, str]) -> None:
     (line,) = [line for line in lines(readme) if "sqlite://" in line]
-    assert 'Dataset "app": 1 new records' in told(line, place, environment)
+    assert 'Dataset "app": 1 new record ' in printed(line, place, environment)
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_what_stands_in_the_table_of_commands_runs(indexed: Path, environment: d
     assert len(rows) == len(shell.commands) - len(started) + 2  # type: ignore[attr-defined]
     for row in rows:
         words = [given.get(word, word) for word in re.sub(r"\[[^\]]*\]", "", row).split()]
-        told(f"runatlas {shlex.join(words)}", indexed, environment)
+        printed(f"runatlas {shlex.join(words)}", indexed, environment)
     assert (indexed / "plain" / "logs.parquet").exists()
     assert (indexed / "plain" / "embeddings.parquet").exists()
 
@@ -173,8 +173,8 @@ def test_what_stands_in_the_table_of_commands_runs(indexed: Path, environment: d
 @pytest.fixture(scope="module")
 def viewed(indexed: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address that `runatlas view` serves, until it is stopped as a person would."""
-    told("runatlas load components/samples/logs/codex --dataset demo", indexed, environment)
-    told("runatlas index --dataset demo", indexed, environment)
+    printed("runatlas load components/samples/logs/codex --dataset demo", indexed, environment)
+    printed("runatlas index --dataset demo", indexed, environment)
     process = subprocess.Popen([runatlas, "view"], cwd=indexed, env=environment, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{environment['RUNATLAS_API__PORT']}"
     try:
@@ -362,7 +362,7 @@ def test_the_settings_shown_in_the_readme_load(tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_model_shown_in_the_readme_is_understood(tmp_path: Path) -> None:
-    from components.embedders import open_embedder
+    from components.embedders.model_uri import open_embedder
 
     table = readme.partition("### Models")[2].partition("\n#")[0]
     uris = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)[1:]

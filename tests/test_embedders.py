@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy_bert import open_numpy
 
 from components.contracts import Embedder
-from components.embedders import open_embedder, texts
+from components.embedders import texts
 from components.embedders.bert import DEFAULT_SHA256, DEFAULT_SHAPE, default_folder
 from components.embedders.hashing import hash_vector
-from components.embedders.numpy_engine import open_numpy
+from components.embedders.model_uri import open_embedder
 from components.embedders.onnx_engine import open_onnx
 from components.embedders.tokens import open_tokeniser
 from components.embedders.torch_models import batches_of_like_length, find_folder
@@ -156,7 +156,7 @@ class TestDefaultModel(EmbedderContract):
 
     def test_opening_and_asking_for_identity_load_nothing(self, tmp_path: Path):
         code = (
-            "import sys; from pathlib import Path; from components.embedders import open_embedder;"
+            "import sys; from pathlib import Path; from components.embedders.model_uri import open_embedder;"
             "from components.settings import EmbedSettings;"
             f"e = open_embedder('all-MiniLM-L6-v2', EmbedSettings(), Path({str(tmp_path)!r}));"
             "print(e.dim, e.identity);"
@@ -223,7 +223,7 @@ class TestDefaultModel(EmbedderContract):
 
     def test_processes_that_start_together_share_one_graph(self, tmp_path: Path):
         code = (
-            "from pathlib import Path; from components.embedders import open_embedder;"
+            "from pathlib import Path; from components.embedders.model_uri import open_embedder;"
             "from components.settings import EmbedSettings;"
             f"e = open_embedder('all-MiniLM-L6-v2', EmbedSettings(threads=1), Path({str(tmp_path)!r}));"
             "print(e.embed(['together']).vectors.tobytes().hex())"
@@ -271,7 +271,7 @@ class TestPreview(EmbedderContract):
 def test_onnxruntime_does_not_identify_this_machine_to_its_makers(model: str, tmp_path: Path):
     """Where its telemetry is on, it keeps an identifier of the device in the user's folders from its first moment on."""
     code = (
-        "import sys; from pathlib import Path; from components.embedders import open_embedder;"
+        "import sys; from pathlib import Path; from components.embedders.model_uri import open_embedder;"
         "from components.settings import EmbedSettings;"
         f"open_embedder({model!r}, EmbedSettings(), Path(sys.argv[1])).embed(['a text']);"
         "assert 'onnxruntime' in sys.modules"
@@ -312,21 +312,6 @@ def test_numpy_gives_the_graph_s_vectors(cache: Path):
     for n, length in ((1, 2), (3, 17), (2, 256)):
         ids = np.random.default_rng(length).integers(1_000, 30_000, (n, length))
         assert np.abs(graph.run(ids) - plain.run(ids)).max() < 1e-6
-
-
-def test_the_default_model_runs_without_onnx_runtime(tmp_path: Path, cache: Path):
-    code = (
-        "import sys; from importlib import util; real = util.find_spec;"
-        "util.find_spec = lambda name, *a: None if name.startswith('onnx') else real(name, *a);"
-        "from pathlib import Path; from components.embedders import open_embedder;"
-        "from components.settings import EmbedSettings;"
-        f"e = open_embedder('all-MiniLM-L6-v2', EmbedSettings(), Path({str(tmp_path)!r}));"
-        "v = e.embed(['no runtime']).vectors; assert 'onnxruntime' not in sys.modules;"
-        "import json; print(json.dumps(v[0].tolist()))"
-    )
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    expected = open_embedder("all-MiniLM-L6-v2", EmbedSettings(), cache).embed(["no runtime"]).vectors[0]
-    assert np.abs(np.array(json.loads(said)) - expected).max() < 1e-6
 
 
 def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

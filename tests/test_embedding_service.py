@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from test_embedders import EmbedderContract
 
-from components.embedders import open_embedder
 from components.embedders.hashing import hash_vector
 from components.embedders.llama import LlamaEmbedder
+from components.embedders.model_uri import open_embedder
 from components.embedders.service import ServiceEmbedder, request_batches, retry_after_s
 from components.errors import BadSetting, EmbeddingFailed, ServiceUnavailable
 from components.settings import EmbedSettings
@@ -55,7 +55,7 @@ class Service:
 
 
 def serve(service: Service) -> ThreadingHTTPServer:
-    class Door(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with service.lock:
@@ -79,7 +79,7 @@ def serve(service: Service) -> ThreadingHTTPServer:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     service.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -451,7 +451,7 @@ options = dict(zip(sys.argv[1::1], sys.argv[2::1]))
 if "broken" in options["--model"]:
     sys.exit("error: failed to load model")
 assert "--embedding" in sys.argv
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     def answer(self, said):
         raw = json.dumps(said).encode()
         self.send_response(200)
@@ -465,7 +465,7 @@ class Door(BaseHTTPRequestHandler):
         self.answer({{"data": [{{"index": i, "embedding": [len(t), 1.0, 2.0]}} for i, t in enumerate(body["input"])]}})
     def log_message(self, *args):
         pass
-HTTPServer((options["--host"], int(options["--port"])), Door).serve_forever()
+HTTPServer((options["--host"], int(options["--port"])), Handler).serve_forever()
 """
 
 
@@ -518,16 +518,21 @@ def test_an_unusable_service_address_is_refused(uri: str, cache: Path):
 
 
 def test_a_database_that_knows_a_model_by_its_limit_knows_it_without_afterwards(tmp_path: Path):
-    from sqlalchemy import text
+    from alembic import command
+    from alembic.config import Config
 
     from components.store import Store
+    from components.store.migrate import migrations
 
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
     url = f"sqlite:///{tmp_path}/store.db"
     old = ["m at http://h/v1 normalized max_chars=8192 long_text=truncate v1", "all-MiniLM-L6-v2 onnx fp32"]
     store = Store(url)
     ids = [store.vectors.model_id(identity, 3) for identity in old]
     with store.db.write() as connection:
-        connection.execute(text("update alembic_version set version_num = '0006'"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0006")
     store.close()
     upgraded = Store(url)
     assert upgraded.vectors.model_id("m at http://h/v1 normalized long_text=truncate v1", 3) == ids[0]

@@ -19,10 +19,9 @@ from components import contracts
 from components.contracts import Batch, Cursor, Locator, Record, record_id
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
+from components.snapshot.verify import verify_dataset
 from components.store import Store
-from components.store.ledger import record_t
-from components.store.tables import RecordState
-from components.verifying import verify_dataset
+from components.store.tables import RecordState, record_t
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +115,8 @@ class Died(BaseException):
 
 def load_and_die(pipeline: Pipeline, log: Path, *, after: int) -> None:
     """A load that ends with its `after`-th transaction on the source."""
-    ledger = pipeline.store.ledger
-    persist, n_done = ledger.persist, 0
+    writer = pipeline.store.writer
+    persist, n_done = writer.persist, 0
 
     def persist_and_die(*args: Any, **options: Any) -> Any:
         nonlocal n_done
@@ -127,13 +126,13 @@ def load_and_die(pipeline: Pipeline, log: Path, *, after: int) -> None:
             raise Died
         return kept
 
-    ledger.persist = persist_and_die  # type: ignore[method-assign]
+    writer.persist = persist_and_die  # type: ignore[method-assign]
     try:
         pipeline.load([log])
     except Died:
         pass
     finally:
-        del ledger.persist  # type: ignore[method-assign]
+        del writer.persist  # type: ignore[method-assign]
 
 
 @pytest.mark.slow
@@ -168,7 +167,7 @@ def test_the_hashing_of_equal_records_grows_with_their_number_alone(
     dataset_id, entry = _register(store)
     version, n = entry.version, 4_000
     for at in range(0, n, 500):
-        version = store.ledger.persist(
+        version = store.writer.persist(
             dataset_id, entry, _batch([_record("tick")] * 500, offset=at + 1), generation=1, version=version
         ).version
     assert store.records.count(dataset_id, RecordState.WAITING) == n
@@ -188,7 +187,7 @@ def _batch(records: Sequence[Record], offset: int) -> Batch:
 
 
 def _register(store: Store) -> tuple[int, Any]:
-    dataset_id = store.ledger.dataset_id("default", create=True)
+    dataset_id = store.datasets.id("default", create=True)
     assert dataset_id is not None
     return dataset_id, store.ledger.register(dataset_id, Locator(location="/logs/a.jsonl", key="a.jsonl"))
 

@@ -105,54 +105,34 @@ def test_a_star_takes_every_known_dataset_and_adds_the_reports_up(home, tmp_path
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_an_index_takes_other_datasets_along_that_came_to_be_due(home, tmp_path, monkeypatch):
+def test_datasets_are_indexed_side_by_side(home, tmp_path):
     from flows.index import index
     from flows.load import load
 
-    monkeypatch.setenv("RUNATLAS_DATASETS", '{"two": {"index_threshold": 10}, "three": {"index_threshold": 100}}')
-    for name, n in (("one", 4), ("two", 12), ("three", 12)):
-        write_log(tmp_path / name / "a.jsonl", n)
-        load(dataset=name, sources=[str(tmp_path / name)])
-    index(dataset="one")
-
-    assert len(rows_of(home, "two")) == 12
-    assert not (home / "output" / "three").exists()
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_an_index_takes_datasets_along_whose_own_index_was_turned_away(home, tmp_path):
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled
-
-    from flows.index import index
-    from flows.load import load
-
-    for name in ("one", "asked", "other"):
+    for name in ("one", "two"):
         write_log(tmp_path / name / "a.jsonl", 4)
         load(dataset=name, sources=[str(tmp_path / name)])
-    with get_client(sync_client=True) as client:
-        turned_away = Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"dataset": "asked"}, state=turned_away)
-    index(dataset="one")
+    with closing(open_store(load_settings())) as store:
+        fence = store.leases.acquire(lease_name("one"), "another machine")
+        with Heartbeat(store.leases, fence):
+            assert index(dataset="two").rows == 4
+            everything = index(dataset="*")
 
-    assert len(rows_of(home, "asked")) == 4
-    assert not (home / "output" / "other").exists()
+    assert (everything.dataset, everything.rows) == ("*", 4), "the one that is being indexed is left to that index"
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_recompute_that_was_turned_away_is_done_once_by_the_next_index(home, tmp_path):
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled
-
+def test_a_recompute_that_was_refused_is_done_once_by_the_next_index(home, tmp_path):
     from flows.index import index
     from flows.load import load
 
     write_log(tmp_path / "logs" / "a.jsonl", 30)
     load(sources=[str(tmp_path / "logs")])
     assert index().layout == 1
-    with get_client(sync_client=True) as client:
-        turned_away = Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"recompute": True}, state=turned_away)
+    with closing(open_store(load_settings())) as store:
+        fence = store.leases.acquire(lease_name("default"), "another machine")
+        with Heartbeat(store.leases, fence):
+            assert index(recompute=True, return_state=True).name == "Joined"
     index()
     assert index().layout == 2
     assert index(dataset="*").step == "none"
@@ -226,10 +206,9 @@ def test_the_run_book_knows_a_flow_run_by_its_id_with_its_report(home, tmp_path)
 def test_only_errors_that_may_pass_are_tried_again():
     from prefect import flow, task
 
-    from components.settings import EmbedSettings
-    from flows.steps import is_last_try, patiently
+    from flows.steps import is_last_try, retry_options
 
-    options = patiently(EmbedSettings(retries=2, backoff_s=0.01))
+    options = retry_options(2, 0.01)
     tries: list[tuple[str, bool]] = []
 
     @task(**options)
@@ -272,14 +251,14 @@ import threading
 from prefect import flow
 from prefect.runtime import flow_run
 from components.settings import load_settings
-from flows.telling import Told
+from flows.recorder import record_flow_run
 from components.wiring import open_store
 
 @flow(name="endless")
 def work():
     store = open_store(load_settings())
-    with Told(store, "default", "index") as told:
-        told("embed", 30, 60)
+    with record_flow_run(store, "default", "index") as recorder:
+        recorder("embed", 30, 60)
         print("ready", flow_run.get_id(), flush=True)
         threading.Event().wait()
 
@@ -391,28 +370,15 @@ def test_neither_other_indexes_nor_the_schedule_nor_the_trigger_restart_a_cancel
     assert len(rows_of(home, cancelled.name)) == 12
 
 
-def test_what_was_asked_of_an_index_is_forgotten_when_somebody_cancels_it(cancelled, home):
+def test_requests_are_withdrawn_when_a_user_cancels_the_index(cancelled, home):
     from flows.index import index
 
     with closing(open_store(load_settings())) as store:
-        store.wishes.ask(cancelled.name, recompute=True)
+        store.index_requests.add(cancelled.name, recompute=True)
     index(dataset=cancelled.other)
     with closing(open_store(load_settings())) as store:
-        assert store.wishes.open(cancelled.name).ids == ()
+        assert store.index_requests.open(cancelled.name).ids == ()
     assert not (home / "output" / cancelled.name).exists()
-
-
-def test_a_person_who_was_turned_away_after_the_cancellation_gets_the_index(cancelled, home):
-    from prefect import states
-    from prefect.client.orchestration import get_client
-
-    from flows.index import index
-
-    with get_client(sync_client=True) as client:
-        turned_away = states.Cancelled(message="Deployment concurrency limit reached.")
-        client.create_flow_run(index, parameters={"dataset": cancelled.name}, state=turned_away)
-    index(dataset=cancelled.other)
-    assert len(rows_of(home, cancelled.name)) == 12
 
 
 # --- schedules
@@ -646,7 +612,7 @@ def locators(*sizes):
 
 
 def test_small_sources_share_a_task_and_a_big_one_has_its_own():
-    from flows.steps import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(10, 20, 40 << 20, 30))
     assert [[locator.key for locator in group] for group in groups] == [["0", "1"], ["2"], ["3"]]
@@ -656,7 +622,7 @@ def test_small_sources_share_a_task_and_a_big_one_has_its_own():
 @pytest.mark.parametrize("sizes", [[0], [0, 10], [0, 0, 40 << 20], [10, 0]])
 def test_sources_without_a_size_are_grouped_like_any_other(sizes):
     """A table has no size, and a file may be empty."""
-    from flows.steps import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(*sizes))
     assert sum(map(len, groups)) == len(sizes)
@@ -681,7 +647,7 @@ def test_a_table_and_a_folder_whose_first_file_is_empty_are_loaded(home, tmp_pat
 
 @pytest.mark.parametrize("size", [1, 1 << 20, 1 << 30])
 def test_however_many_sources_there_are_a_load_has_few_tasks(size):
-    from flows.steps import by_size
+    from components.load.groups import by_size
 
     groups = by_size(locators(*[size] * 30_000))
     assert len(groups) <= 201
@@ -689,14 +655,14 @@ def test_however_many_sources_there_are_a_load_has_few_tasks(size):
 
 
 def test_a_group_is_named_by_its_first_source():
-    from flows.steps import label_of
+    from components.load.groups import label_of
 
     assert label_of(locators(1)) == "0"
     assert label_of(locators(1, 1, 1)) == "0 and 2 more"
 
 
 def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
-    from flows.steps import for_each
+    from flows.datasets import for_each
 
     seen = []
 
@@ -711,7 +677,7 @@ def test_a_dataset_that_fails_does_not_keep_the_next_from_its_turn():
 
 
 def test_a_report_table_names_what_was_done_and_what_went_wrong():
-    from flows.show import index_rows, load_rows
+    from flows.artifacts import index_rows, load_rows
 
     load = LoadReport(
         dataset="runs",
@@ -735,9 +701,9 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
         rows=1,
         seconds=IndexSeconds(),
     )
-    assert {"what": "records new", "is": "1,234"} in load_rows(load)
-    assert load_rows(load)[-1] == {"what": "problem", "is": "c.bin: no format recognises it"}
-    assert {"what": "snapshot", "is": "7"} in index_rows(index)
+    assert {"Metric": "records new", "Value": "1,234"} in load_rows(load)
+    assert load_rows(load)[-1] == {"Metric": "problem", "Value": "c.bin: no format recognises it"}
+    assert {"Metric": "snapshot", "Value": "7"} in index_rows(index)
 
 
 @pytest.mark.parametrize(
@@ -759,7 +725,7 @@ def test_a_report_table_names_what_was_done_and_what_went_wrong():
 def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
     from markdown_it import MarkdownIt
 
-    from flows.show import escaped
+    from flows.artifacts import escaped
 
     rendered = MarkdownIt("gfm-like", {"linkify": False, "html": True}).render(escaped(text))
     plain = " ".join(text.split())
@@ -767,7 +733,7 @@ def test_markdown_in_a_text_of_a_log_is_shown_as_it_stands(text):
 
 
 def test_totals_add_up_and_name_the_furthest_step():
-    from flows.show import total_index, total_load
+    from flows.artifacts import total_index, total_load
 
     assert total_load([]).records.new == 0
     assert total_index([]).step == "none"
@@ -793,6 +759,6 @@ def test_the_deployments_are_what_the_operations_page_says():
     assert set(by_name) == set(deployments)
     assert {one["work_pool"]["name"] for one in declared} == {work_pool}
     assert [one["schedules"][0]["slug"] for one in declared] == ["poll", "nightly"]
-    assert index["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert index["concurrency_limit"] == {"limit": 4, "collision_strategy": "ENQUEUE"}
     assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
     assert all("active" not in schedule for one in declared for schedule in one["schedules"])

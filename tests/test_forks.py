@@ -16,7 +16,7 @@ from components.contracts import COPIED_FROM
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, LoadSettings, Settings
 from components.sources.formats import claude_code, codex, pi
-from components.sources.yields import COPIED_RULE
+from components.sources.read_totals import COPIED_RULE
 
 P, F, G = (f"019e0000-{letter * 4}-7000-8000-000000000001" for letter in "abc")
 Opened = Callable[..., Pipeline]
@@ -90,7 +90,7 @@ def file(folder: Path, id: str, lines: list[dict[str, Any]]) -> Path:
 
 def kept(pipeline: Pipeline) -> list[tuple[str, str]]:
     """Session and text of all records that are not superseded, sorted."""
-    number = pipeline.store.ledger.dataset_id("default")
+    number = pipeline.store.datasets.id("default")
     assert number is not None
     from components.store.tables import RecordState
 
@@ -180,15 +180,15 @@ def test_what_a_fork_repeats_is_left_out_by_a_counted_rule(opened: Opened, tmp_p
     pipeline = opened()
     file(tmp_path / "logs", P, PARENT)
     file(tmp_path / "logs", F, FORK)
-    told = pipeline.load([tmp_path / "logs"])
-    assert (told.records.new, told.skipped_by_rule[COPIED_RULE], told.problems) == (8, 3, [])
+    report = pipeline.load([tmp_path / "logs"])
+    assert (report.records.new, report.skipped_by_rule[COPIED_RULE], report.problems) == (8, 3, [])
     assert kept(pipeline) == sorted(OF_PARENT + OF_FORK)
 
 
-def test_without_its_parent_a_fork_tells_the_history(opened: Opened, tmp_path: Path) -> None:
+def test_without_its_parent_a_fork_keeps_the_history(opened: Opened, tmp_path: Path) -> None:
     pipeline = opened()
-    told = pipeline.load([file(tmp_path / "logs", F, FORK)])
-    assert (told.records.new, told.skipped_by_rule) == (6, {})
+    report = pipeline.load([file(tmp_path / "logs", F, FORK)])
+    assert (report.records.new, report.skipped_by_rule) == (6, {})
     assert {session for session, _ in kept(pipeline)} == {F}
 
 
@@ -205,7 +205,7 @@ def test_the_order_in_which_a_family_is_loaded_makes_no_difference(
 
 
 @pytest.mark.parametrize("order", [(F, G), (G, F)])
-def test_of_two_forks_without_their_parent_one_tells_the_history(
+def test_of_two_forks_without_their_parent_one_keeps_the_history(
     opened: Opened, tmp_path: Path, order: tuple[str, ...]
 ) -> None:
     pipeline, logs = opened(), {F: FORK, G: SIBLING}
@@ -220,8 +220,8 @@ def test_a_parent_that_appears_later_takes_its_history_over_on_the_map_too(opene
     pipeline = opened()
     pipeline.load([file(tmp_path / "logs", F, FORK)])
     pipeline.index()
-    told = pipeline.load([file(tmp_path / "logs", P, PARENT)])
-    assert (told.records.new, told.records.superseded) == (5, 3)
+    report = pipeline.load([file(tmp_path / "logs", P, PARENT)])
+    assert (report.records.new, report.records.superseded) == (5, 3)
     assert pipeline.index().rows == 8
     assert [check for check in pipeline.verify() if not check.ok] == []
 
@@ -233,20 +233,20 @@ def test_a_fork_that_is_read_again_from_its_start_repeats_nothing(opened: Opened
     pipeline.load([file(tmp_path / "logs", P, PARENT)])
     before = kept(pipeline)
     log.write_bytes(b" " + log.read_bytes())  # rewritten: another generation
-    told = pipeline.load()
-    assert (told.records.new, told.records.existing) == (0, 3)
+    report = pipeline.load()
+    assert (report.records.new, report.records.existing) == (0, 3)
     assert kept(pipeline) == before
 
 
 def test_a_load_that_died_before_its_end_is_settled_by_the_next(opened: Opened, tmp_path: Path) -> None:
-    from components import wiring
-
     pipeline = opened()
+
+    def die(_step: str, _done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
     for id, lines in ((F, FORK), (P, PARENT)):
-        path = file(tmp_path / "logs", id, lines)
-        loading = wiring.open_loading(pipeline.settings, pipeline.store, "default", sources=[str(path)])
-        for locator in loading.discover():
-            loading.load_source(locator)  # and never finishes
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.load([file(tmp_path / "logs", id, lines)], progress=die)
     assert texts(pipeline).count("How tall is it?") == 2
     assert pipeline.load().records.superseded == 3
     assert texts(pipeline).count("How tall is it?") == 1
@@ -257,11 +257,11 @@ def test_what_counts_does_not_depend_on_the_size_of_a_batch(opened: Opened, tmp_
     pipeline = opened(load={"batch_records": size})
     file(tmp_path / "logs", P, PARENT)
     file(tmp_path / "logs", F, FORK)
-    told = pipeline.load([tmp_path / "logs"])
-    assert (told.records.new, told.skipped_by_rule[COPIED_RULE]) == (8, 3)
+    report = pipeline.load([tmp_path / "logs"])
+    assert (report.records.new, report.skipped_by_rule[COPIED_RULE]) == (8, 3)
 
 
-def test_new_items_of_a_fork_that_say_what_the_parent_said_are_kept(opened: Opened, tmp_path: Path) -> None:
+def test_new_items_of_a_fork_with_texts_of_the_parent_are_kept(opened: Opened, tmp_path: Path) -> None:
     pipeline = opened()
     file(tmp_path / "logs", P, PARENT)
     file(tmp_path / "logs", F, [*FORK[:4], *turns("10:01:00", "And wide?", "Two.")])
@@ -282,9 +282,9 @@ def test_a_claude_code_branch_counts_once(opened: Opened, tmp_path: Path) -> Non
     origin = {"sessionId": P, "messageUuid": "u1"}
     branch = [claude(F, "u1", "Open the gate", forkedFrom=origin), claude(F, "u3", "Paint it")]
     (tmp_path / f"{F}.jsonl").write_bytes(jsonl(*branch))
-    told = pipeline.load([tmp_path / f"{F}.jsonl", tmp_path / f"{P}.jsonl"])
+    report = pipeline.load([tmp_path / f"{F}.jsonl", tmp_path / f"{P}.jsonl"])
     assert kept(pipeline) == sorted([(P, "Open the gate"), (P, "Close it"), (F, "Paint it")])
-    assert told.records.new - told.records.superseded == 3
+    assert report.records.new - report.records.superseded == 3
 
 
 def test_sessions_read_before_the_upgrade_are_known_as_parents(opened: Opened, tmp_path: Path) -> None:
@@ -308,8 +308,8 @@ def test_sessions_read_before_the_upgrade_are_known_as_parents(opened: Opened, t
         connection.execute(session_t.delete())
         with Operations.context(MigrationContext.configure(connection)):
             migration._fill(session_t)
-    told = pipeline.load([file(tmp_path / "logs", F, FORK)])
-    assert (told.records.new, told.skipped_by_rule) == (3, {COPIED_RULE: 3})
+    report = pipeline.load([file(tmp_path / "logs", F, FORK)])
+    assert (report.records.new, report.skipped_by_rule) == (3, {COPIED_RULE: 3})
 
 
 @pytest.mark.slow
@@ -317,8 +317,8 @@ def test_on_postgresql_a_parent_that_appears_later_takes_its_history_over(opened
     with postgres_server() as server, fresh_database(server) as url:
         pipeline = opened(database_url=url)
         pipeline.load([file(tmp_path / "logs", F, FORK)])
-        told = pipeline.load([file(tmp_path / "logs", P, PARENT)])
-        assert (told.records.new, told.records.superseded) == (5, 3)
+        report = pipeline.load([file(tmp_path / "logs", P, PARENT)])
+        assert (report.records.new, report.records.superseded) == (5, 3)
         assert pipeline.load([file(tmp_path / "logs", G, SIBLING)]).skipped_by_rule == {COPIED_RULE: 3}
         pipeline.close()
 

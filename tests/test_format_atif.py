@@ -9,34 +9,12 @@ import agentpile
 import atif
 import orjson
 import pytest
-from hypothesis import given
-from reading import (
-    DATA,
-    check_golden,
-    corpus,
-    defects,
-    events,
-    json_values,
-    read_whole,
-    reads,
-    row_of,
-    rules,
-    taken_of_others,
-)
+from reading import DATA, corpus, defects, events, read_whole, reads, row_of, rules
 
 from components.sources.formats.atif import ROWS
 from components.sources.formats.contract import Head, Options
 
 LINES, DOCUMENT = row_of(ROWS, "lines"), row_of(ROWS, "document")
-WORDS = (
-    *("schema_version", "ATIF-v1.8", "steps", "source", "agent", "user", "message", "tool_calls", "observation"),
-    *("results", "content", "subagent_trajectory_ref", "extra", "summary", "subagent_trajectories", "metrics"),
-    *("is_copied_context", "llm_call_count", "timestamp", "function_name", "arguments", "session_id", "final_metrics"),
-)
-
-
-def test_golden_trajectories_become_their_records() -> None:
-    check_golden(ROWS, "atif")
 
 
 def test_copied_steps_come_along_when_all_history_is_asked_for() -> None:
@@ -56,15 +34,6 @@ def test_sub_agents_nested_without_end_are_a_defect() -> None:
     for _ in range(60):
         document = {**document, "subagent_trajectories": [document]}
     assert [d.reason for d in defects(reads(DOCUMENT, document))] == ["sub-agents nested too deeply to be read"]
-
-
-@given(json_values(*WORDS))
-def test_no_json_makes_a_reader_raise(item: Any) -> None:
-    for row in ROWS:
-        row.recognises(Head(name="x", shape=row.shape, lines=[item], document=item))
-        row.end(item)
-        reads(row, [item] if row.shape == "lines" else item)
-    reads(DOCUMENT, {"steps": [item, {"observation": item, "tool_calls": item}], "subagent_trajectories": [item]})
 
 
 @pytest.mark.corpus
@@ -101,8 +70,3 @@ def test_another_reader_counts_the_same_steps() -> None:
         theirs = {s["message"] for run in runs for s in run.record["steps"] if isinstance(s["message"], str)}
         assert not {text for text in theirs if text.strip()} - ours, path.name
     assert n_read >= 8 or not corpus("agent-logs/atif")
-
-
-@pytest.mark.corpus
-def test_no_other_real_file_is_taken_for_atif() -> None:
-    assert taken_of_others(ROWS, "atif") == []

@@ -8,33 +8,12 @@ from typing import Any
 import agentpile
 import orjson
 import pytest
-from hypothesis import given
-from reading import (
-    check_golden,
-    corpus,
-    events,
-    json_values,
-    read_whole,
-    reads,
-    reads_file,
-    row_of,
-    rules,
-    strangers,
-    taker,
-)
+from reading import corpus, events, read_whole, reads, reads_file, row_of, rules
 
 from components.sources.formats.contract import Head
 from components.sources.formats.mini_swe_agent import ROWS
 
 DOCUMENT = row_of(ROWS, "document")
-WORDS = (
-    *("messages", "info", "trajectory_format", "exit_status", "model_stats", "role", "content", "extra", "response"),
-    *("user", "assistant", "tool", "exit", "```bash\nls\n```", "created", "choices", "message", "reasoning", "output"),
-)
-
-
-def test_golden_trajectories_become_their_records() -> None:
-    check_golden(ROWS, "mini_swe_agent")
 
 
 def test_a_list_of_messages_without_bash_is_left_to_chat() -> None:
@@ -44,14 +23,6 @@ def test_a_list_of_messages_without_bash_is_left_to_chat() -> None:
         {"role": "user", "content": "?"},
     ]
     assert not DOCUMENT.recognises(Head(name="x", shape="document", document=messages)).accepted
-
-
-@given(json_values(*WORDS))
-def test_no_json_makes_the_reader_raise(item: Any) -> None:
-    DOCUMENT.recognises(Head(name="x", shape="document", document=item))
-    DOCUMENT.end(item)
-    reads(DOCUMENT, item)
-    reads(DOCUMENT, {"messages": [item, {"role": "assistant", "content": item, "extra": item}, item], "info": item})
 
 
 @pytest.mark.corpus
@@ -95,13 +66,6 @@ def test_another_reader_finds_the_same_texts() -> None:
 
 def texts_of(run: Any) -> list[str]:
     return [step["message"] for step in run.record["steps"] if (step.get("message") or "").strip()]
-
-
-@pytest.mark.corpus
-def test_no_other_real_file_is_taken_for_a_mini_trajectory() -> None:
-    for path in strangers("mini_swe_agent", "partial"):
-        row = taker(ROWS, path)
-        assert row is None or row.name != "mini_swe_agent", path
 
 
 def test_runs_on_lines_are_read_as_documents_are_under_their_names() -> None:

@@ -6,44 +6,29 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from reading import (
     DATA,
-    check_golden,
-    check_places,
+    check_positions,
     corpus,
     defects,
     events,
-    json_values,
     parsed_lines,
     reads,
     reads_file,
     row_of,
     rules,
-    taken_of_others,
     taker,
 )
 
 from components.contracts import Event
 from components.sources.formats.contract import Options
+from components.sources.formats.deduplication import key_of
 from components.sources.formats.messages import pieces_of
-from components.sources.formats.otel import ROWS, end_document, end_jaeger, identity
-from components.sources.formats.pieces import Piece, key_of
-from components.sources.formats.spans import MAX_RUNS, Span, SpanRuns, span_text
-
-KEYS = (
-    "resourceSpans", "scopeSpans", "spans", "resource", "attributes", "key", "value", "stringValue", "intValue",
-    "arrayValue", "kvlistValue", "values", "traceId", "spanId", "parentSpanId", "name", "startTimeUnixNano", "events",
-    "status", "code", "resourceLogs", "scopeLogs", "logRecords", "body", "eventName", "gen_ai.choice", "exception",
-    "gen_ai.input.messages", "gen_ai.operation.name", "chat", "execute_tool", "gen_ai.prompt.0.content", "role",
-    "parts", "content", "context", "trace_id", "span_id", "data", "operationName", "spanID", "tags", "logs", "fields",
-    "processes", "references", "gcp.vertex.agent.llm_request", "pydantic_ai.all_messages", "llm.input_messages.0.message",
-)  # fmt: skip
-
-
-def test_every_shape_becomes_the_records_of_its_runs() -> None:
-    check_golden(ROWS, "otel")
+from components.sources.formats.otel import ROWS, end_document, end_jaeger
+from components.sources.formats.otel_values import identity
+from components.sources.formats.pieces import Piece
+from components.sources.formats.span_runs import MAX_RUNS, SpanRuns
+from components.sources.formats.spans import Span, span_text
 
 
 def test_the_order_in_which_spans_arrive_does_not_matter_within_a_document() -> None:
@@ -51,18 +36,6 @@ def test_the_order_in_which_spans_arrive_does_not_matter_within_a_document() -> 
     there = events(reads(ROWS[0], document))
     document["resourceSpans"][0]["scopeSpans"][0]["spans"].reverse()
     assert events(reads(ROWS[0], document)) == there
-
-
-def test_lines_are_read_on_from_any_place() -> None:
-    row = row_of(ROWS, "lines")
-    assert row.reader is not None
-    lines = parsed_lines((DATA / "otel" / "otlp_lines.jsonl").read_bytes())
-    whole = reads(row, lines)
-    for cut in range(len(lines) + 1):
-        first = row.reader(None, Options())
-        found = [read for line in lines[:cut] for read in first.read(line)]
-        second = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
-        assert found + [read for line in lines[cut:] for read in second.read(line)] == whole
 
 
 def test_two_calls_under_one_agent_are_two_iterations() -> None:
@@ -90,7 +63,7 @@ def test_a_trace_without_its_root_span_is_still_running() -> None:
     assert not end_document({}).mark
 
 
-def test_ids_are_hex_however_they_are_spelled() -> None:
+def test_ids_are_hex_in_whatever_form_they_are_exported() -> None:
     assert identity("5B8EFFF798038103D269B633813FC60C", 16) == identity("W47/95gDgQPSabYzgT/GDA==", 16)
     assert identity("0000000000000000", 8) == identity(None, 8) == identity("", 8) == ""
 
@@ -106,40 +79,6 @@ def test_what_a_reader_remembers_is_bounded() -> None:
     for n in range(MAX_RUNS * 3):
         list(runs.read([Span(trace_id=f"{n:032x}", span_id="1", name="work", start_ns=10**18 + n)]))
     assert len(runs.state()["runs"]) == MAX_RUNS
-
-
-@given(json_values(*KEYS))
-def test_no_json_makes_a_reader_raise(value: Any) -> None:
-    for row in ROWS:
-        reads(row, value if row.shape == "document" else [value])
-    end_document(value)
-    end_jaeger(value)
-
-
-@given(json_values(*KEYS), st.sampled_from(KEYS))
-def test_no_span_makes_a_reader_raise(value: Any, key: str) -> None:
-    attributes = [
-        {"key": key, "value": {"stringValue": value}},
-        {"key": "gen_ai.operation.name", "value": value},
-        value,
-    ]
-    span = {
-        "traceId": value,
-        "spanId": "1",
-        "name": value,
-        "attributes": attributes,
-        "events": [value],
-        "status": value,
-    }
-    record = {"body": value, "eventName": "gen_ai.user.message", "attributes": attributes}
-    document = {
-        "resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [{"spans": [span, value]}]}],
-        "resourceLogs": [{"scopeLogs": [{"logRecords": [record, value]}]}],
-    }
-    reads(ROWS[0], document)
-    jaeger = {"spanID": "1", "operationName": value, "tags": [{"key": key, "value": value}], "logs": [value]}
-    reads(ROWS[2], {"data": [{"spans": [jaeger, value], "processes": value}]})
-    reads(ROWS[0], [{"name": value, "context": {"trace_id": value, "span_id": value}, "attributes": {key: value}}])
 
 
 def _raw_spans(path: Any) -> list[dict[str, Any]]:
@@ -176,17 +115,17 @@ def test_every_span_of_a_real_file_is_accounted_for() -> None:
         assert {event.extra["span_id"] for event in everything} == raw, path.name
         found = reads_file(ROWS, path)
         assert not defects(found)
-        told = {_said(event) for event in everything if event.type not in ("span", "error")}
-        kept = [_said(event) for event in events(found) if event.type not in ("span", "error")]
-        assert told == set(kept), path.name  # nothing that was said is lost
+        recorded = {_identity(event) for event in everything if event.type not in ("span", "error")}
+        kept = [_identity(event) for event in events(found) if event.type not in ("span", "error")]
+        assert recorded == set(kept), path.name  # no message is lost
         spans = Counter(event.text for event in events(found) if event.type == "span")
         assert spans == Counter(event.text for event in everything if event.type == "span")
         skipped = sum(rules(found).values()) - rules(found)["content not captured"]
         assert len(events(found)) + skipped == len(everything)
-        check_places(found)
+        check_positions(found)
 
 
-def _said(event: Event) -> tuple[str, str, str]:
+def _identity(event: Event) -> tuple[str, str, str]:
     """Run, type and text, with JSON spelled in one way."""
     start = event.text.find("{") if event.type == "tool_call" else 0
     head, rest = event.text[:start], event.text[start:]
@@ -199,29 +138,28 @@ def _said(event: Event) -> tuple[str, str, str]:
 def test_one_scenario_gives_the_same_messages_in_all_modes_of_telemetry() -> None:
     """The samples hold the same runs with content in attributes, in log records, or in the vendor's attributes alone."""
     for scenario in ("S1", "S2", "S4a", "S4b", "S5"):
-        told = []
+        found_in_modes = []
         for path in corpus("agent-logs/otel_genai"):
             if path.name.startswith("adk_py") and path.name.endswith(f"__{scenario}.json"):
                 found = events(reads_file(ROWS, path))
-                told.append([(e.iteration, e.type, e.text) for e in found if e.type not in ("span", "error")])
-        assert len(told) == 4
-        assert all(sorted(each) == sorted(told[0]) for each in told), scenario
+                found_in_modes.append([(e.iteration, e.type, e.text) for e in found if e.type not in ("span", "error")])
+        assert len(found_in_modes) == 4
+        assert all(sorted(each) == sorted(found_in_modes[0]) for each in found_in_modes), scenario
 
 
 @pytest.mark.corpus
-def test_no_message_is_given_twice() -> None:
-    """No run of these samples has the same thing said twice, so no text may come twice in one run."""
+def test_no_message_is_read_twice() -> None:
+    """No run of these samples holds a message twice, so no text may occur twice in one run."""
     for path in corpus("agent-logs/otel_genai"):
         found = [event for event in events(reads_file(ROWS, path)) if event.type not in ("span", "error")]
-        repeats = [said for said, n in Counter(map(_said, found)).items() if n > 1]
-        assert [said for said in repeats if not said[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))] == []
+        repeats = [identity for identity, n in Counter(map(_identity, found)).items() if n > 1]
+        assert [
+            repeat for repeat in repeats if not repeat[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))
+        ] == []
 
 
 @pytest.mark.corpus
-def test_no_file_of_another_kind_is_taken() -> None:
-    own = ("otel_genai", "otel_genai_jaeger")
-    assert taken_of_others(ROWS, *own) == []
-    assert [path.name for path in corpus("traces") if path.name.startswith("zipkin") and taker(ROWS, path)] == []
+def test_a_real_export_is_taken_as_the_format_of_its_folder() -> None:
     for path in corpus("agent-logs/otel_genai", "agent-logs/otel_genai_jaeger"):
         row = taker(ROWS, path)
         assert row is not None

@@ -2,40 +2,15 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
-from reading import (
-    check_golden,
-    check_places,
-    corpus,
-    defects,
-    events,
-    json_values,
-    reads,
-    reads_file,
-    row_of,
-    rules,
-    taken_of_others,
-)
+from reading import check_positions, corpus, defects, events, reads_file, rules
 
 from components.sources.formats.tau_bench import ROWS, end
-
-
-def test_a_result_list_becomes_one_run_an_element() -> None:
-    check_golden(ROWS, "tau_bench")
 
 
 def test_the_end_mark_is_a_reward_in_every_run() -> None:
     assert end([{"traj": [], "reward": 0.0}]).mark
     assert not end([{"traj": [], "reward": 0.0}, {"traj": []}]).mark
     assert not end([]).mark
-
-
-@given(json_values("traj", "reward", "task_id", "trial", "role", "content", "tool_calls", "function", "simulations"))
-def test_no_json_makes_the_reader_raise(value: object) -> None:
-    for row in ROWS:
-        reads(row, value if row.shape == "document" else [value])
-    reads(row_of(ROWS, "document"), [{"traj": [value], "reward": value, "info": value, "task_id": value}])
-    end(value)
 
 
 @pytest.mark.corpus
@@ -53,9 +28,4 @@ def test_every_message_of_a_real_file_is_accounted_for() -> None:
         assert len({event.run for event in events(found)}) == len(runs)
         said = [m["content"] for run in runs for m in run["traj"] if m["content"]]
         assert sorted(said) == sorted(e.text for e in events(found) if e.type != "tool_call")
-        check_places(found)
-
-
-@pytest.mark.corpus
-def test_no_file_of_another_kind_is_taken() -> None:
-    assert taken_of_others(ROWS, "tau_bench") == []
+        check_positions(found)

@@ -1,47 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 import pytest
-from hypothesis import given
-from reading import (
-    DATA,
-    check_golden,
-    check_places,
-    corpus,
-    defects,
-    events,
-    json_values,
-    parsed_lines,
-    reads,
-    reads_file,
-    row_of,
-    taken_of_others,
-    taker,
-)
+from reading import check_positions, corpus, defects, events, reads_file
 
-from components.sources.formats.contract import Head, Options
+from components.sources.formats.contract import Head
 from components.sources.formats.zipkin import ROWS, end_flat, end_zipkin
 
 ZIPKIN, FLAT = ROWS[:2], ROWS[2:]
-KEYS = ("traceId", "id", "parentId", "name", "timestamp", "duration", "tags", "localEndpoint", "trace_id", "span_id",
-        "attributes", "status", "events", "annotations", "kind", "spans", "error", "duration_ms")  # fmt: skip
-
-
-def test_spans_become_records_of_their_trace() -> None:
-    check_golden(ROWS, "zipkin")
-
-
-def test_flat_lines_are_read_on_from_any_place() -> None:
-    row = row_of(FLAT, "lines")
-    assert row.reader is not None
-    lines = parsed_lines((DATA / "zipkin" / "flat.jsonl").read_bytes())
-    for cut in range(len(lines) + 1):
-        first = row.reader(None, Options())
-        found = [read for line in lines[:cut] for read in first.read(line)]
-        second = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
-        assert found + [read for line in lines[cut:] for read in second.read(line)] == reads(row, lines)
 
 
 def test_a_log_line_that_names_its_span_is_no_span() -> None:
@@ -63,16 +29,6 @@ def test_a_trace_without_its_root_span_is_still_running() -> None:
     assert not end_flat([{"trace_id": "t", "span_id": "1", "parent_span_id": "0"}]).mark
 
 
-@given(json_values(*KEYS))
-def test_no_json_makes_a_reader_raise(value: Any) -> None:
-    span = dict.fromkeys(KEYS, value)
-    for row in ROWS:
-        reads(row, value if row.shape == "document" else [value])
-        reads(row, [span, {**span, "traceId": "t", "id": "i", "trace_id": "t", "span_id": "s"}])
-    end_zipkin(value)
-    end_flat(value)
-
-
 @pytest.mark.corpus
 def test_every_span_of_a_real_file_is_one_record() -> None:
     for path in (path for path in corpus("traces") if path.name.startswith("zipkin")):
@@ -82,12 +38,4 @@ def test_every_span_of_a_real_file_is_one_record() -> None:
         assert sorted(e.extra["span_id"] for e in events(found)) == sorted(span["id"] for span in raw)
         assert {event.run for event in events(found)} == {span["traceId"] for span in raw}
         assert sum(event.timestamp is None for event in events(found)) == sum("timestamp" not in s for s in raw)
-        check_places(found)
-
-
-@pytest.mark.corpus
-def test_no_file_of_another_kind_is_taken() -> None:
-    assert taken_of_others(ROWS) == []
-    taken = [path.name for path in corpus("traces") if taker(ROWS, path)]
-    assert all(name.startswith("zipkin") for name in taken)
-    assert len(taken) == 7
+        check_positions(found)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from reading import reads
 
+from components.contracts import Defect
 from components.sources.formats import FORMATS
 from components.sources.formats.contract import Format, Head, Options
 
 DEPTH = 950  # the parser refuses more than 1,024 levels
-NOT_YET = ()
 
 
 def nested(key: str) -> Any:
@@ -65,9 +66,7 @@ def hostile() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in FORMATS if row.name not in NOT_YET], ids=lambda row: f"{row.name}-{row.shape}"
-)
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: f"{row.name}-{row.shape}")
 def test_no_depth_makes_a_format_raise(row: Format) -> None:
     for item in hostile():
         head = Head(name="x", shape=row.shape, lines=[item, item], document=item)
@@ -81,3 +80,56 @@ def test_no_depth_makes_a_format_raise(row: Format) -> None:
             reader = row.reader(None, Options())
             list(reader.read(item))
             reader.state()
+
+
+def deep(n: int, key: str | None = None) -> Any:
+    value: Any = "bottom"
+    for _ in range(n):
+        value = {key: value} if key else [value]
+    return value
+
+
+EXPECTED = ("deep", "expected", "without", "neither", "no ")  # in the reason of a defect
+
+
+@pytest.mark.parametrize("key", [None, "content", "values", "trace", "child_runs", "message"])
+def test_a_thousand_levels_are_a_defect_and_no_crash(key: str | None) -> None:
+    value = deep(1_000, key)
+    otlp = {"key": "a", "value": {"kvlistValue": value} if isinstance(value, dict) else value}
+    spans = [
+        {
+            "traceId": "t",
+            "spanId": "s",
+            "name": "n",
+            "attributes": [otlp, {"key": "gen_ai.input.messages", "value": value}],
+        }
+    ]
+    items = [
+        {"traj": [{"role": "user", "content": value}], "reward": 1},
+        {"question": "q", "question_ID": "i", "history": [{"role": "user", "content": value}]},
+        {"prompt": value, "is_solved": True, "solution": value},
+        {"idx": 1, "ys": [value]},
+        {"trajectory": [{"role": "ai", "text": value}]},
+        {"id": "i", "prompt": "p", "messages": [{"role": "user", "content": value}], "output": "o"},
+        {"type": "agent.start", "prompt": value, "messages": [value]},
+        {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]},
+        {
+            "traceId": "t",
+            "id": "i",
+            "name": "n",
+            "tags": {"a": value},
+            "trace_id": "t",
+            "span_id": "s",
+            "attributes": {"a": value},
+        },
+        {"id": "i", "run_type": "llm", "inputs": value, "outputs": value, "child_runs": [value]},
+        {"id": "i", "type": "GENERATION", "traceId": "t", "input": value, "output": value},
+    ]
+    for row in (row for row in FORMATS if row.shape in ("lines", "document")):
+        for item in (*items, value):
+            row.recognises(Head(name="x", shape=row.shape, document=item, lines=[item]))
+            for document in (item, [item]) if row.shape == "document" else ([item],):
+                found = reads(row, document)
+                reasons = [read.reason for read in found if isinstance(read, Defect)]
+                assert all(any(word in reason for word in EXPECTED) for reason in reasons), reasons
+                row.end(item)

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from reading import golden_logs
 from shelf import Shelf
 
 from components.errors import UnknownFormat, Unreadable
-from components.sources.formats import FORMATS
 
-GOLDEN = sorted(path for path in (Path(__file__).parent / "data").glob("*/*") if ".expected." not in path.name)
+GOLDEN = golden_logs()
 SHORT, LONG = 6, 150  # mutants of each log
 MUTANT_S = 5.0  # CPU; each takes some ms
 MUTANT_BYTES, MUTANT_FACTOR = 4 << 20, 100  # memory of a load: so much, and so many times the size of the log
@@ -166,10 +166,3 @@ def test_the_worst_inputs_take_bounded_memory(tmp_path, worst):
         [sys.executable, "-c", READ, str(tmp_path / name)], cwd=root, capture_output=True, text=True, check=True
     )
     assert int(child.stdout) >> 10 < allowed_mib, child.stderr
-
-
-def test_every_format_with_a_golden_log_is_attacked():
-    taken = {golden.parent.name for golden in GOLDEN}
-    assert {row.name.removesuffix("_swe_agent").split("_")[0] for row in FORMATS} - {
-        name.split("_")[0] for name in taken
-    } <= {"flat", "plain"}

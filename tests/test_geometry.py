@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.projector.geometry import displacement, drift, laid_over, placement, radius
+from components.projector.geometry import aligned, displacement, placement, radius
 
 
 def cloud(n=200, seed=0):
     return np.random.default_rng(seed).normal(scale=[4.0, 1.0], size=(n, 2)).astype(np.float32)
 
 
-def turned(places, angle, *, mirrored=False):
+def turned(positions, angle, *, mirrored=False):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return (places @ turn * ([1, -1] if mirrored else [1, 1])).astype(np.float32)
+    return (positions @ turn * ([1, -1] if mirrored else [1, 1])).astype(np.float32)
 
 
 def test_without_a_map_one_is_fitted():
@@ -52,38 +52,33 @@ def test_the_radius_of_a_circle_is_its_radius():
 
 
 def test_displacement_is_the_mean_move_in_radii():
-    places = cloud()
+    positions = cloud()
     shift = np.array([3.0, 4.0], np.float32)
-    assert displacement(places, places) == 0.0
-    assert displacement(places, places + shift) == pytest.approx(5 / radius(places), rel=1e-5)
-    assert displacement(places[:1], places[:1] + shift) == 0.0
+    assert displacement(positions, positions) == 0.0
+    assert displacement(positions, positions + shift) == pytest.approx(5 / radius(positions), rel=1e-5)
+    assert displacement(positions[:1], positions[:1] + shift) == 0.0
 
 
 @given(st.floats(0, 6.28), st.booleans(), st.floats(-50, 50))
 def test_a_map_that_was_only_moved_as_a_whole_lies_over_the_old_one_again(angle, mirrored, shift):
     old = cloud()
     moved = turned(old, angle, mirrored=mirrored) + np.float32(shift)
-    assert np.allclose(laid_over(moved, old), old, atol=1e-3)
+    assert np.allclose(aligned(moved, old), old, atol=1e-3)
 
 
 def test_rows_that_were_not_on_the_old_map_follow_the_others():
     whole = cloud()
     old = whole.copy()
     old[50:] = np.nan
-    assert np.allclose(laid_over(turned(whole, 1.0) + 7, old), whole, atol=1e-3)
+    assert np.allclose(aligned(turned(whole, 1.0) + 7, old), whole, atol=1e-3)
 
 
 def test_a_map_is_never_scaled_to_the_old_one():
     old = cloud()
-    assert radius(laid_over(3 * turned(old, 0.5), old)) == pytest.approx(3 * radius(old), rel=1e-4)
+    assert radius(aligned(3 * turned(old, 0.5), old)) == pytest.approx(3 * radius(old), rel=1e-4)
 
 
 def test_with_nothing_to_lie_over_a_map_stays_where_it_is():
-    places = cloud()
-    assert np.array_equal(laid_over(places, np.full_like(places, np.nan)), places)
-    assert np.isfinite(laid_over(np.zeros((5, 2), np.float32), places[:5])).all()
-
-
-def test_drift_is_the_share_off_the_map():
-    assert drift(np.array([True, False, False, False])) == 0.25
-    assert drift(np.array([], np.bool_)) == 0.0
+    positions = cloud()
+    assert np.array_equal(aligned(positions, np.full_like(positions, np.nan)), positions)
+    assert np.isfinite(aligned(np.zeros((5, 2), np.float32), positions[:5])).all()

@@ -1,4 +1,4 @@
-"""One home keeps the output of a dataset: others on the same database are refused, until they are told to adopt it."""
+"""One home keeps the output of a dataset: others on the same database are refused, until they adopt it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from logs import append, lines, write
 
 from components.contracts import Home
 from components.errors import OutputElsewhere
-from components.homes import ID_FILE, expect_home, home_at, place_of
 from components.pipeline import Pipeline
-from components.publisher import current_number
+from components.publish.homes import ID_FILE, expect_home, home_at, location_of
+from components.snapshot.read import current_number
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_a_second_home_is_refused_with_both_names_and_publishes_nothing(shared: 
     for attempt in (second.index, second.publish, lambda: second.index(recompute=True)):
         with pytest.raises(OutputElsewhere, match="--adopt") as refused:
             attempt()
-        assert place_of(shared.folder / "first") in str(refused.value)
-        assert place_of(shared.folder / "second") in str(refused.value)
+        assert location_of(shared.folder / "first") in str(refused.value)
+        assert location_of(shared.folder / "second") in str(refused.value)
     assert not second.output().exists()
     assert (first.index().rows, first.snapshot().number) == (25, 2)
     assert failing(first) == []
@@ -127,7 +127,7 @@ def test_a_copy_of_a_home_is_refused_while_the_original_is_there(shared: Shared)
 
 
 @pytest.mark.parametrize("damage", ["removed", "emptied", "everything removed"])
-def test_a_home_whose_id_was_lost_is_known_by_its_place(shared: Shared, damage: str) -> None:
+def test_a_home_whose_id_was_lost_is_recognised_by_its_location(shared: Shared, damage: str) -> None:
     first = shared.home("first")
     shared.load(first, 20)
     first.index()

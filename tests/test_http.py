@@ -1,4 +1,4 @@
-"""The HTTP door: what it answers, whom it answers, and what it never says."""
+"""The HTTP API: its answers, access control, and what it must never reveal."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from api_world import make_world, settings_at, write_run
 from browser import free_port
-from door_world import make_world, settings_at, write_run
 from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 from served import served
 
-from api.guard import host_may_be_ours
+from api.app import create_app
 from api.health import percent
-from api.http import create_app
+from api.hosts import host_may_be_ours
 from api.map_data import source_groups
 from api.prefect_client import Run, answer_within_s
-from api.problems import without_places
-from api.routes_runs import joinable
+from api.run_starter import joinable
 from components.pipeline import Pipeline
+from components.redact import public_text
 from components.settings import Settings
-from components.snapshots import open_snapshot
+from components.snapshot.read import open_snapshot
 from components.store import lease_name
 from components.store.lease import lease_t
 
@@ -56,12 +56,12 @@ def logs(settings: Settings) -> Path:
     return settings.home.parent / "logs"
 
 
-def assert_problem(answer: Any, status: int, *told: str) -> dict[str, Any]:
+def assert_problem(answer: Any, status: int, *parts: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert {"type", "title", "status", "detail", "instance"} <= set(body)
-    for part in told:
+    for part in parts:
         assert part in answer.text
     return body
 
@@ -69,7 +69,7 @@ def assert_problem(answer: Any, status: int, *told: str) -> dict[str, Any]:
 # --- health --------------------------------------------------------------------------------------------------------
 
 
-def test_health_says_what_is_wrong_and_stays_200(client: Client) -> None:
+def test_health_lists_problems_and_stays_200(client: Client) -> None:
     deadline = time.monotonic() + 180
     while "The Prefect server d" not in client.get("/health").text and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -85,8 +85,8 @@ def test_health_says_what_is_wrong_and_stays_200(client: Client) -> None:
     assert body["datasets"]["default"]["snapshot"] == 2
 
 
-def test_health_waits_for_no_prefect_that_never_answers(world: Settings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+def test_health_does_not_wait_for_a_prefect_that_never_answers(world: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
         settings = world.model_copy(update={"prefect": world.prefect.model_copy(update={"api_url": url})})
         with served(create_app(settings)) as client:
@@ -99,7 +99,7 @@ def test_health_waits_for_no_prefect_that_never_answers(world: Settings) -> None
     assert sum(seconds) < len(seconds) * answer_within_s
 
 
-def test_health_is_200_when_the_database_is_away(tmp_path: Path) -> None:
+def test_health_is_200_when_the_database_is_unreachable(tmp_path: Path) -> None:
     settings = settings_at(tmp_path / "home", database_url=f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/x")
     with served(create_app(settings)) as client:
         answer = client.get("/health")
@@ -110,10 +110,10 @@ def test_health_is_200_when_the_database_is_away(tmp_path: Path) -> None:
         assert_problem(client.get("/metrics"), 503, "database")
 
 
-def test_health_does_not_take_a_dead_index_for_one_at_work(tmp_path: Path) -> None:
+def test_health_does_not_report_a_crashed_index_as_running(tmp_path: Path) -> None:
     settings = settings_at(tmp_path / "home")
     with Pipeline(settings) as pipeline:
-        pipeline.store.ledger.dataset_id("default", create=True)
+        pipeline.store.datasets.id("default", create=True)
         leases = pipeline.store.leases
         fence = leases.acquire(lease_name("default"), "anna:77")
         with served(create_app(settings)) as client:
@@ -123,10 +123,10 @@ def test_health_does_not_take_a_dead_index_for_one_at_work(tmp_path: Path) -> No
                 times = {"heartbeat_at": lease_t.c.heartbeat_at - 21, "expires_at": lease_t.c.expires_at - 21}
                 connection.execute(sa.update(lease_t).values(times))
             body = until(client, lambda body: not body["indexing"])
-    (told,) = [reason for reason in body["reasons"] if reason.startswith("default")]
+    (reason,) = [reason for reason in body["reasons"] if reason.startswith("default")]
     assert re.search(
-        r"anna:77 has said nothing for \d+ s and seems to have crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
-        told,
+        r"anna:77 has sent no heartbeat for \d+ s and has probably crashed; the next run takes over at \d\d:\d\d:\d\d UTC",
+        reason,
     )
 
 
@@ -140,7 +140,7 @@ with sqlite3.connect(sys.argv[1], isolation_level=None) as database:
 """
 
 
-def test_a_database_that_another_process_has_locked_is_read_on_and_written_when_it_is_free(tmp_path: Path) -> None:
+def test_a_locked_database_can_still_be_read_and_is_written_once_it_is_free(tmp_path: Path) -> None:
     settings = settings_at(tmp_path / "home")
     write_run(tmp_path / "logs", "a", 5)
     with Pipeline(settings) as pipeline, served(create_app(settings)) as client:
@@ -156,7 +156,7 @@ def test_a_database_that_another_process_has_locked_is_read_on_and_written_when_
             body = until(client, lambda body: body["datasets"].get("default", {}).get("records") == 5)
             assert body["database"]["reachable"]
             writing.join(1)
-            assert writing.is_alive(), "it waits"
+            assert writing.is_alive(), "it waits for the lock"
             other.stdin.close()
             writing.join(60)
         assert not writing.is_alive()
@@ -164,7 +164,7 @@ def test_a_database_that_another_process_has_locked_is_read_on_and_written_when_
 
 
 def until(client: Client, is_so: Callable[[dict[str, Any]], bool], within_s: float = 180) -> dict[str, Any]:
-    """The first body of `/health` of which that is so."""
+    """The first body of `/health` for which `is_so` is true."""
     deadline = time.monotonic() + within_s
     while not is_so(body := client.get("/health").json()):
         assert time.monotonic() < deadline, body
@@ -173,10 +173,10 @@ def until(client: Client, is_so: Callable[[dict[str, Any]], bool], within_s: flo
     return body
 
 
-def test_progress_grows_through_the_steps_and_never_says_100() -> None:
-    told = [percent(step, done, 10) for step, done in (("fetch", 0), ("embed", 5), ("place", 5), ("publish", 10))]
-    assert told == sorted(told)
-    assert told[-1] == 99
+def test_progress_grows_through_the_steps_and_stays_below_100() -> None:
+    shares = [percent(step, done, 10) for step, done in (("fetch", 0), ("embed", 5), ("place", 5), ("publish", 10))]
+    assert shares == sorted(shares)
+    assert shares[-1] == 99
 
 
 # --- look-up -------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_a_record_is_found_by_its_id(client: Client, world: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "part"),
     [
         ("/datasets/default/records/nope", "nope"),
         ("/datasets/other/records/1", "default"),
@@ -207,12 +207,12 @@ def test_a_record_is_found_by_its_id(client: Client, world: Settings) -> None:
         ("/runs/5f5a301b-01bd-4dbe-893e-c16308907bbe/more", "GET /docs"),
     ],
 )
-def test_what_is_not_there_is_a_404_with_the_way_out(client: Client, path: str, told: str) -> None:
-    assert_problem(client.get(path), 404, told)
+def test_what_does_not_exist_is_a_404_that_says_what_to_do(client: Client, path: str, part: str) -> None:
+    assert_problem(client.get(path), 404, part)
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a%2Fb", "a%00b", "x" * 101, "%2e%2e"])
-def test_an_unusable_dataset_name_never_reaches_a_folder(client: Client, name: str) -> None:
+def test_an_invalid_dataset_name_never_reaches_a_folder(client: Client, name: str) -> None:
     for path in (f"/map/{name}/snapshot.json", f"/datasets/{name}/records/1", f"/atlas/{name}/data/metadata.json"):
         assert client.get(path).status_code in {404, 422}
 
@@ -234,7 +234,7 @@ def test_metrics_are_computed_from_the_database(client: Client) -> None:
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
-def test_a_method_that_is_not_there_names_those_that_are(client: Client) -> None:
+def test_an_unsupported_method_is_a_405_that_names_the_supported_ones(client: Client) -> None:
     assert_problem(client.delete("/load"), 405, "DELETE", "POST")
 
 
@@ -253,16 +253,16 @@ def test_a_wrong_body_is_a_422_that_names_the_field(client: Client, body: dict[s
     assert [error["field"] for error in problem["errors"]] == [field]
 
 
-def test_a_body_that_is_no_json_is_a_422(client: Client) -> None:
+def test_a_body_that_is_not_json_is_a_422(client: Client) -> None:
     answer = client.post("/index", content=b"{oops", headers={"content-type": "application/json"})
     assert_problem(answer, 422, "not valid JSON")
 
 
-def test_an_id_that_is_none_is_a_422(client: Client) -> None:
+def test_a_malformed_run_id_is_a_422(client: Client) -> None:
     assert_problem(client.get("/runs/42"), 422, "flow_run_id")
 
 
-def test_a_dead_prefect_is_a_503_with_the_command_that_starts_it(client: Client) -> None:
+def test_an_unreachable_prefect_is_a_503_with_the_command_that_starts_it(client: Client) -> None:
     client.get("/health")
     began = time.monotonic()
     assert_problem(client.post("/index"), 503, "runatlas up")
@@ -288,7 +288,7 @@ def test_sources_below_the_datasets_own_reach_prefect(client: Client, world: Set
     assert_problem(client.post("/load", json={"sources": [wanted]}), 503, "prefect")
 
 
-def test_a_damaged_snapshot_is_a_500_that_tells_nothing_of_the_machine(world: Settings, tmp_path: Path) -> None:
+def test_a_damaged_snapshot_is_a_500_without_details_of_the_machine(world: Settings, tmp_path: Path) -> None:
     settings = settings_at(tmp_path / "home")
     shutil.copytree(world.home, settings.home, symlinks=True)
     (damaged, *_) = open_snapshot(settings.output / "default").logs_files
@@ -301,12 +301,14 @@ def test_a_damaged_snapshot_is_a_500_that_tells_nothing_of_the_machine(world: Se
         assert str(tmp_path) not in answer.text
 
 
-def test_paths_and_credentials_are_cut_out_of_messages() -> None:
-    told = without_places("can't open /home/me/logs/a.jsonl or postgresql://me:pw@db/x, but 3/4 of https://x/y is fine")
-    assert told == "can't open …/a.jsonl or postgresql://…@db/x, but 3/4 of https://x/y is fine"
+def test_paths_and_credentials_are_removed_from_messages() -> None:
+    redacted = public_text(
+        "can't open /home/me/logs/a.jsonl or postgresql://me:pw@db/x, but 3/4 of https://x/y is fine"
+    )
+    assert redacted == "can't open …/a.jsonl or postgresql://…@db/x, but 3/4 of https://x/y is fine"
 
 
-# --- who may ask ---------------------------------------------------------------------------------------------------
+# --- access control --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +328,7 @@ def test_with_a_token_set_only_health_is_open(locked: Client) -> None:
     assert locked.get("/datasets", headers={"Authorization": "Bearer open sesame"}).status_code == 200
 
 
-def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_only_reads(locked: Client) -> None:
+def test_a_browser_sends_the_token_once_and_gets_a_read_only_cookie(locked: Client) -> None:
     asked = locked.get("/map/default", headers={"accept": "text/html"})
     assert asked.status_code == 401
     assert 'name="token"' in asked.text
@@ -345,7 +347,7 @@ def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_only_reads(locke
     assert locked.get("/map/default", headers={"cookie": "runatlas=x"}).status_code == 401
 
 
-def test_a_token_in_an_address_opens_nothing(locked: Client) -> None:
+def test_a_token_in_an_address_is_ignored(locked: Client) -> None:
     """Addresses are written to logs, histories and proxies."""
     assert locked.get("/map/default", params={"token": "open sesame"}).status_code == 401
     asked = locked.get("/map/default", params={"token": "open sesame", "a": "1"}, headers={"accept": "text/html"})
@@ -354,7 +356,7 @@ def test_a_token_in_an_address_opens_nothing(locked: Client) -> None:
 
 
 @pytest.mark.parametrize("address", ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", ""])
-def test_the_login_leads_to_no_other_site(locked: Client, address: str) -> None:
+def test_the_login_never_redirects_to_another_site(locked: Client, address: str) -> None:
     given = locked.post("/login", data={"token": "open sesame", "next": address})
     assert (given.status_code, given.headers["location"]) == (303, "/")
     locked.cookies.clear()
@@ -366,7 +368,7 @@ def test_pages_of_other_sites_can_not_log_in(locked: Client) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "runatlas", "me.localhost", "10.1.2.3"])
-def test_names_that_nobody_can_buy_may_ask_on_loopback(host: str) -> None:
+def test_host_names_that_can_not_be_registered_are_accepted_on_loopback(host: str) -> None:
     assert host_may_be_ours(host, "127.0.0.1")
 
 
@@ -375,20 +377,18 @@ def test_a_rebound_host_name_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
-def test_pages_of_other_sites_start_nothing(client: Client, headers: dict[str, str]) -> None:
+def test_pages_of_other_sites_can_not_start_runs(client: Client, headers: dict[str, str]) -> None:
     assert_problem(client.post("/index", headers=headers), 403)
 
 
-# --- the light map -------------------------------------------------------------------------------------------------
+# --- map data --------------------------------------------------------------------------------------------------------
 
 
 def columns(client: Client) -> dict[str, np.ndarray[Any, Any]]:
     summary = client.get("/map/default/snapshot.json").json()
     raw = client.get(f"/map/default/{summary['points']['url']}").content
-    places = summary["points"]["columns"]
-    return {
-        place["name"]: np.frombuffer(raw, f"<{place['type']}", summary["rows"], place["offset"]) for place in places
-    }
+    columns = summary["points"]["columns"]
+    return {one["name"]: np.frombuffer(raw, f"<{one['type']}", summary["rows"], one["offset"]) for one in columns}
 
 
 def test_the_points_are_the_snapshots(client: Client, world: Settings) -> None:
@@ -405,14 +405,14 @@ def test_the_points_are_the_snapshots(client: Client, world: Settings) -> None:
     assert {entry["name"]: entry["count"] for entry in summary["sources"]} == {"a.jsonl": 40, "b.jsonl": 12}
 
 
-def test_what_the_snapshot_before_did_not_have_is_fresh(client: Client) -> None:
+def test_records_that_the_previous_snapshot_lacks_are_fresh(client: Client) -> None:
     summary = client.get("/map/default/snapshot.json").json()
     points = columns(client)
     assert (summary["since"], summary["fresh"]) == (1, 12)
     assert {summary["sources"][code]["name"] for code in points["source"][points["fresh"] == 1]} == {"b.jsonl"}
 
 
-def test_points_travel_as_gzip_and_are_kept_for_good(client: Client) -> None:
+def test_points_are_sent_as_gzip_and_cached_forever(client: Client) -> None:
     url = "/map/default/" + client.get("/map/default/snapshot.json").json()["points"]["url"]
     packed, plain = client.get(url), client.get(url, headers={"accept-encoding": "identity"})
     assert packed.headers["content-encoding"] == "gzip"
@@ -423,18 +423,18 @@ def test_points_travel_as_gzip_and_are_kept_for_good(client: Client) -> None:
         assert gzip.decompress(b"".join(answer.iter_raw())) == plain.content
 
 
-def test_records_come_in_the_order_asked_for(client: Client) -> None:
+def test_records_are_returned_in_the_requested_order(client: Client) -> None:
     records = client.get("/map/default/records", params={"rows": "7,3,7"}).json()
     assert [record["row"] for record in records] == [7, 3, 7]
     assert all(client.get(f"/map/default/row?id={record['id']}").json()["row"] == record["row"] for record in records)
 
 
 @pytest.mark.parametrize("rows", ["", "x", "1,-2", ",".join(["1"] * 501), "1.5", "²"])
-def test_rows_that_are_none_are_refused(client: Client, rows: str) -> None:
+def test_malformed_row_numbers_are_refused(client: Client, rows: str) -> None:
     assert_problem(client.get("/map/default/records", params={"rows": rows}), 422, "rows")
 
 
-def test_a_run_is_told_in_the_order_in_which_it_happened(client: Client) -> None:
+def test_the_rows_of_a_run_are_in_chronological_order(client: Client) -> None:
     run = client.get("/map/default/run", params={"row": 0}).json()
     rows = ",".join(str(row) for row in run["rows"])
     steps = [(r["iteration"], r["idx_in_iteration"]) for r in client.get(f"/map/default/records?rows={rows}").json()]
@@ -444,9 +444,12 @@ def test_a_run_is_told_in_the_order_in_which_it_happened(client: Client) -> None
 
 @pytest.mark.parametrize(
     ("q", "n"),
-    [("TRACEBACK", 13), ("step of b:", 12), ("(weird)", 52), ("weird.", 0), ("onerror=alert", 2), ("a.jsonl", 40)],
+    [
+        *[("TRACEBACK", 13), ("step of b:", 12), ("(weird)", 52), ("weird.", 0), ("onerror=alert", 2), ("a.jsonl", 40)],
+        ("C:\\x #a&b ~x -y [z] {1} * + ? | ^ $ É", 0),
+    ],
 )
-def test_search_finds_rows_that_hold_every_word(client: Client, q: str, n: int) -> None:
+def test_search_finds_rows_that_contain_every_word(client: Client, q: str, n: int) -> None:
     found = client.get("/map/default/search", params={"q": q}).json()
     assert len(found["rows"]) == n
     texts = (
@@ -455,11 +458,11 @@ def test_search_finds_rows_that_hold_every_word(client: Client, q: str, n: int) 
     assert all(word.lower() in texts.lower() for word in q.split() if n)
 
 
-def test_an_old_snapshot_can_still_be_read_by_a_page_that_holds_it(client: Client) -> None:
+def test_an_older_snapshot_can_still_be_read_by_an_open_page(client: Client) -> None:
     assert client.get("/map/default/snapshot.json?snapshot=1").json()["rows"] == 40
 
 
-def test_the_tiny_answer_names_the_newest_snapshot(client: Client) -> None:
+def test_the_polled_answer_names_the_newest_snapshot(client: Client) -> None:
     now = client.get("/map/default/current.json")
     assert now.json()["snapshot"] == 2
     assert now.json()["version"] == client.get("/map/default/snapshot.json").json()["version"]
@@ -467,7 +470,7 @@ def test_the_tiny_answer_names_the_newest_snapshot(client: Client) -> None:
     assert now.headers["cache-control"] == "no-store"
 
 
-def test_a_dataset_without_a_map_has_a_page_that_waits(tmp_path: Path) -> None:
+def test_a_dataset_without_a_map_has_a_page_that_waits_for_one(tmp_path: Path) -> None:
     with served(create_app(settings_at(tmp_path / "home"))) as client:
         assert client.get("/map/default").status_code == 200
         assert client.get("/map/default/current.json").json()["snapshot"] is None
@@ -484,7 +487,7 @@ def test_sources_are_grouped_by_folders_when_there_are_many() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/map/default"])
-def test_pages_ask_nobody_else_and_run_only_our_scripts(client: Client, path: str) -> None:
+def test_pages_contact_no_other_host_and_run_only_our_scripts(client: Client, path: str) -> None:
     page = client.get(path, headers={"accept": "text/html"})
     assert page.status_code == 200
     assert "default-src 'none'; script-src 'self';" in page.headers["content-security-policy"]
@@ -505,7 +508,7 @@ def test_every_call_is_described(client: Client) -> None:
 
 @contextmanager
 def busy_prefect(times: float) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers 503 so many times, as Prefect's does while SQLite is locked, and then knows nothing."""
+    """A server that answers 503 so many times, as Prefect's does while SQLite is locked, and then has no deployments."""
     asked: list[str] = []
 
     class Busy(BaseHTTPRequestHandler):
@@ -536,10 +539,8 @@ def busy_prefect(times: float) -> Iterator[tuple[str, list[str]]]:
             thread.join()
 
 
-@pytest.mark.parametrize(("times", "told"), [(2, "deployment-missing"), (float("inf"), "prefect-busy")])
-def test_a_lock_that_passes_in_prefects_database_is_waited_for_and_never_a_502(
-    world: Settings, times: float, told: str
-) -> None:
+@pytest.mark.parametrize(("times", "kind"), [(2, "deployment-missing"), (float("inf"), "prefect-busy")])
+def test_a_short_lock_of_prefects_database_is_retried_and_never_a_502(world: Settings, times: float, kind: str) -> None:
     with busy_prefect(times) as (url, asked):
         settings = world.model_copy(update={"prefect": world.prefect.model_copy(update={"api_url": url})})
         with served(create_app(settings)) as client:
@@ -547,7 +548,7 @@ def test_a_lock_that_passes_in_prefects_database_is_waited_for_and_never_a_502(
             began = time.monotonic()
             answer = client.post("/index")
             assert time.monotonic() - began < 60, "Prefect's client alone would try for longer"
-    assert_problem(answer, 503, told)
+    assert_problem(answer, 503, kind)
 
 
 # --- runs, on a real Prefect server --------------------------------------------------------------------------------
@@ -578,14 +579,14 @@ def test_load_and_index_answer_202_with_the_run(deployed: tuple[Client, Settings
     assert body["state"] == "Scheduled"
     assert body["joined"] is False
     assert body["url"].endswith(body["flow_run_id"])
-    told = client.get(f"/runs/{body['flow_run_id']}").json()
-    assert (told["state"], told["progress"], told["report"], told["flow"]) == ("Scheduled", 0, None, "load")
+    run = client.get(f"/runs/{body['flow_run_id']}").json()
+    assert (run["state"], run["progress"], run["report"], run["flow"]) == ("Scheduled", 0, None, "load")
     again = client.post("/load")
     assert (again.json()["flow_run_id"], again.json()["joined"]) == (body["flow_run_id"], True)
 
 
 @pytest.mark.slow
-def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_it(
+def test_a_second_index_joins_the_first_and_passes_its_options_on(
     deployed: tuple[Client, Settings],
 ) -> None:
     client, settings = deployed
@@ -595,7 +596,27 @@ def test_a_second_index_joins_the_first_and_what_it_asks_for_beyond_is_left_to_i
     assert (second.json()["flow_run_id"], second.json()["joined"]) == (first["flow_run_id"], True)
     assert "without recompute" in second.json()["detail"]
     with Pipeline(settings) as pipeline:
-        assert pipeline.store.wishes.open("default").recompute
+        assert pipeline.store.index_requests.open("default").recompute
+
+
+@pytest.mark.slow
+def test_a_running_index_is_joined_while_it_holds_the_lease(deployed: tuple[Client, Settings]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    client, settings = deployed
+    with Pipeline(settings) as pipeline:
+        pipeline.store.datasets.id("side", create=True)
+        first = client.post("/index", json={"dataset": "side"}).json()["flow_run_id"]
+        with get_client(sync_client=True) as prefect:
+            prefect.set_flow_run_state(uuid.UUID(first), Running(), force=True)
+        fence = pipeline.store.leases.acquire(lease_name("side"), "the first run")
+        joined = client.post("/index", json={"dataset": "side"}).json()
+        assert (joined["flow_run_id"], joined["joined"]) == (first, True)
+        assert pipeline.store.index_requests.open("side").ids, "the holder sees the request before it ends"
+        pipeline.store.leases.release(fence)
+        fresh = client.post("/index", json={"dataset": "side"}).json()
+        assert (fresh["flow_run_id"] != first, fresh["joined"]) == (True, False), "the first one may be past its end"
 
 
 @pytest.mark.slow
@@ -610,7 +631,7 @@ def test_the_same_idempotency_key_gives_the_same_run(deployed: tuple[Client, Set
 def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
     with Pipeline(settings) as pipeline:
-        pipeline.store.ledger.dataset_id("other", create=True)
+        pipeline.store.datasets.id("other", create=True)
     key = {"Idempotency-Key": "reused"}
     first = client.post("/index", json={"dataset": "default"}, headers=key).json()
     for body in ({"dataset": "other"}, {"dataset": "default", "recompute": True}):
@@ -624,9 +645,9 @@ def test_an_idempotency_key_of_another_request_is_refused(deployed: tuple[Client
 
 
 @pytest.mark.slow
-def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[Client, Settings]) -> None:
+def test_a_run_has_progress_and_a_report_without_paths(deployed: tuple[Client, Settings]) -> None:
     client, settings = deployed
-    run = client.post("/load", headers={"Idempotency-Key": "told"}).json()["flow_run_id"]
+    run = client.post("/load", headers={"Idempotency-Key": "progress"}).json()["flow_run_id"]
     with Pipeline(settings) as pipeline:
         runs = pipeline.store.runs
         runs.start(run, "default", "load")
@@ -634,9 +655,9 @@ def test_a_run_tells_its_progress_and_its_report_without_paths(deployed: tuple[C
         assert client.get(f"/runs/{run}").json()["progress"] == 50
         problem = {"source": "x.jsonl", "reason": "can't open /home/me/x.jsonl"}
         runs.finish(run, "done", report={"dataset": "default", "problems": [problem]})
-    told = client.get(f"/runs/{run}").json()
-    assert told["progress"] == 100
-    assert told["report"]["problems"] == [{"source": "x.jsonl", "reason": "can't open …/x.jsonl"}]
+    body = client.get(f"/runs/{run}").json()
+    assert body["progress"] == 100
+    assert body["report"]["problems"] == [{"source": "x.jsonl", "reason": "can't open …/x.jsonl"}]
 
 
 @pytest.mark.slow
@@ -655,26 +676,26 @@ def test_an_unknown_run_is_a_404(deployed: tuple[Client, Settings]) -> None:
     assert_problem(deployed[0].get(f"/runs/{uuid.uuid4()}"), 404)
 
 
-def at_work(flow: str, type: str = "RUNNING", **parameters: Any) -> Run:
-    told = {"id": "1", "name": "n", "flow": flow, "state": type.title(), "type": type, "message": "", "url": ""}
-    return Run(**told, parameters=parameters)
+def active(flow: str, type: str = "RUNNING", **parameters: Any) -> Run:
+    fields = {"id": "1", "name": "n", "flow": flow, "state": type.title(), "type": type, "message": "", "url": ""}
+    return Run(**fields, parameters=parameters)
 
 
 def test_a_run_that_is_being_cancelled_is_not_joined() -> None:
-    dying = at_work("index", "CANCELLING", dataset="d")
+    dying = active("index", "CANCELLING", dataset="d")
     assert joinable([dying], "index", {"dataset": "d"}) is None
-    assert joinable([dying, at_work("index", dataset="d")], "index", {"dataset": "d"}) is not None
+    assert joinable([dying, active("index", dataset="d")], "index", {"dataset": "d"}) is not None
 
 
-def test_an_index_of_all_datasets_is_not_joined_for_one_that_it_leaves_out() -> None:
-    everything = at_work("index", dataset="*")
-    assert joinable([everything], "index", {"dataset": "d"}, is_held_back=True) is None
-    own = at_work("index", dataset="d")
-    assert joinable([everything, own], "index", {"dataset": "d"}, is_held_back=True) is own
+def test_an_index_of_all_datasets_is_joined_only_before_it_starts() -> None:
+    wanted = {"dataset": "*"}
+    assert joinable([active("index", dataset="*")], "index", wanted) is None, "it may have passed a dataset"
+    assert joinable([active("index", "SCHEDULED", dataset="*")], "index", wanted) is not None
+    assert joinable([active("index", "SCHEDULED", dataset="*")], "index", {"dataset": "d"}) is None
 
 
 @pytest.mark.parametrize(("state", "error"), [("cancelled", "stopped by signal"), ("failed", "no such model")])
-def test_the_progress_of_a_run_that_ended_early_is_as_far_as_it_came(
+def test_a_run_that_ended_early_keeps_its_last_progress(
     client: Client, world: Settings, state: str, error: str
 ) -> None:
     run = str(uuid.uuid4())
@@ -683,12 +704,11 @@ def test_the_progress_of_a_run_that_ended_early_is_as_far_as_it_came(
         runs.start(run, "default", "load")
         runs.progress(run, "read", 30, 60)
         runs.finish(run, state, error=error)
-    told = client.get(f"/runs/{run}").json()
-    assert (told["progress"], told["error"]) == (50, f"default: {error}")
+    body = client.get(f"/runs/{run}").json()
+    assert (body["progress"], body["error"]) == (50, f"default: {error}")
 
 
-def test_a_load_that_has_begun_is_not_joined_but_an_index_is() -> None:
-    assert joinable([at_work("load", dataset="d")], "load", {"dataset": "d"}) is None
-    assert joinable([at_work("index", dataset="d")], "index", {"dataset": "d"}) is not None
-    assert joinable([at_work("index", dataset="*")], "index", {"dataset": "d"}) is not None
-    assert joinable([at_work("index", dataset="e")], "index", {"dataset": "d"}) is None
+def test_a_running_load_is_not_joined_but_a_running_index_is() -> None:
+    assert joinable([active("load", dataset="d")], "load", {"dataset": "d"}) is None
+    assert joinable([active("index", dataset="d")], "index", {"dataset": "d"}) is not None
+    assert joinable([active("index", dataset="e")], "index", {"dataset": "d"}) is None

@@ -19,8 +19,8 @@ from product import Product, free_port, start_within_s, until, write_log
 from recording_proxy import RecordingProxy, recording_proxy
 from test_embedding_service import DIM, LLAMA, Service, serve, well_behaved
 
-from api.home import reach_loopback_directly
-from components.embedders import open_embedder
+from api.up.environment import bypass_proxy
+from components.embedders.model_uri import open_embedder
 from components.errors import BadSetting
 from components.http_client import answers, is_loopback, open_client, proxy_for, without_proxy
 from components.settings import EmbedSettings
@@ -212,7 +212,7 @@ def test_prefects_client_and_its_event_streams_reach_loopback_directly(
 
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "example.com")
-    reach_loopback_directly("127.0.0.2")
+    bypass_proxy("127.0.0.2")
     port = free_port()
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "[::1]"):
         assert get_proxy(parse_uri(f"ws://{host}:{port}/api/events/out")) is None
@@ -236,7 +236,7 @@ def test_the_whole_product_runs_behind_a_proxy_that_hears_nothing_of_it(
     assert product.environment["HTTP_PROXY"] == proxy.url
     product.environment["NO_PROXY"] = "localhost"  # `up` asks 127.0.0.1
     shell = subprocess.run(
-        [sys.executable, "-m", "api.cli", "doctor"],
+        [sys.executable, "-m", "api.cli.main", "doctor"],
         cwd=tmp_path,
         env=product.environment,
         capture_output=True,
@@ -248,11 +248,11 @@ def test_the_whole_product_runs_behind_a_proxy_that_hears_nothing_of_it(
     assert proxy.asked == []
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
         write_log(tmp_path / "logs" / "a.jsonl", 20)
         until((product.home / "output" / "default" / "current").exists, start_within_s, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0, product.said.read_text()
+        assert process.wait(90) == 0, product.output.read_text()
     assert service.seen
     assert proxy.asked == []

@@ -1,4 +1,4 @@
-"""Malformed headers, paths, queries and bodies: each is refused with a problem document, none is a server error."""
+"""Malformed headers, paths, queries and bodies are refused with a problem document and never cause a server error."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from api_world import make_world, settings_at
 from asgi import Answer, ask
-from door_world import make_world, settings_at
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.http import create_app
+from api.app import create_app
 from components.settings import Settings
 
 problem_type = "application/problem+json"
@@ -29,18 +29,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def app(world: Settings) -> Iterator[FastAPI]:
     made = create_app(world)
     yield made
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 @pytest.fixture(scope="module")
 def locked(world: Settings) -> Iterator[FastAPI]:
     made = create_app(world.model_copy(update={"api_token": "open sesame"}))
     yield made
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 def assert_well_answered(answer: Answer) -> None:
-    """No server error of ours, and every refusal is a problem document. 503: Prefect does not run here."""
+    """No server error, and every refusal is a problem document. 503 is allowed: Prefect is not running here."""
     assert answer.status < 500 or (answer.status == 503 and b"prefect" in answer.body), answer
     if answer.status >= 400:
         assert answer.content_type == problem_type, answer
@@ -71,7 +71,7 @@ def assert_well_answered(answer: Answer) -> None:
         ("/map/" + "\U0001d518" * 100 + "/current.json", b"", None, 404),
     ],
 )
-def test_malformed_input_is_refused_and_no_server_error(
+def test_malformed_input_is_refused_without_a_server_error(
     app: FastAPI, path: str, query: bytes, header: tuple[bytes, bytes] | None, status: int
 ) -> None:
     answer = ask(app, path, query=query, headers=[header] if header else [])
@@ -80,7 +80,7 @@ def test_malformed_input_is_refused_and_no_server_error(
 
 
 @pytest.mark.parametrize("origin", [b"http://[x", b"null", b"http://127.0.0.1:8000:1", b"\xff"])
-def test_a_malformed_origin_is_another_site(app: FastAPI, origin: bytes) -> None:
+def test_a_malformed_origin_counts_as_another_site(app: FastAPI, origin: bytes) -> None:
     answer = ask(app, "/index", method="POST", headers=[(b"origin", origin)])
     assert_well_answered(answer)
     assert answer.status == 403
@@ -107,7 +107,7 @@ def test_malformed_bodies_are_refused(app: FastAPI, path: str, body: bytes) -> N
     assert answer.status in {400, 422}, answer
 
 
-def test_a_body_beyond_the_limit_is_refused_before_it_is_read(app: FastAPI) -> None:
+def test_a_body_above_the_limit_is_refused_before_it_is_read(app: FastAPI) -> None:
     source = json.dumps({"sources": ["x" * 10_000_000]}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(source)).encode())]
     answer = ask(app, "/load", method="POST", headers=headers, body=[source])
@@ -116,7 +116,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read(app: FastAPI) -> N
     assert b"api.max_body_bytes" in answer.body
 
 
-def test_a_body_without_a_length_is_refused_as_soon_as_it_is_beyond_the_limit(app: FastAPI) -> None:
+def test_a_body_without_a_length_is_refused_as_soon_as_it_exceeds_the_limit(app: FastAPI) -> None:
     sent: list[int] = []
 
     def endless() -> Iterator[bytes]:
@@ -137,7 +137,7 @@ def test_a_source_longer_than_any_path_is_refused_with_its_field(app: FastAPI) -
     assert answer.json()["errors"][0]["field"] == "sources.0"
 
 
-def test_a_refused_host_name_learns_which_setting_allows_it(app: FastAPI, world: Settings) -> None:
+def test_the_refusal_of_a_host_name_names_the_setting_that_allows_it(app: FastAPI, world: Settings) -> None:
     asked = [(b"host", b"logs.example:8443")]
     refused = ask(app, "/datasets", headers=asked)
     assert_well_answered(refused)
@@ -150,7 +150,7 @@ def test_a_refused_host_name_learns_which_setting_allows_it(app: FastAPI, world:
     assert ask(allowing, "/datasets", headers=[(b"host", b"a1.tunnel.example")]).status == 200
     assert ask(allowing, "/datasets", headers=[(b"host", b"tunnel.example.evil.example")]).status == 421
     assert ask(allowing, "/datasets", headers=[(b"host", b"eviltunnel.example")]).status == 421
-    allowing.state.doors.state.close()
+    allowing.state.dependencies.state.close()
 
 
 def test_a_page_served_through_an_allowed_host_may_post_and_another_page_may_not(world: Settings) -> None:
@@ -160,11 +160,11 @@ def test_a_page_served_through_an_allowed_host_may_post_and_another_page_may_not
     def post(origin: bytes) -> Answer:
         return ask(made, "/index", method="POST", headers=[(b"host", b"127.0.0.1:8000"), (b"origin", origin)])
 
-    assert post(b"https://logs.example").status == 503, "it got as far as Prefect, which does not run here"
+    assert post(b"https://logs.example").status == 503, "it was passed on to Prefect, which is not running here"
     refused = post(b"https://evil.example")
     assert refused.status == 403
     assert "api.allowed_hosts" in refused.json()["detail"]
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
@@ -232,20 +232,20 @@ queries = st.lists(st.tuples(names, visible | numbers | st.just(b"%00") | st.jus
 
 @sampling
 @given(name=header_names, value=header_values, path=st.sampled_from(["/health", "/map/default", "/static/map.js"]))
-def test_no_header_is_a_server_error(app: FastAPI, name: bytes, value: bytes, path: str) -> None:
+def test_no_header_causes_a_server_error(app: FastAPI, name: bytes, value: bytes, path: str) -> None:
     assert_well_answered(ask(app, path, headers=[(name, value)]))
 
 
 @sampling
 @given(name=header_names, value=header_values)
-def test_no_header_of_a_post_is_a_server_error(app: FastAPI, name: bytes, value: bytes) -> None:
+def test_no_header_of_a_post_causes_a_server_error(app: FastAPI, name: bytes, value: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (name, value)]
     assert_well_answered(ask(app, "/load", method="POST", headers=headers, body=[b'{"sources": ["/nowhere"]}']))
 
 
 @sampling
 @given(name=header_names, value=header_values, method=st.sampled_from(["GET", "POST"]))
-def test_no_header_is_a_server_error_or_opens_a_locked_server(
+def test_no_header_causes_a_server_error_or_gives_access_without_the_token(
     locked: FastAPI, name: bytes, value: bytes, method: str
 ) -> None:
     answer = ask(locked, "/datasets", method=method, headers=[(name, value)])
@@ -256,7 +256,7 @@ def test_no_header_is_a_server_error_or_opens_a_locked_server(
 
 @sampling
 @given(path=paths, query=queries)
-def test_no_path_and_no_query_is_a_server_error(app: FastAPI, path: str, query: bytes) -> None:
+def test_no_path_and_no_query_causes_a_server_error(app: FastAPI, path: str, query: bytes) -> None:
     assert_well_answered(ask(app, path, query=query))
 
 
@@ -265,7 +265,7 @@ def test_no_path_and_no_query_is_a_server_error(app: FastAPI, path: str, query: 
     call=st.sampled_from(["records", "run", "row", "search", "snapshot.json", "points.bin"]),
     query=queries,
 )
-def test_no_query_of_a_map_is_a_server_error(app: FastAPI, call: str, query: bytes) -> None:
+def test_no_query_of_a_map_causes_a_server_error(app: FastAPI, call: str, query: bytes) -> None:
     assert_well_answered(ask(app, f"/map/default/{call}", query=query))
 
 
@@ -286,14 +286,14 @@ bodies = st.one_of(
 @pytest.mark.slow
 @sampling
 @given(path=st.sampled_from(["/load", "/index"]), body=bodies)
-def test_no_body_is_a_server_error(app: FastAPI, path: str, body: bytes) -> None:
+def test_no_body_causes_a_server_error(app: FastAPI, path: str, body: bytes) -> None:
     answer = ask(app, path, method="POST", headers=[(b"content-type", b"application/json")], body=[body])
     assert_well_answered(answer)
 
 
-def test_settings_without_a_database_still_answer_with_problems(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_without_a_database_the_answers_are_problem_documents(tmp_path_factory: pytest.TempPathFactory) -> None:
     made = create_app(settings_at(tmp_path_factory.mktemp("none") / "home", database_url="postgresql://127.0.0.1:1/x"))
     for path in ("/datasets", "/map/default", "/metrics", "/"):
         answer = ask(made, path)
         assert (answer.status, answer.content_type) == (503, problem_type)
-    made.state.doors.state.close()
+    made.state.dependencies.state.close()

@@ -1,4 +1,4 @@
-"""The HTTP API keeps what its OpenAPI description says: schemathesis makes the requests and judges the answers."""
+"""The HTTP API conforms to its OpenAPI description: schemathesis makes the requests and checks the answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from door_world import make_world, settings_at
+from api_world import make_world, settings_at
 from httpx import Client
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 
 config = Path(__file__).with_name("schemathesis.toml")
 token = "open sesame"
@@ -21,7 +21,7 @@ token = "open sesame"
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[Client]:
-    """The application, locked by a token, beside a Prefect server that knows both deployments and has no worker."""
+    """The application with a token, and a Prefect server that has both deployments and no worker."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
@@ -37,7 +37,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> 
 
 
 @pytest.mark.slow
-def test_schemathesis_finds_nothing_that_the_description_does_not_say(deployed: Client, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_deviation_from_the_description(deployed: Client, tmp_path: Path) -> None:
     url = str(deployed.base_url.join("/openapi.json"))
     command = [*(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", url)]
     command += ["--header", f"Authorization: Bearer {token}", "--no-color"]
@@ -94,10 +94,10 @@ def test_every_input_is_bounded() -> None:
 
     schema = description()
     found = [
-        place
+        name_of_input
         for name, call in calls(schema)
         for given in call.get("parameters", [])
-        for place in unbounded(given["schema"], f"{name}: {given['name']}")
+        for name_of_input in unbounded(given["schema"], f"{name}: {given['name']}")
     ]
     for name in ("LoadRequest", "IndexRequest"):
         found += unbounded(schema["components"]["schemas"][name], name)

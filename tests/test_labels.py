@@ -3,33 +3,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.labels import LEVELS, SAMPLE, labels_schema, labels_table, map_labels, regions, sample_rows, words_of
+from components.publish.labels import LEVELS, SAMPLE, map_labels, regions, sample_rows, words_of
+from components.publish.tables import labels_table
+from components.snapshot.manifest import labels_schema
 
 
 def two_hills(n=200):
     rng = np.random.default_rng(1)
-    places = np.concatenate([rng.normal(0, 0.3, (n, 2)), rng.normal(10, 0.3, (n, 2))]).astype(np.float32)
+    positions = np.concatenate([rng.normal(0, 0.3, (n, 2)), rng.normal(10, 0.3, (n, 2))]).astype(np.float32)
     texts = ["the failing parser raises an exception"] * n + ["deploy the kubernetes cluster tonight"] * n
-    return places, texts, ["user"] * (2 * n)
+    return positions, texts, ["user"] * (2 * n)
 
 
 def test_regions_are_named_by_the_words_that_set_them_apart():
     labels = [label for label in map_labels(*two_hills()) if label.level == 0]
     assert len(labels) == 2
-    by_place = sorted(labels, key=lambda label: label.x)
-    assert set(by_place[0].text.split(", ")) <= {"failing", "parser", "raises", "exception"}
-    assert set(by_place[1].text.split(", ")) <= {"deploy", "kubernetes", "cluster", "tonight"}
-    assert abs(by_place[0].x) < 1
-    assert abs(by_place[1].y - 10) < 1
+    by_position = sorted(labels, key=lambda label: label.x)
+    assert set(by_position[0].text.split(", ")) <= {"failing", "parser", "raises", "exception"}
+    assert set(by_position[1].text.split(", ")) <= {"deploy", "kubernetes", "cluster", "tonight"}
+    assert abs(by_position[0].x) < 1
+    assert abs(by_position[1].y - 10) < 1
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_few_records_are_no_trouble(n):
+def test_few_records_get_at_most_one_name(n):
     labels = map_labels(np.zeros((n, 2), np.float32), ["some words here"] * n, ["user"] * n)
     assert len(labels) == min(n, 1)
 
 
-def test_a_region_without_words_is_named_by_its_commonest_type():
+def test_a_region_without_words_is_named_by_its_most_frequent_type():
     labels = map_labels(np.zeros((3, 2), np.float32), ['{"a": 1}', "0xdeadbeef", "/usr/lib/x"], ["tool_result"] * 3)
     assert [label.text for label in labels] == ["tool result"]
 
@@ -84,7 +86,7 @@ def test_at_most_a_sample_is_looked_at():
 
 
 def test_regions_cover_a_record_at_most_once():
-    places = np.random.default_rng(0).normal(size=(500, 2))
+    positions = np.random.default_rng(0).normal(size=(500, 2))
     for level in LEVELS:
-        rows = np.concatenate(regions(places, level.width, level.most))
+        rows = np.concatenate(regions(positions, level.width, level.most))
         assert len(rows) == len(set(rows.tolist())) <= 500

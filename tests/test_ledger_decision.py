@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from shelf import QUIET, Shelf, generic, jsonl
 
+from components.contracts import Cursor
+from components.sources.cursors import is_unchanged
 from components.sources.files import FileSource
 from components.sources.fingerprints import CHAIN_BYTES, Fingerprint, resume_start
+from components.sources.opener import inode_of
 
 
 @pytest.fixture
@@ -223,3 +226,31 @@ def _zip(path: Path, members: dict[str, object]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in members.items():
             archive.writestr(name, json.dumps(value))
+
+
+@pytest.mark.parametrize("knows_change_times", [True, False])
+def test_a_file_replaced_by_one_of_equal_size_and_time_has_changed(tmp_path, knows_change_times):
+    """Also where the change time is not known, as of sources that an early version loaded."""
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(jsonl(*generic(10)))
+    source = FileSource(QUIET)
+    (before,) = source.discover([str(path)]).locators
+    seen = Cursor(
+        format="generic",
+        size_bytes=before.size_bytes,
+        mtime_ns=before.mtime_ns,
+        ctime_ns=before.ctime_ns if knows_change_times else 0,
+        inode=before.inode,
+    )
+    assert is_unchanged(before, seen)
+    other = path.with_suffix(".new")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(before.mtime_ns, before.mtime_ns))
+    other.replace(path)
+    (after,) = source.discover([str(path)]).locators
+    assert (after.size_bytes, after.mtime_ns) == (before.size_bytes, before.mtime_ns)
+    assert not is_unchanged(after, seen)
+
+
+def test_an_inode_of_64_bits_fits_the_database():
+    assert inode_of(os.stat_result((0, 2**64 - 1, *(0,) * 8))) == 2**63 - 1

@@ -14,7 +14,7 @@ from test_cli import Shell, environment, report, shell  # noqa: F401 - fixtures
 from components.contracts import LoadReport, RecordCounts, SourceCounts
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
-from components.sources.yields import MOST_RULES, OTHER_RULES, Yield, bounded, shortfall
+from components.sources.read_totals import MOST_RULES, OTHER_RULES, ReadTotals, bounded, shortfall
 
 CLAUDE = [
     {"type": "user", "uuid": "u1", "sessionId": "s1", "message": {"role": "user", "content": "Where is the key?"}},
@@ -38,35 +38,35 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 def test_the_report_counts_what_each_rule_left_out(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(*CLAUDE))
     (tmp_path / "b.jsonl").write_bytes(jsonl(*CLAUDE[:2]))
-    told = pipeline.load([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
-    assert (told.records.new, told.skipped_by_rule) == (2, {"progress line": 3})
+    report = pipeline.load([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+    assert (report.records.new, report.skipped_by_rule) == (2, {"progress line": 3})
     assert pipeline.load().skipped_by_rule == {}
 
 
-def test_a_recognised_source_without_a_record_says_so(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_recognised_source_without_a_record_is_reported(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "parts.jsonl").write_bytes(jsonl(*PARTS))
-    told = pipeline.load([tmp_path / "parts.jsonl"])
-    assert (told.records.new, told.sources.loaded, told.skipped_by_rule) == (0, 1, {"empty text": 2})
-    (problem,) = told.problems
+    report = pipeline.load([tmp_path / "parts.jsonl"])
+    assert (report.records.new, report.sources.loaded, report.skipped_by_rule) == (0, 1, {"empty text": 2})
+    (problem,) = report.problems
     assert problem.source == "parts.jsonl"
     assert "claude_code, which found no record in its" in problem.reason
     assert '2 by "empty text"' in problem.reason
 
 
-def test_a_source_whose_items_are_mostly_of_unknown_kinds_says_so(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_source_whose_items_are_mostly_of_unknown_kinds_is_reported(pipeline: Pipeline, tmp_path: Path) -> None:
     odd = [{"type": f"news-{n}", "uuid": f"x{n}", "sessionId": "s1", "body": "much to read"} for n in range(4)]
     (tmp_path / "odd.jsonl").write_bytes(jsonl(CLAUDE[0], *odd))
     (problem,) = pipeline.load([tmp_path / "odd.jsonl"]).problems
     assert "does not know 4 of its items and made only 1 records" in problem.reason
 
 
-def test_one_unknown_item_that_holds_most_of_the_bytes_is_told(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_one_unknown_item_that_holds_most_of_the_bytes_is_reported(pipeline: Pipeline, tmp_path: Path) -> None:
     update = {"$append": {"messages": [{"type": "user", "content": "words " * 400}]}}
     hello = {"id": "u1", "type": "user", "timestamp": "2026-01-01T00:00:01Z", "content": "Hello"}
     (tmp_path / "s.jsonl").write_bytes(jsonl(SESSION, hello, update))
-    told = pipeline.load([tmp_path / "s.jsonl"])
-    assert told.skipped_by_rule["update that the format does not know"] == 1
-    assert "does not know 1 of its items" in told.problems[0].reason
+    report = pipeline.load([tmp_path / "s.jsonl"])
+    assert report.skipped_by_rule["update that the format does not know"] == 1
+    assert "does not know 1 of its items" in report.problems[0].reason
 
 
 def test_a_growing_log_is_not_suspected_for_a_stretch_of_bookkeeping(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_growing_log_is_not_suspected_for_a_stretch_of_bookkeeping(pipeline: P
     log.write_bytes(jsonl(CLAUDE[0]))
     pipeline.load([log])
     log.write_bytes(jsonl(*CLAUDE))
-    told = pipeline.load()
-    assert (told.sources.resumed, told.skipped_by_rule, told.problems) == (1, {"progress line": 2}, [])
+    report = pipeline.load()
+    assert (report.sources.resumed, report.skipped_by_rule, report.problems) == (1, {"progress line": 2}, [])
 
 
-def given_(**counts: Any) -> Yield:
-    return Yield(**({"format": "chat", "size_bytes": 1_000} | counts))
+def given_(**counts: Any) -> ReadTotals:
+    return ReadTotals(**({"format": "chat", "size_bytes": 1_000} | counts))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def given_(**counts: Any) -> Yield:
     ],
 )
 def test_a_source_is_suspected_exactly_beyond_the_thresholds(
-    seen: Yield, *, from_start: bool, is_suspicious: bool
+    seen: ReadTotals, *, from_start: bool, is_suspicious: bool
 ) -> None:
     assert bool(shortfall(seen, from_start=from_start)) is is_suspicious
 
@@ -129,26 +129,26 @@ def test_members_of_an_archive_that_hold_no_run_are_counted_once(tmp_path: Path)
     assert (shelf.texts, shelf.skipped) == (["Hello"], {"archive member that holds no run": 2})
 
 
-def test_the_shell_tells_what_was_left_out_and_what_gave_nothing(shell: Shell, tmp_path: Path) -> None:  # noqa: F811
+def test_the_shell_shows_what_was_left_out_and_what_gave_nothing(shell: Shell, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "a.jsonl").write_bytes(jsonl(*CLAUDE))
     (tmp_path / "logs" / "parts.jsonl").write_bytes(jsonl(*PARTS))
     explained = shell("load", tmp_path / "logs", "--explain")
-    assert 'Left out by rule: 2 by "progress line".' in explained.stdout
+    assert 'Skipped by rule: 2 by "progress line".' in explained.stdout
     assert "gives 0 records" in explained.stdout
-    told = shell("load", tmp_path / "logs")
-    assert told.returncode == 0
-    assert 'Left out by rule: 2 by "empty text", 2 by "progress line".' in told.stdout
-    assert "parts.jsonl: It was read as claude_code, which found no record" in told.stdout
+    done = shell("load", tmp_path / "logs")
+    assert done.returncode == 0
+    assert 'Skipped by rule: 2 by "empty text", 2 by "progress line".' in done.stdout
+    assert "parts.jsonl: It was read as claude_code, which found no record" in done.stdout
     again = report(shell("load", tmp_path / "logs", "--dataset", "other", "--json"))
     assert again["skipped_by_rule"] == {"empty text": 2, "progress line": 2}
     assert [problem["source"] for problem in again["problems"]] == ["parts.jsonl"]
 
 
-def test_the_artifact_tells_what_was_left_out() -> None:
-    from flows.show import load_rows, total_load
+def test_the_artifact_shows_what_was_left_out() -> None:
+    from flows.artifacts import load_rows, total_load
 
-    told = LoadReport(
+    report = LoadReport(
         dataset="runs",
         sources=SourceCounts(),
         records=RecordCounts(),
@@ -157,8 +157,8 @@ def test_the_artifact_tells_what_was_left_out() -> None:
         seconds=0.0,
         skipped_by_rule={"progress line": 1_200},
     )
-    assert {"what": "left out: progress line", "is": "1,200"} in load_rows(told)
-    assert total_load([told, told]).skipped_by_rule == {"progress line": 2_400}
+    assert {"Metric": "left out: progress line", "Value": "1,200"} in load_rows(report)
+    assert total_load([report, report]).skipped_by_rule == {"progress line": 2_400}
 
 
 def test_unknown_items_are_counted_whatever_the_size_of_a_batch(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_unknown_items_are_counted_whatever_the_size_of_a_batch(tmp_path: Path) 
 
         source = FileSource(LoadSettings(quiet_s=0, batch_records=records))
         (locator,) = source.discover([str(log)]).locators
-        seen = source.yields(locator)
+        seen = source.totals(locator)
         counts.add((seen.n_records, seen.n_unknown, seen.unknown_bytes, seen.size_bytes))
     assert len(counts) == 1
     assert counts.pop()[:2] == (1, 10)

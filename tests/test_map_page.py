@@ -1,4 +1,4 @@
-"""The light map in a real browser: it draws, answers to the mouse, follows, and asks nobody else."""
+"""The map page in a real browser: it draws, reacts to the mouse, follows new snapshots, and contacts no other host."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from api_world import evil, make_world, write_run
 from browser import Browser, a_browser, is_there, waited
-from door_world import evil, make_world, write_run
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 from components.pipeline import Pipeline
 from components.settings import Settings
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="no Chromium here")]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="Chromium is not installed")]
 
 is_ready = "document.body.dataset.ready === 'yes'"
-at_rest = "window.runatlas.page.points && document.querySelector('#message').hidden"
-kept_view = """(() => {
+is_drawn = "window.runatlas.page.points && document.querySelector('#message').hidden"
+view_in_address = """(() => {
   const { x, y, magnification } = window.runatlas.view;
   const at = [x, y, magnification].map((value) => value.toPrecision(6)).join(",");
   return new URLSearchParams(location.hash.slice(1)).get("at") === at && location.hash;
-})()"""  # the address, once it holds the view
+})()"""  # the address, once it contains the view
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(window: Browser) -> Iterator[Browser]:
-    """The window; whatever a test did, no page may have complained or asked another host."""
+    """The window. After each test: no console warnings, and no requests to other hosts."""
     window.complaints()
     yield window
     assert window.complaints() == []
@@ -59,17 +59,17 @@ def open_map(browser: Browser, address: str, query: str = "") -> None:
     browser.open("about:blank")
     browser.open(f"{address}/map/default{query}")
     browser.wait_for(is_ready)
-    browser.wait_for(at_rest)
+    browser.wait_for(is_drawn)
     time.sleep(0.4)
 
 
 def n_coloured(picture: np.ndarray) -> int:
-    """Pixels of the map's part of the window that are neither ground nor ink."""
+    """Coloured pixels in the part of the window that shows the map."""
     part = picture[20:640, 300:1360].astype(int)
     return int((part.max(axis=2) - part.min(axis=2) > 60).sum())
 
 
-def place_of(browser: Browser, row: int) -> tuple[float, float]:
+def position_of(browser: Browser, row: int) -> tuple[float, float]:
     x, y = browser.run(
         "const {page, view} = window.runatlas; return view.toScreen(page.points.x[arguments[0]], page.points.y[arguments[0]])",
         row,
@@ -78,7 +78,7 @@ def place_of(browser: Browser, row: int) -> tuple[float, float]:
 
 
 def lone_row(browser: Browser) -> int:
-    """A row whose point no other one covers."""
+    """The row whose point is farthest from its nearest neighbour."""
     return browser.run(
         """const {points} = window.runatlas.page; const {view} = window.runatlas; const at = [];
         for (let i = 0; i < points.n; i++) at.push(view.toScreen(points.x[i], points.y[i]));
@@ -100,32 +100,30 @@ def test_points_are_drawn_without_webgl_too(browser: Browser, address: str) -> N
     assert n_coloured(browser.picture()) > 300
 
 
-def test_a_point_tells_its_text_and_markup_in_it_stays_text(browser: Browser, address: str) -> None:
+def test_a_point_shows_its_text_and_markup_in_it_stays_text(browser: Browser, address: str) -> None:
     open_map(browser, address)
     (row,) = browser.run("return (await (await fetch('default/search?q=onerror%20of%20a:')).json()).rows")
     browser.run(
         "const {page, view} = window.runatlas; view.scale *= 40; view.x = page.points.x[arguments[0]]; view.y = page.points.y[arguments[0]]",
         row,
     )
-    browser.move(*place_of(browser, row))
-    told = browser.wait_for("!document.querySelector('#tip').hidden && document.querySelector('#tip').innerText")
-    assert evil in told
-    browser.click(*place_of(browser, row))
+    browser.move(*position_of(browser, row))
+    tip = browser.wait_for("!document.querySelector('#tip').hidden && document.querySelector('#tip').innerText")
+    assert evil in tip
+    browser.click(*position_of(browser, row))
     read = browser.wait_for("!document.querySelector('#reader').hidden && document.querySelector('#reader').innerText")
     assert evil in read
     assert "of 40 in its run" in read
     assert browser.run("return document.querySelectorAll('#tip img, #reader img, #hits img').length") == 0
 
 
-def test_one_walks_along_a_run(browser: Browser, address: str) -> None:
+def test_the_steps_of_a_run_can_be_visited(browser: Browser, address: str) -> None:
     open_map(browser, address)
-    browser.click(*place_of(browser, lone_row(browser)))
+    browser.click(*position_of(browser, lone_row(browser)))
     browser.wait_for("window.runatlas.page.path.length > 1")
     first = browser.run("return window.runatlas.page.selected")
     before = browser.run("return document.querySelector('#reader .bar span').textContent")
-    browser.press(
-        "#reader .bar button[title*='in the run']:not([disabled])"
-    )  # earlier; later where it is the first one
+    browser.press("#reader .bar button[title*='in the run']:not([disabled])")  # previous, or next at the first step
     browser.wait_for(f"document.querySelector('#reader .bar span').textContent !== '{before}'")
     assert browser.run("return window.runatlas.page.selected") != first
 
@@ -139,13 +137,13 @@ def test_words_are_searched_and_marked(browser: Browser, address: str) -> None:
     assert browser.run("return window.runatlas.page.points.hit.reduce((a, b) => a + b)") == 13
 
 
-def test_a_click_in_the_legend_shows_only_that(browser: Browser, address: str) -> None:
+def test_a_click_in_the_legend_filters_by_that_entry(browser: Browser, address: str) -> None:
     open_map(browser, address)
-    all_of_them = n_coloured(browser.picture())
+    before = n_coloured(browser.picture())
     browser.press("#legend button")
-    waited(lambda: 0 < n_coloured(browser.picture()) < 0.9 * all_of_them, what="fewer points", within_s=30)
+    waited(lambda: 0 < n_coloured(browser.picture()) < 0.9 * before, what="fewer points", within_s=30)
     browser.press("#legend button")
-    again = pytest.approx(all_of_them, rel=0.02)
+    again = pytest.approx(before, rel=0.02)
     waited(lambda: n_coloured(browser.picture()) == again, what="all points again", within_s=30)
 
 
@@ -153,10 +151,10 @@ def test_wheel_and_drag_move_the_view_and_the_address_keeps_it(browser: Browser,
     open_map(browser, address)
     browser.wheel(800, 400, -300)
     browser.drag((800, 400), (900, 450))
-    kept = browser.wait_for(kept_view)
+    saved = browser.wait_for(view_in_address)
     view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.magnification]")
     assert view[2] > 1.2
-    open_map(browser, address, kept)
+    open_map(browser, address, saved)
     again = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.magnification]")
     assert again == pytest.approx(view, rel=1e-3)
 
@@ -166,7 +164,7 @@ def test_the_page_asks_for_the_token_once(world: Settings, browser: Browser) -> 
     with served(create_app(settings)) as client:
         browser.open(f"{str(client.base_url).rstrip('/')}/map/default")
         browser.wait_for("document.querySelector('input[name=token]') !== null")
-        browser.complaints()  # the locked page is a 401
+        browser.complaints()  # the login page is a 401
         browser.type("input[name=token]", "open sesame")
         browser.press("form button")
         browser.wait_for("document.body.dataset.ready === 'yes'")
@@ -181,15 +179,17 @@ def test_embedding_atlas_opens_offline_on_the_newest_snapshot(world: Settings, w
         "document.body.innerText.includes('52 / 52') || document.body.innerText.includes('52 points')", within_s=60
     )
     window.wait_for("document.body.innerText.includes('type (VARCHAR)')")
-    window.complaints()  # no WebGPU here: it says so
+    window.complaints()  # WebGPU is unavailable here, and the console says so
     hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
     assert hosts <= {"127.0.0.1"}
 
 
-def test_a_new_snapshot_comes_by_itself_and_the_view_stays(world: Settings, browser: Browser, address: str) -> None:
+def test_a_new_snapshot_appears_automatically_and_the_view_stays(
+    world: Settings, browser: Browser, address: str
+) -> None:
     open_map(browser, address)
     browser.wheel(800, 400, -200)
-    browser.wait_for(kept_view)
+    browser.wait_for(view_in_address)
     view = browser.run("const v = window.runatlas.view; return [v.x, v.y, v.scale]")
     with Pipeline(world) as pipeline:
         write_run(world.home.parent / "logs", "c", 8)

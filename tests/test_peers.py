@@ -1,4 +1,4 @@
-"""Without a token the API answers to the user who started it alone, whoever else is on the machine."""
+"""Without a token the API accepts only requests of the user who started it, not of other users of the machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import httpx
 import pytest
 import uvicorn
 
-from api.home import listening
 from api.peers import is_of_another_user
 from api.serving import server_config
+from api.up.ports import listen
 from components.settings import ApiSettings, Settings
 
 pytestmark = pytest.mark.skipif(
@@ -34,12 +34,12 @@ print(connection.getresponse().status)
 
 @pytest.fixture
 def port(tmp_path):
-    """Of an API without a token."""
+    """The port of an API without a token."""
     yield from serve(Settings(home=tmp_path / "home", api=ApiSettings(port=0)))
 
 
 def serve(settings):
-    with listening("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0) as taken:
         server = uvicorn.Server(server_config(settings, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
         thread.start()
@@ -59,7 +59,7 @@ def test_another_user_is_refused(port, method, path):
     assert status_for("nobody", port, method, path) == 403
 
 
-def test_the_user_who_started_it_is_answered(port):
+def test_the_user_who_started_it_is_accepted(port):
     assert status_for("root", port) == 200
     assert httpx.get(f"http://127.0.0.1:{port}/datasets", trust_env=False).status_code == 200
 
@@ -71,7 +71,7 @@ def test_with_a_token_the_token_decides(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_connection_that_was_closed_at_once_is_nobodys(host):
+def test_a_connection_that_the_client_has_closed_counts_as_another_users(host):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.bind((host, 0))
@@ -85,6 +85,6 @@ def test_a_connection_that_was_closed_at_once_is_nobodys(host):
             assert is_of_another_user(address[:2], server_port)
 
 
-def test_other_machines_are_left_to_the_token():
+def test_other_machines_are_not_checked_here():
     assert not is_of_another_user(("192.0.2.7", 5_000), 8_000)
     assert not is_of_another_user(None, 8_000)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.labels import Label
-from components.picture import BACKGROUND, COLOURS, NEW, draw_map
+from components.snapshot.manifest import Label
+from components.views.png import BACKGROUND, COLOURS, NEW, draw_map
 
 TYPES = ("user", "assistant", "tool_call")
 
 
-def drawn(places, types, is_new=None, labels=()):
-    is_new = np.zeros(len(places), bool) if is_new is None else is_new
-    image = Image.open(io.BytesIO(draw_map(np.asarray(places, np.float32).reshape(-1, 2), types, is_new, labels)))
+def drawn(positions, types, is_new=None, labels=()):
+    is_new = np.zeros(len(positions), bool) if is_new is None else is_new
+    image = Image.open(io.BytesIO(draw_map(np.asarray(positions, np.float32).reshape(-1, 2), types, is_new, labels)))
     assert image.size == (1_200, 900)
     return np.asarray(image.convert("RGB"))
 
@@ -27,21 +27,21 @@ def test_any_number_of_records_gives_a_picture(n):
     assert (image != np.array(BACKGROUND)).any()
 
 
-def test_records_that_lie_on_one_place_or_one_line_are_drawn():
+def test_records_at_one_position_or_on_one_line_are_drawn():
     assert near(drawn(np.ones((5, 2)), ["user"] * 5), COLOURS[0]) > 50
     assert near(drawn([[0, 1], [9, 1]], ["user"] * 2), COLOURS[0]) > 50
 
 
-def test_each_type_has_its_colour_and_a_place_in_the_legend():
+def test_each_type_has_its_colour_and_an_entry_in_the_legend():
     image = drawn([[0, 0], [5, 5], [0, 5]], TYPES)
     assert all(near(image[:, :1_000], COLOURS[i]) > 20 for i in range(3))
     assert all(near(image[:, 1_010:], COLOURS[i]) > 20 for i in range(3))
 
 
 def test_new_records_are_marked():
-    places = [[0, 0], [5, 5]]
-    assert near(drawn(places, ["user"] * 2)[:, :1_000], NEW) == 0
-    assert near(drawn(places, ["user"] * 2, [False, True])[:, :1_000], NEW) > 10
+    positions = [[0, 0], [5, 5]]
+    assert near(drawn(positions, ["user"] * 2)[:, :1_000], NEW) == 0
+    assert near(drawn(positions, ["user"] * 2, [False, True])[:, :1_000], NEW) > 10
 
 
 def test_more_types_than_colours_share_the_last_one():
@@ -50,14 +50,14 @@ def test_more_types_than_colours_share_the_last_one():
 
 
 def test_labels_are_written_on_the_map():
-    places = np.random.default_rng(0).normal(size=(3, 2))
-    bare = drawn(places, TYPES)
-    named = drawn(places, TYPES, None, [Label(x=0, y=0, text="failing tests", level=0, priority=1)])
+    positions = np.random.default_rng(0).normal(size=(3, 2))
+    bare = drawn(positions, TYPES)
+    named = drawn(positions, TYPES, None, [Label(x=0, y=0, text="failing tests", level=0, priority=1)])
     assert (bare != named).any()
 
 
 def test_a_hundred_thousand_records_are_shaded_by_density():
-    places = np.random.default_rng(0).normal(size=(100_000, 2))
-    image = drawn(places, ["user"] * len(places)).astype(int)
+    positions = np.random.default_rng(0).normal(size=(100_000, 2))
+    image = drawn(positions, ["user"] * len(positions)).astype(int)
     middle, rim = image[440:460, 495:515, 0].mean(), image[440:460, 150:170, 0].mean()
     assert middle < rim

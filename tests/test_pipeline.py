@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import multiprocessing
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,12 +23,18 @@ import pyarrow.parquet as pq
 import pytest
 from logs import append, lines, write
 
+from components import run_recorder, wiring
 from components.contracts import Embedded
 from components.embedders.hashing import hash_vector
-from components.errors import Cancelled, LeaseHeld, ModelChanged, NotFound, ServiceUnavailable
+from components.errors import Cancelled, LeaseHeld, LeaseLost, ModelChanged, NotFound, ServiceUnavailable
+from components.index.batches import EmbedBatch, EmbedOutcome
+from components.index.context import IndexInputs, open_index
+from components.index.plan import Plan, make_plan
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, LoadSettings, ProjectSettings, Settings, TextSettings
 from components.store import lease_name
+from components.store.index_requests import IndexRequest
+from components.store.lease import Fence, Heartbeat
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -52,7 +63,7 @@ def logs(pipeline: Pipeline) -> pa.Table:
     return pa.concat_tables(pq.read_table(path) for path in pipeline.snapshot().logs_files)
 
 
-def places(pipeline: Pipeline) -> dict[str, tuple[float, float]]:
+def positions(pipeline: Pipeline) -> dict[str, tuple[float, float]]:
     table = logs(pipeline).to_pydict()
     return dict(zip(table["id"], zip(table["projection_x"], table["projection_y"], strict=True), strict=True))
 
@@ -97,25 +108,25 @@ def test_loading_and_indexing_again_changes_nothing(pipeline: Pipeline, tmp_path
     write(tmp_path / "a.jsonl", lines(50))
     pipeline.load([tmp_path / "a.jsonl"])
     pipeline.index()
-    before = places(pipeline)
+    before = positions(pipeline)
     again = pipeline.load()
     assert (again.sources.skipped, again.records.new, again.records.existing) == (1, 0, 0)
     done = pipeline.index()
     assert (done.step, done.records, done.snapshot, done.rows) == ("none", 0, 1, 50)
-    assert places(pipeline) == before
+    assert positions(pipeline) == before
 
 
 def test_growth_is_taken_alone_and_moves_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines(80))
     pipeline.load([path])
     pipeline.index()
-    before = places(pipeline)
+    before = positions(pipeline)
     append(path, lines(20, start=80))
     grown = pipeline.load()
     assert (grown.sources.resumed, grown.records.new, grown.records.existing) == (1, 20, 0)
     done = pipeline.index()
     assert (done.step, done.records, done.rows, done.snapshot) == ("transform", 20, 100, 2)
-    after = places(pipeline)
+    after = positions(pipeline)
     assert {id: after[id] for id in before} == before
     assert len(after) == 100
     verified(pipeline)
@@ -233,7 +244,7 @@ def test_a_replaced_source_takes_its_records_off_the_map(make: MakePipeline, tmp
     write(path, lines(30)[:12])
     assert pipeline.load().records.superseded == 18
     assert pipeline.index().rows == 12
-    assert len(places(pipeline)) == 12
+    assert len(positions(pipeline)) == 12
     verified(pipeline)
     write(path, lines(30))  # and back again
     pipeline.load()
@@ -338,7 +349,7 @@ def test_what_is_wrong_with_one_source_does_not_stop_the_others(pipeline: Pipeli
     assert (defect["source"], defect["offset"] > 0) == ("torn.jsonl", True)
     again = pipeline.load()
     assert (again.records.new, again.sources.skipped) == (0, 2)
-    assert len(again.problems) == 2  # what failed is told again, though not read again; `missing` is not remembered
+    assert len(again.problems) == 2  # what failed is reported again, though not read again; `missing` is not remembered
 
 
 def test_the_whole_items_of_a_source_that_waits_are_counted(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -394,23 +405,22 @@ def test_declared_extras_become_columns(make: MakePipeline, tmp_path: Path) -> N
 def test_only_one_index_of_a_dataset_runs_at_a_time(pipeline: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(5))
     pipeline.load([tmp_path])
-    held = pipeline.store.leases.acquire("index:default", "somebody")
-    with pytest.raises(LeaseHeld, match="somebody"):
+    leases = pipeline.store.leases
+    with Heartbeat(leases, leases.acquire("index:default", "another")), pytest.raises(LeaseHeld, match="another"):
         pipeline.index()
-    pipeline.store.leases.release(held)
     assert pipeline.index().rows == 5
 
 
 def test_a_cancelled_index_leaves_all_whole_and_the_next_one_goes_on(pipeline: Pipeline, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(50))
     pipeline.load([tmp_path])
-    told: list[str] = []
+    steps: list[str] = []
 
     def stop_when_placing() -> bool:
-        return "place" in told or "keep places" in told
+        return "place" in steps or "keep positions" in steps
 
     with pytest.raises(Cancelled):
-        pipeline.index(progress=lambda step, _done, _total: told.append(step), should_stop=stop_when_placing)
+        pipeline.index(progress=lambda step, _done, _total: steps.append(step), should_stop=stop_when_placing)
     done = pipeline.index()
     assert (done.embedded, done.rows) == (0, 50)
     verified(pipeline)
@@ -487,21 +497,99 @@ def test_a_service_that_is_down_fails_the_run_with_its_name_and_the_next_run_goe
     verified(pipeline)
 
 
-@pytest.mark.parametrize("wished", ["recompute", "retry_failed"])
-def test_what_is_asked_of_an_index_at_work_is_left_to_whoever_indexes_next(
-    pipeline: Pipeline, tmp_path: Path, wished: str
+@pytest.mark.parametrize("requested", ["recompute", "retry_failed"])
+def test_what_is_requested_of_a_running_index_is_left_to_the_next_one(
+    pipeline: Pipeline, tmp_path: Path, requested: str
 ) -> None:
     write(tmp_path / "a.jsonl", lines(30))
     pipeline.load([tmp_path / "a.jsonl"])
     pipeline.index()
-    fence = pipeline.store.leases.acquire(lease_name("default"), "another")
-    with pytest.raises(LeaseHeld, match=f"held by another .* It does {wished} as well, or the next index does"):
-        pipeline.index(**{wished: True})
-    with pytest.raises(LeaseHeld, match=r"free in \d+ s\.$"):
-        pipeline.index()
-    pipeline.store.leases.release(fence)
-    assert pipeline.index().step == ("refit" if wished == "recompute" else "none")
+    leases = pipeline.store.leases
+    with Heartbeat(leases, leases.acquire(lease_name("default"), "another")):
+        done_by = rf"\(another, .* That index, or else the next one, does {requested} as well"
+        with pytest.raises(LeaseHeld, match=done_by):
+            pipeline.index(**{requested: True})
+        with pytest.raises(LeaseHeld, match=r"without another\)\.$"):
+            pipeline.index()
+    refused = pipeline.store.runs.last("default", "index")
+    assert refused is not None
+    assert refused.state == "cancelled", "another index does the work: nothing failed"
+    assert pipeline.index().step == ("refit" if requested == "recompute" else "none")
     assert pipeline.index().step == "none", "once is enough"
+
+
+def test_an_index_that_is_refused_while_another_one_ends_is_not_lost(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "a.jsonl"])
+    release, requests = pipeline.store.leases.release, pipeline.store.index_requests
+    refused: list[str] = []
+
+    def refuse_one_then_release(fence: Fence) -> None:
+        if not refused:
+            refused.append("an index that found the lease held")
+            write(tmp_path / "b.jsonl", lines(10))
+            pipeline.load([tmp_path / "b.jsonl"])
+            requests.add("default")
+        release(fence)
+
+    monkeypatch.setattr(pipeline.store.leases, "release", refuse_one_then_release)
+    assert pipeline.index().rows == 40
+    assert not requests.open("default").ids
+
+
+def test_a_run_without_prefect_sends_heartbeats(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_recorder, "heartbeat_s", 0.01)
+    write(tmp_path / "a.jsonl", lines(30))
+    pipeline.load([tmp_path / "a.jsonl"])
+    seen: set[tuple[str, int]] = set()
+
+    def watch(step: str, done: int, total: int) -> None:
+        deadline = time.monotonic() + 10
+        while step == "embed" and not seen and time.monotonic() < deadline:
+            seen.update((run.step, run.done) for run in pipeline.store.runs.active("index") if run.step == "embed")
+
+    pipeline.index(progress=watch)
+    assert {step for step, _ in seen} == {"embed"}
+
+
+def test_batches_can_be_embedded_by_other_processes(make: MakePipeline, tmp_path: Path) -> None:
+    """From settings, names and numbers alone, as another machine would."""
+    pipeline = make(model="hash://16")
+    texts = [item | {"text": f"{item['text']} {'and so on ' * 40 * (n % 50)}"} for n, item in enumerate(lines(3_000))]
+    write(tmp_path / "a.jsonl", texts)
+    pipeline.load([tmp_path / "a.jsonl"])
+    store, settings = pipeline.store, pipeline.settings
+    inputs = IndexInputs(
+        store=store,
+        embedder=wiring.open_embedder(settings, "default"),
+        projector=wiring.open_projector(settings),
+        settings=settings,
+        dataset="default",
+        owner="this process",
+        requested=IndexRequest(),
+    )
+    spawn = multiprocessing.get_context("spawn")
+    with open_index(inputs) as context, ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        plan = make_plan(context, is_first=True)
+        assert len(plan.batches) > 2
+        embed = partial(wiring.embed_batch, settings, "default", context.target.fence.token)
+        outcomes = list(pool.map(embed, plan.batches))
+        assert sum(outcomes, EmbedOutcome()).embedded == plan.n_texts
+        assert make_plan(context, is_first=False).n_texts == 0
+        with pytest.raises(LeaseLost):
+            pool.submit(wiring.embed_batch, settings, "default", context.target.fence.token + 1, stale(plan)).result()
+    assert pipeline.index().embedded == 0
+    verified(pipeline)
+
+
+def stale(plan: Plan) -> EmbedBatch:
+    """A batch with a text that has no vector."""
+    first = plan.batches[0]
+    return replace(first, seqs=first.seqs[:1], digests=(b"0" * 16,))
 
 
 class Listener:
@@ -551,7 +639,7 @@ def test_a_recompute_that_is_asked_for_while_an_index_is_at_work_is_done_by_it(
     def ask_once(step: str, done: int, total: int) -> None:
         if step == "embed" and not asked:
             asked.append(step)
-            pipeline.store.wishes.ask("default", recompute=True)
+            pipeline.store.index_requests.add("default", recompute=True)
 
     done = pipeline.index(progress=ask_once)
     assert (done.step, done.layout, done.rows) == ("fit", 2, 30)

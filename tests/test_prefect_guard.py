@@ -22,8 +22,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from api.prefect_app import PrefectGuard, sign_in_url
-from api.prefect_server import key_file, known_key, own_key
+from api.up.prefect_app import PrefectGuard, sign_in_url
+from api.up.prefect_server import key_file, known_key, own_key
 from components.errors import BadSetting
 from flows.deploy import job_template
 
@@ -49,13 +49,13 @@ def test_a_key_that_others_could_read_is_replaced(tmp_path):
     assert stat.S_IMODE((tmp_path / key_file).stat().st_mode) == 0o600
 
 
-def test_a_key_that_can_not_be_kept_is_told_with_its_place(tmp_path):
+def test_a_key_that_can_not_be_stored_is_reported_with_its_path(tmp_path):
     (tmp_path / "prefect").write_text("no folder")
     with pytest.raises(BadSetting, match=r"prefect/auth-string .*RUNATLAS_HOME"):
         own_key(tmp_path / "prefect")
 
 
-# --- what stands in front of Prefect
+# --- the middleware in front of Prefect
 
 
 def guarded(bound_to="127.0.0.1", allowed_hosts=()):
@@ -128,7 +128,7 @@ def test_the_key_of_a_sign_in_link_stays_behind_the_number_sign():
 attack = """
 const [prefect, deployment] = arguments;
 const done = arguments[arguments.length - 1];
-const said = {};
+const results = {};
 const json = {"Content-Type": "application/json"};
 const run = JSON.stringify({job_variables: {command: "sh -c 'touch COMMAND'", env: {PYTHONPATH: "/tmp"}}});
 const create = `${prefect}/api/deployments/${deployment}/create_flow_run`;
@@ -145,9 +145,9 @@ const tries = {
 };
 (async () => {
   for (const [name, attempt] of Object.entries(tries)) {
-    try { said[name] = await attempt(); } catch (error) { said[name] = `refused: ${error.message}`; }
+    try { results[name] = await attempt(); } catch (error) { results[name] = `refused: ${error.message}`; }
   }
-  done(said);
+  done(results);
 })();
 """
 
@@ -168,9 +168,9 @@ def another_site(folder):
             thread.join()
 
 
-def sign_in_of(said):
+def sign_in_of(output):
     """The address that `up` printed for the Prefect UI."""
-    return next(line.split()[-1] for line in said.splitlines() if "Prefect UI" in line)
+    return next(line.split()[-1] for line in output.splitlines() if "Prefect UI" in line)
 
 
 @pytest.mark.browser
@@ -188,8 +188,8 @@ def test_the_attack_works_on_a_server_that_lets_everybody_in(tmp_path):
     chromium = a_browser(tmp_path / "chromium")
     with served(open_to_all) as client, another_site(tmp_path / "site") as site, chromium as browser:
         browser.open(site)
-        said = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
-    assert {"read": "prefect", "get": "prefect", "create": "prefect", "blind": ""}.items() <= said.items()
+        results = browser.run_async(attack, str(client.base_url).rstrip("/"), "1")
+    assert {"read": "prefect", "get": "prefect", "create": "prefect", "blind": ""}.items() <= results.items()
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
         load = product.prefect("/deployments/name/load/load")["id"]
         rebound = f"MAP evil.example 127.0.0.1:{product.ports[0]}"
         with a_browser(tmp_path / "chromium", more_flags=[f"--host-resolver-rules={rebound}"]) as browser:
-            signs_in_and_sees_the_deployments(browser, sign_in_of(product.said.read_text()), server)
+            signs_in_and_sees_the_deployments(browser, sign_in_of(product.output.read_text()), server)
             links_of_the_api_work(browser, product.post("/load")["url"])
             assert browser.run("return localStorage.getItem('prefect-password')"), (
                 "still signed in, as the attack begins"
@@ -211,12 +211,12 @@ def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_
             before = runs_of(product)
 
             browser.open(site)
-            said = browser.run_async(attack.replace("COMMAND", str(tmp_path / "taken")), server, load)
-            assert len(said) == 5
-            assert {name: text for name, text in said.items() if not text.startswith("refused")} == {}
+            results = browser.run_async(attack.replace("COMMAND", str(tmp_path / "taken")), server, load)
+            assert len(results) == 5
+            assert {name: text for name, text in results.items() if not text.startswith("refused")} == {}
 
             browser.open(f"http://evil.example:{product.ports[0]}/api/health")
-            assert "does not answer to that host name" in browser.run("return document.body.innerText")
+            assert "does not accept that host name" in browser.run("return document.body.innerText")
         assert runs_of(product) == before
         assert not (tmp_path / "taken").exists()
         other_users_get_nothing(server)
@@ -246,7 +246,7 @@ def links_of_the_api_work(browser, url):
 
 
 def other_users_get_nothing(server):
-    """Whoever can connect, and holds no key."""
+    """Users who can connect, but have no key."""
     for wrong in ({}, {"Authorization": "Basic cnVuYXRsYXM6d3Jvbmc="}, {"Authorization": "Bearer x"}):
         for path in ("/deployments/filter", "/flow_runs/filter", "/logs/filter", "/block_documents/filter"):
             answer = httpx.post(f"{server}/api{path}", json={}, headers=wrong)
@@ -268,7 +268,7 @@ async def opens_a_socket(server):
 
 
 def key_reaches_nobody(product, process):
-    """It stands in the key's own file and on the terminal; in no other file, no log and no command line."""
+    """It is in the key's own file and on the terminal; in no other file, no log and no command line."""
     import psutil
 
     key = (product.home / "prefect" / key_file).read_text()
@@ -345,7 +345,7 @@ def test_a_run_reads_only_what_its_dataset_owns(tmp_path):
         for dataset in ("default", "other"):
             refused = loaded(dataset=dataset, sources=[str(tmp_path / "private")])
             assert refused["state"] == "Failed"
-            assert "lies outside of the sources of dataset" in refused["error"]
+            assert "is outside of the sources of dataset" in refused["error"]
         assert loaded(dataset="default", sources=["a.jsonl"])["report"]["records"]["new"] == 3
         assert loaded(dataset="default")["report"]["records"]["new"] == 0
         shown = until(lambda: list(product.get("/health")["datasets"]), 30, process)  # it is measured in the background
@@ -359,25 +359,25 @@ def test_when_the_prefect_server_dies_it_is_started_again_and_the_maps_stay_up(t
     product = Product(tmp_path)
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
         write_log(product.logs / "a.jsonl", 20)
         until(lambda: product.get("/health")["datasets"].get("default", {}).get("rows"), 300, process)
         for n in (1, 2):
             server_of(psutil.Process(process.pid)).kill()
             assert httpx.get(f"http://127.0.0.1:{product.ports[1]}/map/default.png", timeout=30).status_code == 200
-            until(lambda n=n: product.said.read_text().count("answers again") == n, start_within_s, process)
+            until(lambda n=n: product.output.read_text().count("is available again") == n, start_within_s, process)
             write_log(product.logs / f"b{n}.jsonl", 20, start=1_000 * n)
             want = 20 * (n + 1)
             until(lambda want=want: product.get("/health")["datasets"]["default"]["rows"] == want, 300, process)
-        assert "Prefect server ended and is started again" in product.said.read_text()
+        assert "Prefect server stopped unexpectedly; restarting it" in product.output.read_text()
         until(lambda: product.get("/health")["prefect"]["reachable"], 30, process)
     finally:
         process.terminate()
-        assert process.wait(90) == 0, product.said.read_text()
+        assert process.wait(90) == 0, product.output.read_text()
 
 
 def server_of(up):
-    return next(child for child in up.children() if "api.prefect_app" in child.cmdline())
+    return next(child for child in up.children() if "api.up.prefect_app" in child.cmdline())
 
 
 @pytest.mark.slow
@@ -386,9 +386,9 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
 
     product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
     process = product.start()
-    until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
+    until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
     server_of(psutil.Process(process.pid)).kill()
-    until(lambda: "answers again" in product.said.read_text(), start_within_s, process)
+    until(lambda: "is available again" in product.output.read_text(), start_within_s, process)
     server = server_of(psutil.Process(process.pid))
     process.kill()
     process.wait()
@@ -398,7 +398,7 @@ def test_an_up_that_is_killed_takes_a_restarted_prefect_server_along(tmp_path):
 def test_a_server_without_a_key_does_not_start(monkeypatch, capsys):
     from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-    from api import prefect_app
+    from api.up import prefect_app
 
     monkeypatch.setattr("sys.argv", ["prefect_app", "--port", str(free_port())])
     with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}), pytest.raises(SystemExit) as left:

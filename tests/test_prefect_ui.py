@@ -1,4 +1,4 @@
-"""What the Prefect UI makes of texts from logs, in a real browser against a real server."""
+"""How the Prefect UI renders texts from logs, in a real browser against a real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ load(dataset="planted", sources=[sys.argv[1]])
 
 @contextmanager
 def recorder():
-    """The address of a server that notes every path that is asked for, and these paths."""
+    """The address of a server that records every requested path, and the list of these paths."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ def test_nothing_that_a_log_holds_becomes_an_image_a_link_or_html_in_the_prefect
                 ("/artifacts", "planted"),
                 ("/artifacts/key/load-planted", "planted"),
                 (f"/runs/flow-run/{report['flow_run_id']}?tab=Artifacts", "planted"),
-                (f"/artifacts/artifact/{report['id']}", "No format recognises it"),
+                (f"/artifacts/artifact/{report['id']}", "Unsupported format"),
             ):
                 browser.open(url + page)
                 browser.wait_for(f"document.body.innerText.includes('{shown}')", within_s=300)

@@ -1,4 +1,4 @@
-"""What a home holds is for one user alone, whatever the umask and whoever made it."""
+"""The files of a home are for one user alone, whatever the umask and whichever command made them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from door_world import settings_at, write_run
+from api_world import settings_at, write_run
 from product import Product, until, write_log
 
 from components.pipeline import Pipeline
@@ -46,7 +46,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def shell(home: Path, *arguments: str, **more: str) -> str:
-    command = [sys.executable, "-m", "api.cli", *arguments]
+    command = [sys.executable, "-m", "api.cli.main", *arguments]
     done = subprocess.run(
         command,
         env=environment(home, **more),
@@ -72,7 +72,7 @@ def test_load_index_and_publish_make_files_for_this_user_alone(tmp_path: Path) -
     assert stat.S_IMODE((home / "runatlas.db").stat().st_mode) == 0o600
 
 
-def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:
+def test_files_that_an_older_version_left_open_become_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
     write_run(tmp_path / "logs", "a", 12)
     shell(home, "load", str(tmp_path / "logs"))
@@ -84,7 +84,7 @@ def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:
     assert open_to_others(home) == {}
 
 
-def test_a_program_that_uses_the_library_keeps_its_umask_and_its_home_is_closed(tmp_path: Path) -> None:
+def test_a_program_that_uses_the_library_keeps_its_umask_and_its_home_is_private(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", "a", 3)
     with umask(0o022), Pipeline(settings_at(tmp_path / "home")) as pipeline:
         pipeline.load([str(tmp_path / "logs")])
@@ -94,7 +94,7 @@ def test_a_program_that_uses_the_library_keeps_its_umask_and_its_home_is_closed(
     assert open_to_others(tmp_path / "home") == {}
 
 
-def test_a_folder_that_also_holds_other_things_stays_open_and_ours_in_it_are_closed(tmp_path: Path) -> None:
+def test_a_folder_that_also_holds_other_files_keeps_its_mode_and_our_files_in_it_become_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
     (home / "notes.txt").touch(0o644)
@@ -127,29 +127,27 @@ def test_the_api_alone_makes_files_for_this_user_alone_and_logs_no_query(tmp_pat
     write_run(tmp_path / "runs", "a", 12)
     shell(tmp_path / "home", "load", str(tmp_path / "runs"))
     shell(tmp_path / "home", "index")
-    said = tmp_path / "said.txt"
+    log_file = tmp_path / "log.txt"
     command = [sys.executable, "-m", "api"]
     env = environment(tmp_path / "home", RUNATLAS_API__PORT=port, RUNATLAS_API_TOKEN="open-sesame")
-    with said.open("wb") as output:
+    with log_file.open("wb") as output:
         process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=output, stderr=output, umask=0o022)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             deadline = time.monotonic() + 120
             while not answers(client):
-                assert process.poll() is None, said.read_text()
-                assert time.monotonic() < deadline, said.read_text()
+                assert process.poll() is None, log_file.read_text()
+                assert time.monotonic() < deadline, log_file.read_text()
                 time.sleep(0.1)
             client.get("/map/default", params={"token": "open-sesame", "q": "open-sesame"})
             client.post("/login", data={"token": "open-sesame", "next": "/datasets"})
-            assert client.get("/datasets?access_token=open-sesame").status_code == 200, (
-                "the cookie stands for the token"
-            )
+            assert client.get("/datasets?access_token=open-sesame").status_code == 200, "the cookie replaces the token"
             assert client.get("/map/default.png").status_code == 200
             assert client.get("/map/default/points.bin").status_code == 200
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    log = said.read_text()
+    log = log_file.read_text()
     assert "/map/default" in log
     assert "/datasets" in log
     assert "sesame" not in log
@@ -179,5 +177,5 @@ def test_up_and_its_runs_make_files_for_this_user_alone_and_no_log_holds_the_tok
         os.umask(before)
     assert {path.name for path in product.home.iterdir()} >= {"runatlas.db", "output", "logs", "prefect"}
     assert open_to_others(product.home) == {}
-    for log in [product.said, *(product.home / "logs").iterdir()]:
+    for log in [product.output, *(product.home / "logs").iterdir()]:
         assert "sesame" not in log.read_text(errors="replace"), log

@@ -14,12 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.map_quality import quality_of_map, quality_of_placed
 from components.contracts import Layout, Projector
 from components.errors import DimensionMismatch, EmbeddingFailed, NotFound
-from components.projector import kernels, knn, on_all_cores, open_projector, read_folder, write_folder
-from components.projector.cores import products_on_one_core
+from components.neighbors import knn
+from components.neighbors.cores import on_all_cores, products_on_one_core
+from components.projector import kernels
 from components.projector.geometry import radius
-from components.projector.quality import quality_of_map, quality_of_placed
+from components.projector.layout import read_folder, write_folder
+from components.projector.umap_projector import open_projector
 from components.settings import ProjectSettings
 
 root = Path(__file__).parents[1]
@@ -68,8 +71,8 @@ def new():
 
 @pytest.fixture(scope="session")
 def together(layout, new):
-    """The places of `new`, placed in one call."""
-    return layout.transform(new).places
+    """The positions of `new`, placed in one call."""
+    return layout.transform(new).positions
 
 
 # --- any number of vectors gives a valid map ---------------------------------------------------------------------
@@ -79,15 +82,15 @@ def together(layout, new):
 def test_any_number_of_vectors_gives_a_finite_map_that_can_be_placed_on(projector, n):
     vectors = clustered(80)
     fitted = projector.fit(vectors[:n])
-    assert fitted.places.shape == (n, 2)
-    assert fitted.places.dtype == np.float32
-    assert np.isfinite(fitted.places).all()
+    assert fitted.positions.shape == (n, 2)
+    assert fitted.positions.dtype == np.float32
+    assert np.isfinite(fitted.positions).all()
     assert fitted.n_fitted == n
-    assert len(np.unique(fitted.places, axis=0)) == n
+    assert len(np.unique(fitted.positions, axis=0)) == n
     placed = fitted.transform(vectors[40:])
-    assert placed.places.shape == (40, 2)
-    assert placed.places.dtype == np.float32
-    assert np.isfinite(placed.places).all()
+    assert placed.positions.shape == (40, 2)
+    assert placed.positions.dtype == np.float32
+    assert np.isfinite(placed.positions).all()
     assert placed.off_map.shape == (40,)
 
 
@@ -95,23 +98,23 @@ def test_any_number_of_vectors_gives_a_finite_map_that_can_be_placed_on(projecto
 def test_equal_vectors_give_a_finite_map(projector, n):
     vectors = np.repeat(clustered(80)[:1], n, axis=0)
     fitted = projector.fit(vectors)
-    assert np.isfinite(fitted.places).all()
-    assert np.isfinite(fitted.transform(vectors).places).all()
+    assert np.isfinite(fitted.positions).all()
+    assert np.isfinite(fitted.transform(vectors).positions).all()
 
 
 def test_one_giant_cluster_of_nearly_equal_vectors_gives_a_finite_map(projector):
     random = np.random.default_rng(1)
     vectors = clustered(80)[:1] + random.normal(scale=1e-4, size=(400, 64)).astype(np.float32)
     fitted = projector.fit(knn.unit(vectors))
-    assert np.isfinite(fitted.places).all()
-    assert 0 < fitted.radius < 100
+    assert np.isfinite(fitted.positions).all()
+    assert 0 < radius(fitted.positions) < 100
 
 
-def test_the_room_gives_what_the_contract_asks(projector, layout):
+def test_projector_and_layout_satisfy_their_protocols(projector, layout):
     as_projector: Projector = projector
     as_layout: Layout = layout
     assert as_projector is projector
-    assert as_layout.radius == radius(layout.places)
+    assert as_layout.arrays()["places"] is layout.positions
     assert all(array.dtype != object for array in layout.arrays().values())
 
 
@@ -132,13 +135,13 @@ def test_vectors_of_another_dimension_are_refused_with_the_way_out(layout, proje
         projector.open(layout.arrays(), clustered(80, dim=32))
     with pytest.raises(DimensionMismatch, match="recompute"):
         projector.open(layout.arrays(), clustered(80))
-    with pytest.raises(DimensionMismatch, match="places"):
+    with pytest.raises(DimensionMismatch, match="positions"):
         projector.refit(clustered(80), unplaced(79))
 
 
 def test_placing_nothing_gives_nothing(layout):
     placed = layout.transform(clustered(80)[:0])
-    assert placed.places.shape == (0, 2)
+    assert placed.positions.shape == (0, 2)
     assert placed.off_map.shape == (0,)
 
 
@@ -151,39 +154,39 @@ def test_a_record_lands_at_the_same_bits_alone_and_in_a_batch(layout, size):
     together = layout.transform(new)
     for start in range(0, len(new), max(size, 40)):
         part = layout.transform(new[start : start + size])
-        assert np.array_equal(part.places, together.places[start : start + size])
+        assert np.array_equal(part.positions, together.positions[start : start + size])
         assert np.array_equal(part.off_map, together.off_map[start : start + size])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.integers(0, 399), min_size=1, max_size=60))
 def test_order_and_company_change_no_place(layout, rows, new, together):
-    assert np.array_equal(layout.transform(new[rows]).places, together[rows])
+    assert np.array_equal(layout.transform(new[rows]).positions, together[rows])
 
 
 def test_neighbours_that_single_precision_cannot_tell_apart_are_ranked_the_same_in_any_batch(projector):
     random = np.random.default_rng(2)
     dense = knn.unit(clustered(80)[:1] + random.normal(scale=3e-5, size=(260, 64)).astype(np.float32))
     fitted = projector.fit(dense[:200])
-    alone = np.concatenate([fitted.transform(dense[i : i + 1]).places for i in range(200, 260)])
-    assert np.array_equal(alone, fitted.transform(dense[200:]).places)
+    alone = np.concatenate([fitted.transform(dense[i : i + 1]).positions for i in range(200, 260)])
+    assert np.array_equal(alone, fitted.transform(dense[200:]).positions)
 
 
 def test_threads_change_no_place(layout, monkeypatch, new, together):
     monkeypatch.setattr("components.projector.layout.placed_rows", 64)
-    monkeypatch.setattr("components.projector.cores.cores", lambda: 3)
-    assert np.array_equal(layout.transform(new).places, together)
+    monkeypatch.setattr("components.neighbors.cores.cores", lambda: 3)
+    assert np.array_equal(layout.transform(new).positions, together)
 
 
 def test_a_fitted_vector_is_placed_where_it_was_fitted(layout):
     again = layout.transform(clustered(1_600)[:1_200])
-    assert np.array_equal(again.places, layout.places)
+    assert np.array_equal(again.positions, layout.positions)
 
 
 def test_placing_moves_nothing(layout):
-    before = layout.places.copy()
+    before = layout.positions.copy()
     layout.transform(clustered(1_600)[1_200:])
-    assert np.array_equal(layout.places, before)
+    assert np.array_equal(layout.positions, before)
 
 
 # --- a fresh process --------------------------------------------------------------------------------------------
@@ -194,14 +197,15 @@ import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 from test_projector import clustered
-from components.projector import open_projector, read_folder
+from components.projector.umap_projector import open_projector
+from components.projector.layout import read_folder
 from components.settings import ProjectSettings
 import hashlib
 if {folder!r}:
-    places = read_folder(Path({folder!r})).transform(clustered(1_600)[1_200:]).places
+    places = read_folder(Path({folder!r})).transform(clustered(1_600)[1_200:]).positions
     assert "umap" not in sys.modules and "numba" not in sys.modules and "scipy" not in sys.modules
 else:
-    places = open_projector(ProjectSettings(), Path({cache!r})).fit(clustered(1_600)[:1_200]).places
+    places = open_projector(ProjectSettings(), Path({cache!r})).fit(clustered(1_600)[:1_200]).positions
 print(hashlib.sha256(places.tobytes()).hexdigest())
 """
 
@@ -216,13 +220,13 @@ def python(code):
     return run.stdout.strip()
 
 
-def sha256(places):
-    return hashlib.sha256(places.tobytes()).hexdigest()
+def sha256(positions):
+    return hashlib.sha256(positions.tobytes()).hexdigest()
 
 
 @pytest.mark.slow
 def test_the_same_vectors_give_the_same_map_in_a_fresh_process(cache, layout):
-    assert in_a_fresh_process(cache) == sha256(layout.places)
+    assert in_a_fresh_process(cache) == sha256(layout.positions)
 
 
 def test_a_fresh_process_places_from_a_folder_without_umap_at_the_same_bits(cache, layout, tmp_path, together):
@@ -234,7 +238,7 @@ COMPILED = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from components.projector import warm_kernels
+from components.projector.umap_projector import warm_kernels
 warm_kernels(Path({cache!r}))
 from umap import layouts, umap_
 kernels = layouts._nb_optimize_layout_euclidean_single_epoch, umap_.smooth_knn_dist, umap_.compute_membership_strengths
@@ -255,16 +259,15 @@ def test_arrays_and_vectors_open_the_same_map(projector, layout, tmp_path, new, 
     np.savez(tmp_path / "map.npz", **layout.arrays())
     with np.load(tmp_path / "map.npz", allow_pickle=False) as file:
         opened = projector.open(dict(file), clustered(1_600)[:1_200])
-    assert np.array_equal(opened.places, layout.places)
-    assert opened.radius == layout.radius
-    assert np.array_equal(opened.transform(new).places, together)
+    assert np.array_equal(opened.positions, layout.positions)
+    assert np.array_equal(opened.transform(new).positions, together)
 
 
 def test_float16_vectors_from_a_store_open_and_place(projector, layout, together):
     stored = clustered(1_600).astype(np.float16).astype(np.float32)
     opened = projector.open(layout.arrays(), stored[:1_200])
-    moves = np.linalg.norm(opened.transform(stored[1_200:]).places - together, axis=1)
-    assert np.median(moves) < 0.05 * layout.radius
+    moves = np.linalg.norm(opened.transform(stored[1_200:]).positions - together, axis=1)
+    assert np.median(moves) < 0.05 * radius(layout.positions)
 
 
 def test_a_folder_holds_the_map_and_is_replaced_whole(layout, projector, tmp_path, new, together):
@@ -272,7 +275,7 @@ def test_a_folder_holds_the_map_and_is_replaced_whole(layout, projector, tmp_pat
     write_folder(projector.fit(clustered(80)), folder)
     write_folder(layout, folder)
     opened = read_folder(folder)
-    assert np.array_equal(opened.transform(new).places, together)
+    assert np.array_equal(opened.transform(new).positions, together)
     assert [path.name for path in folder.parent.iterdir()] == ["7"]
 
 
@@ -286,7 +289,7 @@ def test_a_folder_that_is_not_whole_is_told_apart(layout, tmp_path, damage):
     if damage == "short":
         np.save(folder / "vectors.npy", clustered(80))
     if damage == "no arrays":
-        np.savez(folder / "layout.npz", places=layout.places)
+        np.savez(folder / "layout.npz", positions=layout.positions)
     with pytest.raises(NotFound, match="map"):
         read_folder(folder)
 
@@ -390,27 +393,27 @@ def umap_on(layout, vectors, cache):
         oracle = kernels.UMAP(metric="cosine", random_state=1, n_epochs=11, init="random", precomputed_knn=precomputed)
         oracle.fit(vectors)
     oracle._knn_search_index, oracle._small_data = search, False
-    oracle.embedding_, oracle.n_epochs = layout.places, None
+    oracle.embedding_, oracle.n_epochs = layout.positions, None
     return oracle
 
 
 def assert_places_as_well_as_umap(projector, vectors, n_fitted, cache):
     fitted, new = vectors[:n_fitted], vectors[n_fitted:]
     layout = projector.fit(fitted)
-    ours = quality_of_placed(new, layout.transform(new).places, fitted, layout.places)
-    theirs = quality_of_placed(new, umap_on(layout, fitted, cache).transform(new), fitted, layout.places)
+    ours = quality_of_placed(new, layout.transform(new).positions, fitted, layout.positions)
+    theirs = quality_of_placed(new, umap_on(layout, fitted, cache).transform(new), fitted, layout.positions)
     assert ours.trustworthiness >= 0.99 * theirs.trustworthiness
     assert ours.recall >= 0.95 * theirs.recall
 
 
 def assert_refit_stays_and_is_as_good_as_a_new_fit(projector, vectors, n_old):
     old = projector.fit(vectors[:n_old])
-    new = projector.refit(vectors, np.vstack([old.places, unplaced(len(vectors) - n_old)]))
-    moves = np.linalg.norm(new.places[:n_old] - old.places, axis=1).mean() / old.radius
+    new = projector.refit(vectors, np.vstack([old.positions, unplaced(len(vectors) - n_old)]))
+    moves = np.linalg.norm(new.positions[:n_old] - old.positions, axis=1).mean() / radius(old.positions)
     assert new.displacement == pytest.approx(moves, rel=1e-4)
     assert new.displacement <= 0.10
-    cold = quality_of_map(vectors, projector.fit(vectors).places)
-    assert quality_of_map(vectors, new.places).trustworthiness >= cold.trustworthiness - 0.005
+    cold = quality_of_map(vectors, projector.fit(vectors).positions)
+    assert quality_of_map(vectors, new.positions).trustworthiness >= cold.trustworthiness - 0.005
 
 
 def test_placed_records_lie_as_well_as_umap_would_place_them(projector, cache):
@@ -431,11 +434,11 @@ def test_a_map_that_grew_by_doublings_is_nearly_as_good_as_a_new_one(projector):
     vectors = clustered(4_000, dim=384, clusters=120, seed=6)
     layout = projector.fit(vectors[:500])
     for n in (1_000, 2_000, 4_000):
-        layout = projector.refit(vectors[:n], np.vstack([layout.places, unplaced(n - layout.n_fitted)]))
+        layout = projector.refit(vectors[:n], np.vstack([layout.positions, unplaced(n - layout.n_fitted)]))
     cold = projector.fit(vectors)
-    assert 0.5 * cold.radius < layout.radius < 2 * cold.radius
-    kept = quality_of_map(vectors, layout.places).trustworthiness
-    assert kept >= quality_of_map(vectors, cold.places).trustworthiness - 0.01
+    assert 0.5 * radius(cold.positions) < radius(layout.positions) < 2 * radius(cold.positions)
+    kept = quality_of_map(vectors, layout.positions).trustworthiness
+    assert kept >= quality_of_map(vectors, cold.positions).trustworthiness - 0.01
 
 
 @pytest.mark.slow
@@ -445,16 +448,16 @@ def test_our_fit_is_as_good_as_umaps_own(projector, cache):
     vectors = clustered(1_600)[:1_200]
     with umap_kernels(cache) as kernels:
         theirs = kernels.UMAP(metric="cosine", random_state=42).fit_transform(vectors)
-    ours = quality_of_map(vectors, projector.fit(vectors).places)
+    ours = quality_of_map(vectors, projector.fit(vectors).positions)
     assert ours.trustworthiness >= quality_of_map(vectors, theirs).trustworthiness - 0.005
 
 
 def test_a_refit_of_hardly_anything_known_is_a_new_map_laid_over(projector):
     vectors = clustered(80)
     old = projector.fit(vectors[:5])
-    new = projector.refit(vectors, np.vstack([old.places, unplaced(75)]))
-    assert np.isfinite(new.places).all()
-    assert new.radius > old.radius
+    new = projector.refit(vectors, np.vstack([old.positions, unplaced(75)]))
+    assert np.isfinite(new.positions).all()
+    assert radius(new.positions) > radius(old.positions)
     assert np.isfinite(new.displacement)
 
 
@@ -462,7 +465,7 @@ def test_refitting_without_any_old_place_is_a_fit(projector):
     vectors = clustered(80)
     fitted = projector.refit(vectors, unplaced(80))
     assert fitted.displacement is None
-    assert np.array_equal(fitted.places, projector.fit(vectors).places)
+    assert np.array_equal(fitted.positions, projector.fit(vectors).positions)
 
 
 # --- drift --------------------------------------------------------------------------------------------------------
@@ -478,10 +481,11 @@ def test_even_vectors_without_structure_stay_where_they_are_when_nothing_is_new(
     vectors = np.random.default_rng(5).normal(size=(500, 64)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     first = projector.fit(vectors)
-    again = projector.refit(vectors, first.places)
+    again = projector.refit(vectors, first.positions)
     assert again.displacement <= 0.12
     assert (
-        quality_of_map(vectors, again.places).trustworthiness >= quality_of_map(vectors, first.places).trustworthiness
+        quality_of_map(vectors, again.positions).trustworthiness
+        >= quality_of_map(vectors, first.positions).trustworthiness
     )
 
 

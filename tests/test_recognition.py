@@ -1,4 +1,4 @@
-"""What a source is taken for: behind bookkeeping, in tables, by its name, and what is refused by name."""
+"""Which format a source is recognised as: behind bookkeeping, in tables, by its name; and what is refused by name."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(UnknownFormat) as told:
+    with pytest.raises(UnknownFormat) as refused:
         loaded(path)
-    return str(told.value).partition("\n")[0]
+    return str(refused.value).partition("\n")[0]
 
 
 # --- bookkeeping -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 59, 60, 61, 5_000])
-def test_a_log_is_recognised_however_far_behind_its_first_message_stands(tmp_path, n):
+def test_a_log_is_recognised_however_late_its_first_message_comes(tmp_path, n):
     path = write(tmp_path / "a.jsonl", jsonl(*[QUEUED, SNAPSHOT] * n, ASKED))
     shelf = loaded(path)
     assert shelf.texts == ["Go on."]
@@ -45,11 +45,11 @@ def test_a_log_is_recognised_however_far_behind_its_first_message_stands(tmp_pat
 
 
 @pytest.mark.parametrize("n", [1, 100])
-def test_a_log_of_bookkeeping_only_is_told_as_such_and_read_on_when_it_grows(tmp_path, n):
+def test_a_log_of_bookkeeping_only_is_reported_as_such_and_read_on_when_it_grows(tmp_path, n):
     path = write(tmp_path / "a.jsonl", jsonl(*[QUEUED] * 2 * n))
     shelf = loaded(path)
     assert shelf.waits == (
-        f"It holds {2 * n} lines of bookkeeping of claude_code and no message yet; it is read on once it grows."
+        f"It holds {2 * n} lines of bookkeeping of claude_code and no message yet; a later load reads on once it grows."
     )
     assert not shelf.records
     assert shelf.decide(path).action == "skip"
@@ -98,7 +98,7 @@ RUNS = [
 ]
 
 
-def told(shelf: Shelf) -> list[tuple[object, ...]]:
+def contents_of(shelf: Shelf) -> list[tuple[object, ...]]:
     """All but the file's name, which differs between a table and its twin."""
     return [(r.filename.partition("#")[2], *r[3:7]) for r in shelf.records.values()]
 
@@ -106,7 +106,7 @@ def told(shelf: Shelf) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("asked", [None, "chat"])
 def test_conversations_in_the_columns_of_a_table_are_those_of_its_jsonl_twin(tmp_path, asked):
     twin = loaded(write(tmp_path / "twin.jsonl", jsonl(*RUNS)), format=asked)
-    assert len(told(twin)) == 6
+    assert len(contents_of(twin)) == 6
     pq.write_table(pa.Table.from_pylist([{**run, "score": None} for run in RUNS]), tmp_path / "nested.parquet")
     as_text = [{**run, "conversations": json.dumps(run["conversations"])} for run in RUNS]
     pq.write_table(pa.Table.from_pylist(as_text), tmp_path / "text.parquet")
@@ -114,7 +114,7 @@ def test_conversations_in_the_columns_of_a_table_are_those_of_its_jsonl_twin(tmp
     rows = "".join(f'{run["id"]},"{cell}"\n' for run, cell in zip(as_text, quoted, strict=True))
     write(tmp_path / "text.csv", f"id,conversations\n{rows}".encode())
     for name in ("nested.parquet", "text.parquet", "text.csv"):
-        assert told(loaded(tmp_path / name, format=asked)) == told(twin), name
+        assert contents_of(loaded(tmp_path / name, format=asked)) == contents_of(twin), name
 
 
 def test_messages_that_are_the_rows_of_a_table_are_one_run(tmp_path):
@@ -187,7 +187,7 @@ def test_a_text_log_is_taken_by_its_ending(tmp_path, name):
 def test_a_text_of_another_ending_is_taken_only_when_asked_for(tmp_path, name):
     text = STAMPED.replace(b",", b".").replace(b"|", b":")
     said = refusal(write(tmp_path / name, text))
-    assert "--format plain_text reads it all the same" in said
+    assert "--format plain_text reads it anyway" in said
     assert len(loaded(tmp_path / name, format="plain_text").records) == 2
 
 

@@ -12,7 +12,8 @@ from shelf import QUIET, Shelf, loaded
 
 from components.errors import UnknownFormat
 from components.sources.files import FileSource
-from components.sources.recovery import MAX_DEPTH, Prefix, split
+from components.sources.json_prefix import MAX_DEPTH, Prefix
+from components.sources.json_search import whole_objects
 
 
 def said(text: str, **more: object) -> bytes:
@@ -63,7 +64,7 @@ def test_every_whole_record_is_read_and_each_damaged_stretch_is_one_defect(tmp_p
     assert not shelf.waits
 
 
-def test_a_defect_tells_where_its_stretch_begins_and_what_it_holds(tmp_path):
+def test_a_defect_has_the_offset_of_its_stretch_and_an_excerpt(tmp_path):
     shelf = read(tmp_path, A + b"\n" + B + CUT[:30] + C + b"\n")
     (defect,) = shelf.defects
     assert defect.offset == len(A) + 1 + len(B)
@@ -72,11 +73,11 @@ def test_a_defect_tells_where_its_stretch_begins_and_what_it_holds(tmp_path):
 
 
 def test_a_part_of_a_cut_record_is_no_record():
-    """The inner message is whole, and says the same as one that stands alone; yet it is a part of what was lost."""
+    """The inner message is whole, and equal to one by itself; yet it is a part of what was lost."""
     outer = json.dumps({"id": 1, "message": {"role": "user", "content": "hi"}, "more": [{"role": "user"}]}).encode()
     for cut in range(1, len(outer)):
         for behind in (b"", b'{"id": 2}'):
-            found = split(outer[:cut] + behind, 0)
+            found = whole_objects(outer[:cut] + behind, 0)
             assert [one.value for one in found if not one.reason] == ([{"id": 2}] if behind else []), cut
 
 

@@ -19,15 +19,17 @@ from reading import CORPUS
 from served import served
 from test_embedding_service import DIM, Service, serve
 
-from api.http import create_app
+from api.app import create_app
 from components.contracts import Event, Record
 from components.errors import SourceError
 from components.pipeline import Pipeline
+from components.redact import Redactor, _literals
+from components.secret_rules import RULES
 from components.settings import DatasetSettings, LoadSettings, PrivacySettings, Settings
+from components.sources.cleaning import clean_extra
 from components.sources.files import FileSource
-from components.sources.records import RecordMaker, clean_extra
-from components.sources.redaction import RULES, Redactor, _literals
-from flows.show import load_rows, total_load
+from components.sources.records import RecordMaker
+from flows.artifacts import load_rows, total_load
 
 # --- one text ---------------------------------------------------------------------------------------------------------
 
@@ -61,7 +63,7 @@ def test_no_part_of_a_secret_is_left_however_it_is_spelled(spelling: str) -> Non
         assert f"[redacted: {secret.kind}]" in redacted, (secret, redacted)
 
 
-def test_what_stands_around_a_secret_stays() -> None:
+def test_the_text_around_a_secret_stays() -> None:
     for secret in secrets(len(MAKERS)):
         redacted = Redactor().redact(f"before this {secret.text} after that")
         assert redacted.startswith("before this ")
@@ -82,7 +84,7 @@ def test_a_private_key_without_its_end_is_redacted_as_far_as_it_goes() -> None:
             assert not [needle for needle in secret.needles if needle in redacted]
 
 
-def test_what_a_key_says_of_its_value_counts() -> None:
+def test_the_key_of_a_value_counts() -> None:
     value = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYKEYKEYKEY7"
     redacted = Redactor().redact_values({"env": [{"aws_secret_access_key": value}], "digest": value})
     assert redacted == {"env": [{"aws_secret_access_key": "[redacted: aws-secret-key]"}], "digest": value}
@@ -115,7 +117,7 @@ def test_hostile_texts_take_linear_time() -> None:
     """Each literal, repeated and with what may follow it, in a process that may use so much CPU: 20 times what it needs."""
     code = (
         "import resource\n"
-        "from components.sources.redaction import Redactor, _literals\n"
+        "from components.redact import Redactor, _literals\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (300, 300))\n"
         "for literal in [*_literals(), '://', '://a:', '://a:b@', '-----BEGIN PRIVATE KEY-----']:\n"
         "    for rest in ('', 'a', 'A1', ' ', '\\\\', '-', '.', 'a' * 70 + '!', 'x' * 16):\n"
@@ -194,12 +196,12 @@ def jsonl(rows: list[Any]) -> str:
 
 
 def items(rows: list[Any]) -> str:
-    """As `jsonl`, in the generic format: each item says its iteration."""
+    """As `jsonl`, in the generic format: each item has its iteration."""
     return jsonl([{"iteration": 1, **row} for row in rows])
 
 
 def plant(folder: Path, planted: list[Secret]) -> None:
-    """Logs of several formats in which all these secrets stand, each where another format or nesting has it."""
+    """Logs of several formats that hold all these secrets, each where another format or nesting has it."""
     folder.mkdir(parents=True)
     groups = [planted[i::8] for i in range(8)]
     spell = list(SPELLINGS.values())[:-2]
@@ -294,7 +296,7 @@ def test_of_two_hundred_planted_secrets_none_is_stored_published_shown_or_sent(
         pipeline.index()
         found = [
             *left(planted, "report", json.dumps(asdict(report)) + str(load_rows(report))),
-            *left(planted, "defects", json.dumps(pipeline.store.ledger.defects(1))),
+            *left(planted, "defects", json.dumps(pipeline.store.defects.rows(1))),
         ]
         ids = [stored.record.id for batch in pipeline.store.records.stream(1, *range(4)) for stored in batch]
     assert len(ids) > 150
@@ -322,7 +324,7 @@ def test_of_two_hundred_planted_secrets_none_is_stored_published_shown_or_sent(
     }
     by_kind = sum((Counter(kinds) for kinds in report.redacted_by_source.values()), Counter[str]())
     assert by_kind == report.redacted
-    assert {f"redacted: {kind}" for kind in report.redacted} <= {row["what"] for row in load_rows(report)}
+    assert {f"redacted: {kind}" for kind in report.redacted} <= {row["Metric"] for row in load_rows(report)}
     assert total_load([report, report]).redacted["jwt"] == 2 * report.redacted["jwt"]
 
 

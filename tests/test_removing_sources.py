@@ -6,7 +6,7 @@ import pytest
 from logs import lines, write
 
 from components.errors import BadSetting, NotFound
-from components.load_report import problem_lines
+from components.load.report import problem_lines
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, LoadSettings, Settings
 

@@ -167,8 +167,8 @@ def test_a_log_that_keeps_only_its_last_lines_gives_each_line_once(pipeline: Pip
         assert now.items() >= before.items()
         before = now
     assert texts(pipeline) == said(entries(*range(n)))
-    places = sorted((record.iteration, record.idx_in_iteration) for record in records(pipeline))
-    assert places == [(0, i) for i in range(n)], "as if nothing had been cut off"
+    positions = sorted((record.iteration, record.idx_in_iteration) for record in records(pipeline))
+    assert positions == [(0, i) for i in range(n)], "as if nothing had been cut off"
     assert [check for check in pipeline.verify() if not check.ok] == []
 
 
@@ -192,7 +192,7 @@ def test_what_replaces_the_lines_that_were_cut_off_is_read(pipeline: Pipeline, l
     assert "what was before" in texts(pipeline)
 
 
-def test_a_log_that_is_begun_anew_is_another_reading(pipeline: Pipeline, log: Path) -> None:
+def test_a_log_that_starts_over_is_read_from_its_start(pipeline: Pipeline, log: Path) -> None:
     write(log, first := entries(*range(10)))
     load(pipeline, log)
     write(log, second := entries(*range(100, 125)))
@@ -250,10 +250,10 @@ def test_a_chat_that_drops_its_oldest_messages_gives_each_message_once(
         load(pipeline, log)
         for key in ("chat.json", "whole.json"):
             found = [record for record in records(pipeline) if record.filename.startswith(key)]
-            places = sorted((record.iteration, record.idx_in_iteration, record.text) for record in found)
+            positions = sorted((record.iteration, record.idx_in_iteration, record.text) for record in found)
             if key == "chat.json":
-                expected = places
-        assert expected == places, "as if nothing had been dropped"
+                expected = positions
+        assert expected == positions, "as if nothing had been dropped"
         assert [check for check in pipeline.verify() if not check.ok] == []
 
 

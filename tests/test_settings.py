@@ -84,6 +84,6 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(given, name, neares
 )
 def test_a_secret_that_can_not_be_used_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(BadSetting) as told:
+    with pytest.raises(BadSetting) as refused:
         load_settings()
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(refused.value)

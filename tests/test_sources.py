@@ -24,14 +24,14 @@ from shelf import DATA, LOGS, QUIET, Shelf, corpus, generic, jsonl, loaded
 
 from components.contracts import Event
 from components.errors import BadSetting, NotReady, TooLarge, UnknownFormat, Unreadable
+from components.locations import without_credentials
 from components.settings import LoadSettings
 from components.sources import zips
+from components.sources.cleaning import clean_text
 from components.sources.discover import discover
 from components.sources.files import FileSource
 from components.sources.formats.contract import Format, accept
 from components.sources.opener import open_file
-from components.sources.records import clean_text
-from components.sources.tables import without_secrets
 
 SOURCE = FileSource(QUIET)
 
@@ -98,8 +98,8 @@ def test_what_a_link_names_outside_of_the_root_is_not_read(tmp_path, caplog):
         caplog.clear()
         found = SOURCE.discover([str(root / spec)])
         assert [locator.key for locator in found.locators] == inside, spec
-        told = caplog.text + "".join(problem.reason for problem in found.problems)
-        assert "give it as a source of its own" in told, spec
+        reported = caplog.text + "".join(problem.reason for problem in found.problems)
+        assert "give it as a source of its own" in reported, spec
 
 
 def test_a_link_is_followed_where_the_root_itself_names_it(tmp_path):
@@ -157,7 +157,7 @@ def test_a_pipe_is_no_source_and_is_not_opened(tmp_path):
     assert SOURCE.discover([str(tmp_path / "pipe")]).problems
 
 
-def test_discovery_says_what_the_directory_says(tmp_path):
+def test_a_locator_has_what_the_directory_shows(tmp_path):
     file = write(tmp_path / "a.jsonl", b"12345")
     (locator,) = SOURCE.discover([str(tmp_path)]).locators
     info = file.stat()
@@ -214,7 +214,7 @@ def test_a_packed_file_cut_short_gives_whole_lines_and_later_the_rest(tmp_path, 
     assert shelf.texts == [f"text {i}" for i in range(20_000)]
 
 
-def test_a_damaged_packed_file_gives_what_stands_before_the_damage(tmp_path):
+def test_a_damaged_packed_file_gives_what_comes_before_the_damage(tmp_path):
     raw = jsonl(*[{**item, "noise": os.urandom(40).hex()} for item in generic(20_000)])
     packed = bytearray(gzip.compress(raw))
     packed[len(packed) // 2 : len(packed) // 2 + 2_000] = b"\xff" * 2_000
@@ -262,7 +262,7 @@ ARCHIVE = Format(
 
 @pytest.fixture
 def archives(monkeypatch):
-    monkeypatch.setattr("components.sources.recognise.FORMATS", (ARCHIVE,))
+    monkeypatch.setattr("components.sources.recognition.recognise.FORMATS", (ARCHIVE,))
 
 
 def _zip(path: Path, members: dict[str, list[str]], mode: str = "w", method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -391,7 +391,7 @@ def test_a_document_without_end_mark_waits_until_it_is_quiet(tmp_path):
     clock = path.stat().st_mtime + 1
     shelf = Shelf(source=FileSource(LoadSettings(quiet_s=2), now=lambda: clock))
     shelf.load(path)
-    assert shelf.waits.endswith("A later load takes it once it was left alone for 2 s (load.quiet_s).")
+    assert shelf.waits.endswith("A later load reads it once it has not changed for 2 s (load.quiet_s).")
     assert not shelf.records
     clock += 2
     shelf.load(path)
@@ -441,7 +441,7 @@ def test_a_printed_document_that_others_follow_keeps_its_ids(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "described"),
     [
         ("a.jsonl", b'{"role": "user\n{"role": "us\n', "JSON lines of which none can be parsed: unexpected end"),
         ("a.log", b'\n{"role": user}\n{"role"\n', r"JSON lines .* at line 2, column 10"),
@@ -450,11 +450,11 @@ def test_a_printed_document_that_others_follow_keeps_its_ids(tmp_path):
         ("a.txt", b"no log\nat all\n", "plain text"),
     ],
 )
-def test_what_looks_like_json_and_is_none_is_refused_with_its_first_error(tmp_path, name, content, told):
+def test_what_looks_like_json_and_is_none_is_refused_with_its_first_error(tmp_path, name, content, described):
     path = write(tmp_path / name, content)
-    with pytest.raises(UnknownFormat, match=f"looks like {told}"):
+    with pytest.raises(UnknownFormat, match=f"looks like {described}"):
         loaded(path)
-    with pytest.raises(NotReady, match=r"left alone for 3600 s \(load\.quiet_s\)"):
+    with pytest.raises(NotReady, match=r"not changed for 3600 s \(load\.quiet_s\)"):
         list(FileSource(LoadSettings(quiet_s=3_600)).read(Shelf().locator(path), None))
 
 
@@ -489,7 +489,7 @@ def test_a_bad_line_is_a_defect_with_its_place_and_costs_no_other(tmp_path, bad)
     assert shelf.defects[0].reason
 
 
-MENDED = {
+REPAIRED = {
     "NaN": (b'{"iteration": 0, "text": "a", "score": NaN}\n', "a"),
     "a lone surrogate": (b'{"iteration": 0, "text": "a\\ud800b"}\n', "a\ufffdb"),
     "an escaped NUL": (b'{"iteration": 0, "text": "a\\u0000b"}\n', "a\ufffdb"),
@@ -507,8 +507,8 @@ MENDED = {
 }
 
 
-@pytest.mark.parametrize(("line", "text"), MENDED.values(), ids=MENDED.keys())
-def test_what_can_be_mended_is(tmp_path, line, text):
+@pytest.mark.parametrize(("line", "text"), REPAIRED.values(), ids=REPAIRED.keys())
+def test_what_can_be_repaired_is(tmp_path, line, text):
     shelf = loaded(write(tmp_path / "a.jsonl", GOOD + line))
     assert shelf.texts == ["good", text]
     assert not shelf.defects
@@ -547,7 +547,7 @@ def test_a_line_that_is_too_long_and_still_grows_waits(tmp_path):
 
 
 def test_whether_a_line_is_too_long_does_not_depend_on_where_reading_began(tmp_path):
-    """Blocks of a file are read from where the last load stopped, so their ends lie elsewhere in the line."""
+    """Blocks of a file are read from where the last load stopped, so their ends fall elsewhere in the line."""
     small = QUIET.model_copy(update={"max_item_bytes": (1 << 20) + 1_000})
     long = b'{"iteration": 0, "text": "' + b"a" * ((1 << 20) + 2_000) + b'"}\n'
     for n_before in (0, 1, 10_000):
@@ -646,9 +646,9 @@ def test_base64_becomes_a_short_mark():
     ],
 )
 def test_what_is_no_log_is_refused_with_every_reason(tmp_path, name, content):
-    with pytest.raises(UnknownFormat) as told:
+    with pytest.raises(UnknownFormat) as refused:
         loaded(write(tmp_path / name, content))
-    assert str(told.value)
+    assert str(refused.value)
 
 
 def test_a_format_that_raises_costs_one_item(tmp_path, monkeypatch):
@@ -665,7 +665,7 @@ def test_a_format_that_raises_costs_one_item(tmp_path, monkeypatch):
             return None
 
     odd = Format(name="odd", shape="lines", recognises=lambda _: accept("a test"), reader=Odd)
-    monkeypatch.setattr("components.sources.recognise.FORMATS", (odd,))
+    monkeypatch.setattr("components.sources.recognition.recognise.FORMATS", (odd,))
     shelf = loaded(write(tmp_path / "a.jsonl", jsonl({"text": "a"}, {"text": "bad"}, {"text": "b"})))
     assert shelf.texts == ["a", "b"]
     assert "KeyError" in shelf.defects[0].reason
@@ -689,11 +689,11 @@ def test_a_format_can_be_asked_for(tmp_path):
     assert shelf.texts == ["one", "two\nand more", "three"]
 
 
-def test_explain_tells_what_a_file_was_taken_for_and_why(tmp_path):
-    told = SOURCE.explain(str(write(tmp_path / "a.jsonl", GOOD)))
-    assert (told.format.name, told.kind) == ("generic", "json")
-    assert "text" in told.reason
-    assert "claude_code" in told.declined
+def test_explain_says_which_format_was_chosen_and_why(tmp_path):
+    recognition = SOURCE.explain(str(write(tmp_path / "a.jsonl", GOOD)))
+    assert (recognition.format.name, recognition.candidate.kind) == ("generic", "json")
+    assert "text" in recognition.reason
+    assert "claude_code" in recognition.declined
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
@@ -823,14 +823,14 @@ def test_a_database_table_is_read_on_from_its_last_row(tmp_path):
     assert [record.text for record in batch.records] == ["late"]
 
 
-def test_no_secret_of_a_url_is_told(tmp_path):
-    assert without_secrets("postgresql://me:pw@db/app?table=t&password=x") == "postgresql://db/app?table=t"
+def test_no_secret_of_a_url_is_shown(tmp_path):
+    assert without_credentials("postgresql://me:pw@db/app?table=t&password=x") == "postgresql://db/app?table=t"
     (problem,) = SOURCE.discover(["postgresql://me:pw@db/app"]).problems
     assert "pw" not in problem.source + problem.reason
     (locator,) = SOURCE.discover([f"sqlite:///{tmp_path}/none.db?table=t&password=pw"]).locators
-    with pytest.raises(Unreadable) as told:
+    with pytest.raises(Unreadable) as refused:
         list(SOURCE.read(locator, None))
-    assert "pw" not in str(told.value)
+    assert "pw" not in str(refused.value)
 
 
 # --- properties ------------------------------------------------------------------------------------------------

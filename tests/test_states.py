@@ -35,7 +35,8 @@ from test_embedding_service import Service, serve, well_behaved
 from components.contracts import record_id
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, PublishSettings
-from components.snapshots import check_snapshot, snapshot_at
+from components.snapshot.read import snapshot_at
+from components.snapshot.verify import check_snapshot
 from components.sources.cursors import COMMON_LINES
 from components.store.tables import RecordState
 
@@ -102,7 +103,7 @@ class Model:
     sources: dict[Path, Source] = field(default_factory=dict)
     records: dict[Name, State] = field(default_factory=dict)
     output: set[str] | None = None  # ids, None before the first snapshot
-    places: dict[str, Place] = field(default_factory=dict)
+    positions: dict[str, Place] = field(default_factory=dict)
     layout: int | None = None
     snapshots: dict[int, list[str]] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)  # texts that have a vector
@@ -356,7 +357,7 @@ class Life(RuleBasedStateMachine):
     @rule(dataset=st.sampled_from(sorted(datasets)), how=st.sampled_from(["", "", "recompute", "retry_failed"]))
     def index(self, dataset: str, how: str) -> None:
         model = self.models[dataset]
-        before, layout = dict(model.places), model.layout
+        before, layout = dict(model.positions), model.layout
         report = self.pipeline.index(dataset, **({how: True} if how else {}))
         model.index(poisoned=self.service.answer is refusing, retry_failed=how == "retry_failed")
         if model.output is None:  # it never had a record
@@ -364,13 +365,13 @@ class Life(RuleBasedStateMachine):
             return
         for other in self.models.values():  # vectors belong to texts, whichever dataset they came from
             other.known |= model.known
-        model.places = self.published(dataset)
+        model.positions = self.published(dataset)
         model.layout = report.layout
         if report.step in {"transform", "none"} and layout is not None:
             assert report.layout == layout
-            stayed = before.keys() & model.places.keys()
-            assert {id: model.places[id] for id in stayed} == {id: before[id] for id in stayed}
-        assert report.rows == len(model.places)
+            stayed = before.keys() & model.positions.keys()
+            assert {id: model.positions[id] for id in stayed} == {id: before[id] for id in stayed}
+        assert report.rows == len(model.positions)
 
     @rule(dataset=st.sampled_from(sorted(datasets)), damage=st.sampled_from(["none", "current", "snapshots", "all"]))
     def publish(self, dataset: str, damage: str) -> None:
@@ -390,10 +391,10 @@ class Life(RuleBasedStateMachine):
         self.pipeline.publish(dataset)
         left = {id_of(name) for name, state in model.records.items() if state == "superseded"}
         now = self.published(dataset)
-        assert {id: place for id, place in model.places.items() if id not in left} == {
+        assert {id: place for id, place in model.positions.items() if id not in left} == {
             id: place for id, place in now.items() if id not in left
         }
-        model.places, model.output = now, set(now)
+        model.positions, model.output = now, set(now)
 
     @rule()
     def a_day_passes(self) -> None:

@@ -18,14 +18,15 @@ from databases import fresh_database, postgres_server
 
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
-from components.store import Store, Tally
+from components.store import Store
 from components.store.engine import Database
+from components.store.index_requests import IndexRequest, expires_after, request_t
 from components.store.lease import Fence, lease_t
 from components.store.ledger import SourceMoved
 from components.store.migrate import upgrade
 from components.store.runs import cancelled_by_user, stopped_by_signal
 from components.store.tables import RecordState
-from components.store.wishes import Wish, open_for
+from components.store.vectors import Tally
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +70,14 @@ def batch(records: Sequence[Record], offset: int = 100, defects: Sequence[Defect
 
 
 def register(store: Store, key: str = "a.jsonl", root: str = "/logs") -> tuple[int, LedgerEntry]:
-    dataset_id = store.ledger.dataset_id("default", create=True)
+    dataset_id = store.datasets.id("default", create=True)
     assert dataset_id is not None
     return dataset_id, store.ledger.register(dataset_id, Locator(location=f"{root}/{key}", key=key, root=root))
 
 
 def persist(store: Store, records: Sequence[Record], *, generation: int = 1, defects: Sequence[Defect] = ()) -> int:
     dataset_id, entry = register(store)
-    kept = store.ledger.persist(
+    kept = store.writer.persist(
         dataset_id, entry, batch(records, defects=defects), generation=generation, version=entry.version
     )
     return kept.new
@@ -100,9 +101,9 @@ class TestLedger:
 
     def test_the_same_batch_on_an_old_version_is_refused_whole(self, store: Store) -> None:
         dataset_id, entry = register(store)
-        store.ledger.persist(dataset_id, entry, batch([record("one")]), generation=1, version=entry.version)
+        store.writer.persist(dataset_id, entry, batch([record("one")]), generation=1, version=entry.version)
         with pytest.raises(SourceMoved):
-            store.ledger.persist(dataset_id, entry, batch([record("two")]), generation=1, version=entry.version)
+            store.writer.persist(dataset_id, entry, batch([record("two")]), generation=1, version=entry.version)
         assert texts(store) == ["one"]
 
     def test_a_new_generation_finds_what_is_there_and_adds_what_is_new(self, store: Store) -> None:
@@ -120,7 +121,7 @@ class TestLedger:
         persist(store, [record("one"), record("two")])
         persist(store, [record("two")], generation=2)
         _, entry = register(store)
-        assert store.ledger.finish(entry, version=entry.version, generation=2, on_rewrite="replace") == 1
+        assert store.writer.finish(entry, version=entry.version, generation=2, on_rewrite="replace") == 1
         assert texts(store, RecordState.SUPERSEDED) == ["one"]
         persist(store, [record("one"), record("two")], generation=3)
         assert sorted(texts(store, RecordState.WAITING)) == ["one", "two"]
@@ -129,12 +130,12 @@ class TestLedger:
         defect = Defect(offset=7, reason="not JSON\0", excerpt="{\ud800")
         persist(store, [], defects=[defect])
         dataset_id, entry = register(store)
-        assert store.ledger.defects(dataset_id) == [
+        assert store.defects.rows(dataset_id) == [
             {"source": "a.jsonl", "offset": 7, "reason": "not JSON\ufffd", "excerpt": "{?"}
         ]
         persist(store, [record("mended")], generation=2)
-        store.ledger.finish(entry, version=entry.version + 1, generation=2, on_rewrite="keep")
-        assert store.ledger.defect_count(dataset_id) == 0
+        store.writer.finish(entry, version=entry.version + 1, generation=2, on_rewrite="keep")
+        assert store.defects.count(dataset_id) == 0
 
     def test_the_same_path_under_two_roots_gets_two_keys(self, store: Store) -> None:
         _, one = register(store, root="/logs/one")
@@ -144,9 +145,9 @@ class TestLedger:
 
     def test_sources_given_by_hand_are_remembered_once(self, store: Store) -> None:
         dataset_id, _ = register(store)
-        store.ledger.remember(dataset_id, ["/logs", "/more"])
-        store.ledger.remember(dataset_id, ["/more", "/logs"])
-        assert store.ledger.remembered(dataset_id) == ("/logs", "/more")
+        store.datasets.remember(dataset_id, ["/logs", "/more"])
+        store.datasets.remember(dataset_id, ["/more", "/logs"])
+        assert store.datasets.sources(dataset_id) == ("/logs", "/more")
 
 
 class TestVectors:
@@ -177,27 +178,27 @@ class TestVectors:
         assert store.vectors.tallies() == {dataset_id: summed}
 
 
-class TestWishes:
-    def test_what_was_asked_for_is_open_until_it_is_done(self, store: Store) -> None:
-        assert not store.wishes.ask("default"), "nothing was asked for"
-        store.wishes.ask("default", recompute=True)
-        store.wishes.ask("default", retry_failed=True)
-        store.wishes.ask("other", recompute=True)
-        wish = store.wishes.open("default")
-        assert (wish.recompute, wish.retry_failed, len(wish.ids)) == (True, True, 2)
-        store.wishes.done(fence(store), wish)
-        assert store.wishes.open("default") == Wish()
-        assert store.wishes.open("other").recompute
+class TestIndexRequests:
+    def test_a_request_is_open_until_an_index_has_done_it(self, store: Store) -> None:
+        store.index_requests.add("default")
+        store.index_requests.add("default", recompute=True)
+        store.index_requests.add("default", retry_failed=True)
+        store.index_requests.add("other", recompute=True)
+        request = store.index_requests.open("default")
+        assert (request.recompute, request.retry_failed, len(request.ids)) == (True, True, 3)
+        store.index_requests.add("default")
+        store.index_requests.close(fence(store), request)
+        assert len(store.index_requests.open("default").ids) == 1, "what came later is still open"
+        store.index_requests.withdraw("default")
+        assert store.index_requests.open("default") == IndexRequest()
+        assert store.index_requests.open("other").recompute
 
-    def test_one_that_was_heard_is_not_heard_again(self, store: Store) -> None:
-        assert store.wishes.ask("default", recompute=True, id="run 1")
-        store.wishes.done(fence(store), store.wishes.open("default"))
-        assert not store.wishes.ask("default", recompute=True, id="run 1")
-        assert store.wishes.open("default") == Wish()
-
-    def test_one_that_nobody_fulfilled_for_long_is_forgotten(self, store: Store) -> None:
-        store.wishes.ask("default", recompute=True, at=datetime.now(UTC) - 2 * open_for)
-        assert store.wishes.open("default") == Wish()
+    def test_a_request_that_no_index_did_for_long_expires(self, store: Store) -> None:
+        store.index_requests.add("default", recompute=True)
+        long_ago = datetime.now(UTC) - 2 * expires_after
+        with store.db.write() as connection:
+            connection.execute(sa.update(request_t).values(asked_at=long_ago))
+        assert store.index_requests.open("default") == IndexRequest()
 
 
 def sleep_too_long(store: Store) -> None:
@@ -211,8 +212,10 @@ def sleep_too_long(store: Store) -> None:
 class TestLease:
     def test_only_one_holds_it_until_it_is_given_back(self, store: Store) -> None:
         held = fence(store)
-        told = r"is held by test since \d+ s; its last sign of life is \d+ s old\. Without another one it is free in 3\d+ s\."
-        with pytest.raises(LeaseHeld, match=told):
+        message = (
+            r"already being indexed \(test, for \d+ s; last heartbeat \d+ s ago, expires in 3\d+ s without another\)\."
+        )
+        with pytest.raises(LeaseHeld, match=message):
             fence(store)
         store.leases.release(held)
         assert fence(store).token == held.token + 1
@@ -239,7 +242,7 @@ class TestLease:
             hour_ahead = {"expires_at": lease_t.c.expires_at + 3_600, "heartbeat_at": lease_t.c.heartbeat_at + 3_600}
             connection.execute(sa.update(lease_t).values(hour_ahead))
         assert not store.leases.holder("index:default").is_held
-        store.leases.wait_for_the_dead("index:default")
+        store.leases.wait_for_stale_holder("index:default")
         assert fence(store).token == dead.token + 1
 
     def test_of_many_that_want_it_at_once_one_gets_it(self, store: Store) -> None:
@@ -308,7 +311,27 @@ class TestSchema:
             connection.exec_driver_sql(f"{row}('index:default', '', 7, 0, 0, '')")
         with closing(Store(url)) as store:
             assert fence(store).token == 8
-            assert store.wishes.open("default") == Wish()
+            assert store.index_requests.open("default") == IndexRequest()
+
+    def test_open_requests_survive_the_migration_that_renames_their_table(self, url: str) -> None:
+        from alembic import command
+        from alembic.config import Config
+
+        from components.store.migrate import migrations
+
+        config = Config()
+        config.set_main_option("script_location", str(migrations))
+        with closing(Database(url)) as db, db.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0007")
+            recent = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            connection.exec_driver_sql(
+                "insert into wish (id, dataset, recompute, retry_failed, asked_at, done_at) values "
+                f"('a', 'default', true, false, '{recent}', null)"
+            )
+        with closing(Store(url)) as store:
+            assert store.index_requests.open("default") == IndexRequest(ids=("a",), recompute=True)
+            assert store.datasets.settings() == {}
 
     def test_a_database_of_a_newer_version_is_refused(self, store: Store) -> None:
         with store.db.write() as connection:
@@ -399,15 +422,15 @@ def test_a_cancellation_that_the_run_could_not_note_is_noted_for_it(store: Store
     store.runs.start("killed/a", "a", "index")
     store.runs.start("killed2", "b", "index")
     for id, dataset in (("killed", "*"), ("never begun", "c")):
-        store.runs.note_cancelled(id, dataset, at=at)
-    told = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
-    assert {id: run.state for id, run in told.items() if run} == {
+        store.runs.record_cancelled(id, dataset, at=at)
+    found = {id: store.runs.get(id) for id in ("killed", "killed/a", "killed2", "never begun")}
+    assert {id: run.state for id, run in found.items() if run} == {
         "killed": "cancelled",
         "killed/a": "cancelled",
         "killed2": "running",
         "never begun": "cancelled",
     }
-    assert told["never begun"].error == cancelled_by_user  # type: ignore[union-attr]
+    assert found["never begun"].error == cancelled_by_user  # type: ignore[union-attr]
     assert store.runs.is_held_back("c")
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shelf import QUIET, Shelf
 
 from components.errors import Unreadable
+from components.locations import without_credentials
 from components.sources.files import FileSource
-from components.sources.tables import without_secrets
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def postgres() -> Iterator[str]:
         server = postgres_server()
         url = server.__enter__()
     except ImportError as error:
-        pytest.skip(f"NO POSTGRESQL HERE, so nothing is told of it: {error}")
+        pytest.skip(f"NO POSTGRESQL HERE, so this is not tested: {error}")
     yield url
     server.__exit__(None, None, None)
 
@@ -77,9 +77,9 @@ def shelf(batch_records: int = 5_000, **source: Any) -> Shelf:
 
 def refusal(url: str) -> str:
     (locator,) = shelf().source.discover([url]).locators
-    with pytest.raises(Unreadable) as told:
+    with pytest.raises(Unreadable) as refused:
         list(shelf().source.read(locator, None))
-    return str(told.value)
+    return str(refused.value)
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
@@ -172,16 +172,16 @@ def test_whatever_comes_at_or_after_the_last_value_is_taken_once(waves, page):
     with engine.begin() as connection:
         connection.exec_driver_sql("create table log (at integer, text text)")
     keys = tables._keys(engine, {"table": "log", "cursor": "at"})
-    place, highest, n, read = tables._Place(), 0, 0, []
+    position, highest, n, read = tables._Position(), 0, 0, []
     for wave in waves:
         for step in wave:
             with engine.begin() as connection:
                 connection.exec_driver_sql("insert into log values (?, ?)", (highest + step, f"text {n}"))
             n += 1
-        while found := tables._page(engine, keys, place)[:page]:
+        while found := tables._page(engine, keys, position)[:page]:
             read += [row["text"] for row in found]
-            place = tables._moved(place, keys, found)
-        highest = place.last[0] if place.last else 0
+            position = tables._advanced(position, keys, found)
+        highest = position.last[0] if position.last else 0
     engine.dispose()
     assert sorted(read) == sorted(f"text {i}" for i in range(n))
 
@@ -311,18 +311,18 @@ def test_a_table_may_be_named_with_its_schema_and_be_a_view(postgres):
         base.engine.dispose()
 
 
-def test_a_server_that_is_down_or_refuses_is_told_without_secrets(postgres):
+def test_a_server_that_is_down_or_refuses_is_reported_without_credentials(postgres):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        told = refusal(f"postgresql://me:hunter2@127.0.0.1:{port}/app?table=log&connect_timeout=5")
-    assert "can't be read" in told
-    assert "hunter2" not in told
+        message = refusal(f"postgresql://me:hunter2@127.0.0.1:{port}/app?table=log&connect_timeout=5")
+    assert "can't be read" in message
+    assert "hunter2" not in message
     there = sa.make_url(postgres)
     nobody = there.set(username="nobody", password="hunter2").update_query_dict({"table": "log"})
-    told = refusal(nobody.render_as_string(False))
-    assert "nobody" in told
-    assert "hunter2" not in told
+    message = refusal(nobody.render_as_string(False))
+    assert "nobody" in message
+    assert "hunter2" not in message
     nowhere = there.set(database="nowhere").update_query_dict({"table": "log"})
     assert "does not exist" in refusal(nowhere.render_as_string(False))
 
@@ -348,6 +348,6 @@ def test_a_driver_that_is_not_installed_is_named():
         ("sqlite:////srv/hunter2/app.db?table=t", "sqlite:///app.db?table=t"),
     ],
 )
-def test_a_key_tells_where_a_table_is_and_no_secret(url, key):
-    assert without_secrets(url) == key
+def test_a_key_names_the_table_and_holds_no_secret(url, key):
+    assert without_credentials(url) == key
     assert "hunter2" not in str(shelf().source.discover([url]).problems)

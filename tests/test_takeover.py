@@ -20,12 +20,13 @@ from logs import append, lines, write
 from sqlalchemy import event
 from zygote import Child, Zygote, zygote
 
-from components import loading, publisher
 from components import pipeline as pipeline_module
 from components.errors import LeaseLost, StoreBusy
+from components.load import run as loading
 from components.pipeline import Pipeline
-from components.publisher import current_number
+from components.publish import install
 from components.settings import PublishSettings
+from components.snapshot.read import current_number
 from components.store import engine
 from components.store.lease import Fence, Leases
 
@@ -217,9 +218,9 @@ def test_a_mutant_is_caught_by_stopping_it_and_taking_over(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "busy_timeout_ms", 100)  # who is blocked at all is blocked for good
         for module in (loading, pipeline_module):
-            patch.setattr(module, "patiently", lambda attempt: attempt())
+            patch.setattr(module, "retry_while_busy", lambda attempt: attempt())
         if mutant == "asides_not_revoked":  # it is the one who takes over that revokes
-            patch.setattr(publisher, "_revoke_older", lambda _output, _token: None)
+            patch.setattr(install, "_revoke_older", lambda _output, _token: None)
         try:
             assert rounds.overtake(child) == "overtaken"
         except (AssertionError, StoreBusy):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from door_world import settings_at, write_run
+from api_world import settings_at, write_run
 from served import served
 
-from api.http import create_app
+from api.app import create_app
 from components.errors import NotFound
 from components.pipeline import Pipeline
-from components.projector import placement
+from components.projector.geometry import placement
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""`runatlas up`: the real product, as one tree of processes on free ports."""
+"""`runatlas up`: the real product, as one process tree on free ports."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -18,48 +17,51 @@ import pytest
 from product import Product, start_within_s, until, write_log
 from test_embedding_service import Service, serve, well_behaved
 
-from api.browser import has_display, open_page
-from api.home import AlreadyRuns, environment_of, hand_down, held, listening, running, settled, shorten
+from api.up.browser import has_display, open_page
+from api.up.environment import environment_of, export_settings, with_absolute_paths
+from api.up.home import AlreadyRuns, announce, locked, running_instance
+from api.up.logs import rotate
+from api.up.ports import listen
 from components.errors import BadSetting
 from components.settings import DatasetSettings, Settings, load_settings
 
 map_within_s = 120
 
 
-# --- what up needs of the machine
+# --- environment, home, ports, logs
 
 
-def test_a_home_is_held_by_one(tmp_path):
-    with held(tmp_path) as lock:
+def test_a_home_is_locked_by_one_process(tmp_path):
+    with locked(tmp_path) as lock:
         lock.write('{"pid": 7, "api": "http://127.0.0.1:8000", "prefect": "http://127.0.0.1:4200"}')
         lock.flush()
-        with pytest.raises(AlreadyRuns, match=r"process 7, API http://127\.0\.0\.1:8000"), held(tmp_path):
+        with pytest.raises(AlreadyRuns, match=r"process 7, API http://127\.0\.0\.1:8000"), locked(tmp_path):
             pass
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
-def test_a_home_that_can_not_be_made_is_named(tmp_path):
+def test_a_home_that_can_not_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadSetting, match="RUNATLAS_HOME"), held(tmp_path / "file" / "home"):
+    with pytest.raises(BadSetting, match="RUNATLAS_HOME"), locked(tmp_path / "file" / "home"):
         pass
 
 
-def test_a_taken_port_gives_way_to_a_free_one():
-    with listening("127.0.0.1", 0) as first:
+def test_a_free_port_replaces_one_in_use():
+    with listen("127.0.0.1", 0) as first:
         wanted = first.getsockname()[1]
-        with listening("127.0.0.1", wanted) as second:
+        with listen("127.0.0.1", wanted) as second:
             assert second.getsockname()[1] != wanted
 
 
-def test_an_address_of_another_machine_is_refused():
+def test_the_address_of_another_machine_is_rejected():
     with pytest.raises(BadSetting, match=r"192\.0\.2\.1"):
-        listening("192.0.2.1", 8000)
+        listen("192.0.2.1", 8000)
 
 
-def test_children_see_exactly_the_settings_of_their_parent(tmp_path, monkeypatch):
+def test_child_processes_have_exactly_the_settings_of_their_parent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = settled(
+    given = with_absolute_paths(
         Settings(
             home="here",
             model="hash://8",
@@ -70,22 +72,28 @@ def test_children_see_exactly_the_settings_of_their_parent(tmp_path, monkeypatch
         monkeypatch.delenv(name)
     for name in ("PATH", "RUNATLAS_CONFIG", *environment_of(given)):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # and back again afterwards
-    hand_down(given)
+    export_settings(given)
     (tmp_path / "runatlas.toml").write_text('model = "hash://16"\napi_token = "x"\n[datasets.other]\nformat = "otel"\n')
     assert load_settings() == given
     assert given.home == tmp_path / "here"
     assert given.datasets["runs"].sources == (str(tmp_path / "logs"), "postgresql://db/x?table=t")
 
 
-def test_who_looks_for_the_product_of_a_home_finds_its_addresses_while_it_runs(tmp_path):
-    told = {"pid": 7, "api": "http://127.0.0.1:8000", "prefect": "http://127.0.0.1:4200"}
-    assert running(tmp_path) is None
-    with held(tmp_path) as lock:
-        assert running(tmp_path) is None, "it is just starting"
-        lock.write(json.dumps(told))
-        lock.flush()
-        assert running(tmp_path) == told
-    assert running(tmp_path) is None
+def test_the_addresses_of_a_running_product_are_found_from_its_home(tmp_path):
+    addresses = {"api": "http://127.0.0.1:8000", "prefect": "http://127.0.0.1:4200"}
+    assert running_instance(tmp_path) is None
+    with locked(tmp_path) as lock:
+        assert running_instance(tmp_path) is None, "it is still starting"
+        announce(lock, **addresses)
+        assert running_instance(tmp_path) == {"pid": os.getpid(), **addresses}
+    assert running_instance(tmp_path) is None
+
+
+def test_importing_the_supervisor_does_not_import_prefect():
+    """Its environment is set later, and Prefect reads it at import."""
+    code = "import sys, api.up.supervisor; assert 'prefect' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_page_opens_only_where_somebody_can_see_it(monkeypatch):
@@ -96,11 +104,11 @@ def test_a_page_opens_only_where_somebody_can_see_it(monkeypatch):
     assert not has_display("linux", {"DISPLAY": ""})
 
 
-def test_a_log_stays_small_and_its_writer_writes_on(tmp_path):
+def test_a_log_is_rotated_while_its_writer_goes_on(tmp_path):
     log = tmp_path / "up.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 100)
-        shorten(log, limit_bytes=50)
+        rotate(log, limit_bytes=50)
         writer.write(b"more")
     assert log.read_bytes() == b"more"
     assert (tmp_path / "up.log.1").stat().st_size == 100
@@ -110,12 +118,12 @@ def test_a_log_stays_small_and_its_writer_writes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path):
+def test_a_log_written_to_a_watched_folder_is_loaded_and_indexed(tmp_path):
     product = Product(tmp_path)
     process = product.start()
     try:
-        until(lambda: "is ready" in product.said.read_text(), start_within_s, process)
-        assert f"http://127.0.0.1:{product.ports[0]}" in product.said.read_text()
+        until(lambda: "is ready" in product.output.read_text(), start_within_s, process)
+        assert f"http://127.0.0.1:{product.ports[0]}" in product.output.read_text()
         assert product.get("/health")["prefect"]["reachable"]
 
         write_log(tmp_path / "logs" / "a.jsonl", 20)
@@ -128,7 +136,7 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
         assert (state["records"], state["rows"], state["unindexed"]) == (20, 20, 0)
 
         second = subprocess.run(
-            [sys.executable, "-c", "import sys; from api.cli import main; sys.argv = ['runatlas', 'up']; main()"],
+            [sys.executable, "-c", "import sys; from api.cli.main import main; sys.argv = ['runatlas', 'up']; main()"],
             cwd=tmp_path,
             env=product.environment,
             capture_output=True,
@@ -140,13 +148,13 @@ def test_a_log_that_is_dropped_into_a_folder_gets_on_the_map_by_itself(tmp_path)
         assert f"process {process.pid}" in second.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, product.said.read_text()
+        assert process.wait(60) == 0, product.output.read_text()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", product.ports[0]), 2)
 
 
 @pytest.mark.slow
-def test_what_prefect_remembers_of_runs_and_events_is_removed_when_it_is_old(tmp_path):
+def test_prefect_removes_old_runs_and_events(tmp_path):
     """Only what the server wrote is made to look old between two starts; it is set up as ever."""
     product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
     write_log(product.logs / "a.jsonl", 3)
@@ -168,21 +176,21 @@ def test_what_prefect_remembers_of_runs_and_events_is_removed_when_it_is_old(tmp
 
 
 def left_of(database, *runs):
-    """Of these runs: how many are there, have log lines, have artifacts; and how many events are older than two days."""
-    told = {}
+    """How many of these runs exist, have log lines, have artifacts; and how many events are older than two days."""
+    counts = {}
     with closing(sqlite3.connect(database, timeout=30)) as opened:
         for table, column in (("flow_run", "id"), ("log", "flow_run_id"), ("artifact", "flow_run_id")):
             query = f"select count(distinct {column}) from {table} where {column} in (?, ?)"
-            told[table] = opened.execute(query, runs).fetchone()[0]
+            counts[table] = opened.execute(query, runs).fetchone()[0]
         query = "select count(*) from events where occurred < strftime('%Y-%m-%d %H:%M:%f000', 'now', '-2 days')"
-        told["old events"] = opened.execute(query).fetchone()[0]
-    return told
+        counts["old events"] = opened.execute(query).fetchone()[0]
+    return counts
 
 
 @pytest.mark.slow
-def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next_one_goes_on(tmp_path):
+def test_an_unavailable_embedding_service_fails_the_run_after_growing_waits_and_the_next_one_resumes(tmp_path):
     service = Service(answer=lambda _: (503, {}, {"error": "model is loading"}))
-    with serve(service) as door:
+    with serve(service) as server:
         product = Product(
             tmp_path,
             RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
@@ -211,11 +219,11 @@ def test_a_dead_embedding_service_fails_the_run_after_growing_waits_and_the_next
                 done = product.ended(product.post("/index")["flow_run_id"], process)
                 assert (done["state"], done["report"]["embedded"], done["report"]["rows"]) == ("Completed", 5, 5)
         finally:
-            door.shutdown()
+            server.shutdown()
 
 
 @pytest.mark.slow
-def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is_loaded(tmp_path):
+def test_an_index_cancelled_in_the_ui_is_not_repeated_until_something_new_is_loaded(tmp_path):
     gate = threading.Event()
 
     def answer(body):
@@ -224,7 +232,7 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
         return well_behaved(body)
 
     service = Service(answer=answer)
-    with serve(service) as door:
+    with serve(service) as server:
         product = Product(
             tmp_path,
             RUNATLAS_MODEL=f"openai://tiny?base_url={service.url}/v1",
@@ -238,7 +246,7 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
                 product.ended(product.post("/load")["flow_run_id"], process, 300)
                 run = until(lambda: next(iter(indexes(product, "RUNNING")), None), 300, process)
                 until(lambda: service.at_once, 300, process)
-                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI says it
+                state = {"type": "CANCELLING", "name": "Cancelling"}  # as the UI sets it
                 product.prefect(f"/flow_runs/{run['id']}/set_state", state=state)
                 assert product.ended(run["id"], process, 300)["state"] == "Cancelled"
 
@@ -256,7 +264,7 @@ def test_an_index_that_was_cancelled_in_the_ui_stays_away_until_something_new_is
                 assert len(indexes(product, "RUNNING", "CANCELLED", "COMPLETED", "FAILED", "CRASHED")) == 2
         finally:
             gate.set()
-            door.shutdown()
+            server.shutdown()
 
 
 def indexes(product, *types):

@@ -1,4 +1,4 @@
-// Colours that stay apart on a light and on a dark ground.
+// Colours that can be distinguished on a light and on a dark background.
 
 const byType = {
   system: [128, 134, 144], user: [47, 112, 224], assistant: [34, 160, 107], reasoning: [143, 98, 222],
@@ -17,10 +17,10 @@ export function colourOf(mode, name, index) {
   return series[index % series.length];
 }
 
-// Colour of the share `at` (0 … 1) of the time that the map covers.
+// Colour of a time: `at` is its position (0 … 1) in the time range of the map.
 export function ramp(at) {
-  const place = Math.min(0.9999, Math.max(0, at)) * (rampStops.length - 1);
-  const from = rampStops[Math.floor(place)], to = rampStops[Math.floor(place) + 1], share = place % 1;
+  const stop = Math.min(0.9999, Math.max(0, at)) * (rampStops.length - 1);
+  const from = rampStops[Math.floor(stop)], to = rampStops[Math.floor(stop) + 1], share = stop % 1;
   return from.map((value, i) => Math.round(value + (to[i] - value) * share));
 }
 

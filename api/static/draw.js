@@ -1,12 +1,12 @@
-// Points on a canvas: WebGL2, or plain pixels where there is none.
+// Draws points on a canvas: with WebGL2, or as plain pixels if WebGL2 is unavailable.
 
 const vertex = `#version 300 es
 precision highp float;
 in float x, y, time;
 in uint type, source, cluster, fresh, hit;
-uniform vec2 centre, scale, timeFilter;
-uniform float size, standout, alpha, timeSpan;
-uniform int mode, searching, onlyFresh, emphasised;
+uniform vec2 center, scale, timeFilter;
+uniform float size, emphasis, alpha, timeSpan;
+uniform int mode, searching, onlyFresh, highlightPass;
 uniform sampler2D palette;
 out vec4 colour;
 flat out int ring;
@@ -16,32 +16,32 @@ void main() {
   vec4 c = texelFetch(palette, ivec2(cluster, 2), 0);
   bool shown = t.a > 0.5 && s.a > 0.5 && c.a > 0.5 && (onlyFresh == 0 || fresh == 1u)
     && (timeFilter.y < timeFilter.x || (time >= timeFilter.x && time <= timeFilter.y));
-  bool stands = searching == 1 ? hit == 1u : fresh == 1u;
-  if (!shown || (emphasised == 1 && !stands)) { hide(); return; }
+  bool highlighted = searching == 1 ? hit == 1u : fresh == 1u;
+  if (!shown || (highlightPass == 1 && !highlighted)) { hide(); return; }
   vec4 w = time < 0.0 ? vec4(0.55, 0.56, 0.59, 1.0) : texelFetch(palette, ivec2(int(255.0 * time / max(timeSpan, 1e-6)), 3), 0);
   vec4 ink = mode == 0 ? t : mode == 1 ? s : mode == 2 ? c : w;
   float dim = searching == 1 && hit == 0u ? 0.13 : 1.0;
   colour = vec4(ink.rgb, alpha * dim);
-  ring = emphasised;
-  gl_PointSize = size + (emphasised == 1 ? standout : 0.0);
-  if (emphasised == 1) colour.a = 1.0;
-  gl_Position = vec4((vec2(x, y) - centre) * scale, 0.0, 1.0);
+  ring = highlightPass;
+  gl_PointSize = size + (highlightPass == 1 ? emphasis : 0.0);
+  if (highlightPass == 1) colour.a = 1.0;
+  gl_Position = vec4((vec2(x, y) - center) * scale, 0.0, 1.0);
 }`;
 const fragment = `#version 300 es
 precision highp float;
 in vec4 colour;
 flat in int ring;
-uniform float size, standout;
+uniform float size, emphasis;
 uniform vec3 accent;
 out vec4 result;
 void main() {
   vec2 p = gl_PointCoord * 2.0 - 1.0;
-  float full = ring == 1 ? size + standout : size;
+  float full = ring == 1 ? size + emphasis : size;
   float d = length(p) * full * 0.5, edge = full * 0.5;
   float cover = clamp(edge - d + 0.5, 0.0, 1.0);
   if (cover <= 0.0) discard;
   vec3 rgb = colour.rgb;
-  float line = 0.3 * standout + 0.2;
+  float line = 0.3 * emphasis + 0.2;
   if (ring == 1) rgb = mix(rgb, accent, clamp(d - (edge - line) + 0.5, 0.0, 1.0));
   result = vec4(rgb, colour.a * cover);
 }`;
@@ -53,7 +53,7 @@ export function openDrawer(canvas, wantsPlain) {
   return gl ? new GlDrawer(canvas, gl) : new PlainDrawer(canvas, canvas.getContext("2d"));
 }
 
-// Diameter in device pixels and opacity: many points are small and let each other shine through; zooming in makes them grow.
+// Diameter in device pixels, and opacity: smaller and more transparent the more points there are, larger when zoomed in.
 export function dotOf(n, view, ratio) {
   const base = Math.max(1.3, Math.min(6.5, 34 / Math.pow(Math.max(n, 1), 0.215)));
   const size = Math.min(15, base * Math.pow(Math.max(view.magnification, 0.3), 0.3));
@@ -85,27 +85,27 @@ class GlDrawer {
     this.buffers.order = gl.createBuffer();
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.order);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, shuffled(points.n), gl.STATIC_DRAW);
-    this.buffers.standing = gl.createBuffer();
-    this.nStanding = 0;
+    this.buffers.highlighted = gl.createBuffer();
+    this.nHighlighted = 0;
   }
 
-  // The rows that stand out: what was found, or what is new.
-  setStanding(rows) {
+  // The rows to highlight: search results, or new records.
+  setHighlighted(rows) {
     const gl = this.gl;
-    this.nStanding = rows.length;
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.standing);
+    this.nHighlighted = rows.length;
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.highlighted);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, rows, gl.DYNAMIC_DRAW);
   }
 
   attribute(name, values) {
-    const gl = this.gl, place = gl.getAttribLocation(this.program, name);
+    const gl = this.gl, index = gl.getAttribLocation(this.program, name);
     this.buffers[name] = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
-    if (place < 0) return;
-    gl.enableVertexAttribArray(place);
-    if (floats.includes(name)) gl.vertexAttribPointer(place, 1, gl.FLOAT, false, 0, 0);
-    else gl.vertexAttribIPointer(place, 1, gl.UNSIGNED_BYTE, 0, 0);
+    if (index < 0) return;
+    gl.enableVertexAttribArray(index);
+    if (floats.includes(name)) gl.vertexAttribPointer(index, 1, gl.FLOAT, false, 0, 0);
+    else gl.vertexAttribIPointer(index, 1, gl.UNSIGNED_BYTE, 0, 0);
   }
 
   setHits(hit) {
@@ -121,7 +121,7 @@ class GlDrawer {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   }
 
-  // Points `first` to `first + count` of a fixed random order, over what is there unless `first` is 0; then what stands out.
+  // Draws points `first` to `first + count` of a fixed random order, then the highlighted ones. `first` 0 clears the canvas.
   draw(view, look, first, count) {
     const { gl, canvas, at } = this, dot = dotOf(this.n, view, look.ratio);
     gl.viewport(0, 0, canvas.width, canvas.height);
@@ -129,30 +129,30 @@ class GlDrawer {
     if (first === 0) gl.clear(gl.COLOR_BUFFER_BIT);
     if (!this.n) return;
     gl.useProgram(this.program);
-    gl.uniform2f(at.centre, view.x, view.y);
+    gl.uniform2f(at.center, view.x, view.y);
     gl.uniform2f(at.scale, (2 * view.scale) / view.width, (2 * view.scale) / view.height);
     gl.uniform2f(at.timeFilter, ...look.timeFilter);
     gl.uniform1f(at.size, dot.size);
-    gl.uniform1f(at.standout, look.standout * look.ratio);
+    gl.uniform1f(at.emphasis, look.emphasis * look.ratio);
     gl.uniform1f(at.alpha, dot.alpha);
     gl.uniform1f(at.timeSpan, look.timeSpan);
     gl.uniform1i(at.mode, modes.indexOf(look.mode));
     gl.uniform1i(at.searching, look.searching ? 1 : 0);
     gl.uniform1i(at.onlyFresh, look.onlyFresh ? 1 : 0);
     gl.uniform3f(at.accent, ...look.accent.map((value) => value / 255));
-    gl.uniform1i(at.emphasised, 0);
+    gl.uniform1i(at.highlightPass, 0);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.order);
     gl.drawElements(gl.POINTS, Math.max(0, Math.min(this.n - first, count)), gl.UNSIGNED_INT, first * 4);
-    if (!this.nStanding) return;
-    gl.uniform1i(at.emphasised, 1);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.standing);
-    gl.drawElements(gl.POINTS, this.nStanding, gl.UNSIGNED_INT, 0);
+    if (!this.nHighlighted) return;
+    gl.uniform1i(at.highlightPass, 1);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.buffers.highlighted);
+    gl.drawElements(gl.POINTS, this.nHighlighted, gl.UNSIGNED_INT, 0);
   }
 
-  // Points that this machine draws in 30 ms, by a trial.
+  // Measures how many points this machine draws in 30 ms.
   pace(view, look) {
     const { gl } = this, trial = Math.min(this.n, 50000), pixel = new Uint8Array(4);
-    for (let again = 0; again < 2; again++) { // the first one also compiles
+    for (let again = 0; again < 2; again++) { // the first pass also compiles the shaders
       this.began = performance.now();
       this.draw(view, look, 0, trial);
       gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
@@ -162,12 +162,12 @@ class GlDrawer {
 }
 
 class PlainDrawer {
-  constructor(canvas, context) { this.kind = "canvas2d"; this.canvas = canvas; this.context = context; this.n = 0; this.standing = []; }
+  constructor(canvas, context) { this.kind = "canvas2d"; this.canvas = canvas; this.context = context; this.n = 0; this.highlighted = []; }
 
-  setPoints(points) { this.points = points; this.n = points.n; this.order = shuffled(points.n); this.standing = []; }
+  setPoints(points) { this.points = points; this.n = points.n; this.order = shuffled(points.n); this.highlighted = []; }
   setHits() {}
   setPalette() {}
-  setStanding(rows) { this.standing = rows; }
+  setHighlighted(rows) { this.highlighted = rows; }
   pace() { return 60000; }
 
   draw(view, look, first, count) {
@@ -187,7 +187,7 @@ class PlainDrawer {
       const i = this.order[k];
       if (look.shows(i)) put(i, side, look.searching ? faint : packed(look.colourAt(i)));
     }
-    for (const i of this.standing) {
+    for (const i of this.highlighted) {
       if (!look.shows(i)) continue;
       put(i, side + 4, packed(look.accent));
       put(i, side + 1, packed(look.colourAt(i)));
@@ -205,7 +205,7 @@ function square(out, width, height, px, py, side, ink) {
   }
 }
 
-// Row numbers in an order without meaning, so that any first part of them is a fair sample; the same every time.
+// Row numbers in a fixed random order, so that any prefix is a representative sample.
 function shuffled(n) {
   const order = new Uint32Array(n);
   for (let i = 0; i < n; i++) order[i] = i;

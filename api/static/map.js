@@ -1,4 +1,4 @@
-// The light map: points, what they say, and what is new, for as long as the page stays open.
+// The map page: draws the points, shows records and runs, searches, and follows new snapshots.
 
 import { colourOf, css, other, ramp } from "./colours.js";
 import { modes, openDrawer } from "./draw.js";
@@ -19,45 +19,45 @@ const darkly = matchMedia("(prefers-color-scheme: dark)");
 
 const page = {
   summary: null, points: null, labels: [], mode: "type", off: { type: new Set(), source: new Set(), cluster: new Set() },
-  words: [], query: "", found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], most: 0, listed: null,
+  words: [], query: "", found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], perFrame: 0, listed: null,
 };
-window.runatlas = { page, view, drawer }; // for tests and the curious
+window.runatlas = { page, view, drawer }; // for tests and debugging
 
-// --- talking to the server ---------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------------------------
 
-async function ask(address) {
+async function fetchJson(address) {
   const answer = await fetch(base + address, { headers: { accept: "application/json" } });
   if (answer.ok) return answer.json();
   const problem = await answer.json().catch(() => ({}));
-  throw Object.assign(new Error(problem.detail ?? `the server answered ${answer.status}`), { status: answer.status });
+  throw Object.assign(new Error(problem.detail ?? `The server answered ${answer.status}`), { status: answer.status });
 }
 
-const told = new Map(); // row -> its record, of this snapshot
+const recordCache = new Map(); // row -> record, of this snapshot
 async function recordOf(row) {
-  if (!told.has(row)) {
-    const [record] = await ask(`records?snapshot=${page.summary.snapshot}&rows=${row}`);
-    if (told.size > 3000) told.clear();
-    told.set(row, record);
+  if (!recordCache.has(row)) {
+    const [record] = await fetchJson(`records?snapshot=${page.summary.snapshot}&rows=${row}`);
+    if (recordCache.size > 3000) recordCache.clear();
+    recordCache.set(row, record);
   }
-  return told.get(row);
+  return recordCache.get(row);
 }
 
-// --- a snapshot comes in -------------------------------------------------------------------------------------------
+// --- snapshots -----------------------------------------------------------------------------------------------------
 
-async function takeSnapshot() {
-  const summary = await ask("snapshot.json");
+async function loadSnapshot() {
+  const summary = await fetchJson("snapshot.json");
   const points = await fetchPoints(base, summary);
   const before = page.summary;
   Object.assign(page, { summary, points, labels: sorted(summary.labels), hovered: -1, path: [] });
-  told.clear();
+  recordCache.clear();
   drawer.setPoints(points);
   timeline.setTime(summary.time);
   if (!before) view.fit(summary.bounds, clearances());
   else if (before.layout !== summary.layout) view.fit(summary.bounds, clearances());
   $("#message").hidden = summary.rows > 0;
   if (page.query) await search(page.query, false);
-  else showStanding();
-  if (page.selectedId) await findAgain(page.selectedId);
+  else showHighlighted();
+  if (page.selectedId) await reselect(page.selectedId);
   showColours();
   showFresh();
   filtersChanged();
@@ -65,9 +65,9 @@ async function takeSnapshot() {
 
 const sorted = (labels) => [...labels].sort((a, b) => a.level - b.level || b.priority - a.priority);
 
-async function findAgain(id) {
+async function reselect(id) {
   try {
-    const { row } = await ask(`row?id=${encodeURIComponent(id)}`);
+    const { row } = await fetchJson(`row?id=${encodeURIComponent(id)}`);
     await select(row, false);
   } catch (error) {
     if (error.status !== 404) throw error;
@@ -75,22 +75,22 @@ async function findAgain(id) {
   }
 }
 
-// --- following -----------------------------------------------------------------------------------------------------
+// --- polling -------------------------------------------------------------------------------------------------------
 
-async function follow() {
+async function poll() {
   let wait = 3000;
   try {
-    const now = await ask("current.json");
+    const now = await fetchJson("current.json");
     showState(now);
-    if (now.version && now.version !== page.summary?.version) await takeSnapshot();
-    if (!now.version) showMessage("Nothing on this map yet", now.waiting ? `${now.waiting.toLocaleString()} records wait for an index.` : "Load some logs, then index: the points appear here by themselves.");
+    if (now.version && now.version !== page.summary?.version) await loadSnapshot();
+    if (!now.version) showMessage("No map yet", now.waiting ? `${now.waiting.toLocaleString()} records pending. Next: runatlas index` : "Load logs, then index them. The map appears here automatically.");
     if (now.indexing) wait = 1000;
   } catch (error) {
-    $("#state").textContent = error.status ? error.message : "the server does not answer; trying again";
+    $("#state").textContent = error.status ? error.message : "The server does not answer. Retrying …";
     wait = 5000;
   }
   document.body.dataset.ready = page.points ? "yes" : "no";
-  setTimeout(follow, document.hidden ? wait * 5 : wait);
+  setTimeout(poll, document.hidden ? wait * 5 : wait);
 }
 
 function showMessage(title, text) {
@@ -102,11 +102,11 @@ function showMessage(title, text) {
 function showState(now) {
   const { summary } = page;
   const count = `${(now.rows ?? 0).toLocaleString()} records`;
-  $("#count").textContent = now.waiting && !now.indexing ? `${count}, ${now.waiting.toLocaleString()} waiting` : count;
-  $("#state").textContent = summary || now.snapshot ? `snapshot ${now.snapshot} · ${ago(now.created)}` : "no snapshot yet";
+  $("#count").textContent = now.waiting && !now.indexing ? `${count}, ${now.waiting.toLocaleString()} pending` : count;
+  $("#state").textContent = summary || now.snapshot ? `Snapshot ${now.snapshot} · ${ago(now.created)}` : "No snapshot yet";
   $("#work").hidden = !now.indexing;
   if (now.indexing) {
-    $("#work span").textContent = `indexing${now.step ? `: ${now.step}` : ""}`;
+    $("#work span").textContent = `Indexing${now.step ? `: ${now.step}` : ""}`;
     const bar = $("#work progress");
     if (now.progress === null) bar.removeAttribute("value");
     else bar.value = now.progress;
@@ -122,7 +122,7 @@ function ago(iso) {
   return "just now";
 }
 
-// --- what is shown -------------------------------------------------------------------------------------------------
+// --- filters and legend --------------------------------------------------------------------------------------------
 
 const plural = { type: "types", source: "sources", cluster: "clusters" };
 const namesOf = (mode) => page.summary?.[plural[mode]] ?? [];
@@ -162,7 +162,7 @@ function colourAt(i) {
 function showColours() {
   const offered = ["type", "source", "time", "cluster"].filter((mode) => (mode === "time" ? page.summary.time?.span > 0 : namesOf(mode).length > (mode === "type" ? 0 : 1)));
   if (!offered.includes(page.mode)) page.mode = "type";
-  const buttons = offered.map((mode) => element("button", { textContent: mode, ariaPressed: String(mode === page.mode), onclick: () => { page.mode = mode; showColours(); filtersChanged(); remember(); } }));
+  const buttons = offered.map((mode) => element("button", { textContent: mode, ariaPressed: String(mode === page.mode), onclick: () => { page.mode = mode; showColours(); filtersChanged(); saveAddress(); } }));
   $("#colour").replaceChildren(element("span", { textContent: "Colour" }), ...buttons);
   showLegend();
 }
@@ -178,7 +178,7 @@ function showLegend() {
   const off = page.off[mode];
   const rows = namesOf(mode).map(({ name, count }, i) => {
     const shown = name === "" ? "(none)" : name;
-    const title = `${shown}: ${count.toLocaleString()} records. Click: only this; Shift: without this`;
+    const title = `${shown}: ${count.toLocaleString()} records. Click: show only this; Shift-click: hide this`;
     return element("button", { className: off.has(i) ? "off" : "", title, ariaPressed: String(!off.has(i)), onclick: (event) => toggle(mode, i, event.shiftKey || event.metaKey || event.ctrlKey) },
       element("i", { dot: colourOf(mode, name, i) }), element("b", { textContent: shown }), element("em", { textContent: count.toLocaleString() }));
   });
@@ -202,7 +202,7 @@ function showFresh() {
   const { fresh, since } = page.summary;
   $("#fresh").hidden = !fresh;
   if (!fresh) page.onlyFresh = false;
-  $("#fresh span").title = `records that snapshot ${since} did not have`;
+  $("#fresh span").title = `Records that are not in snapshot ${since}`;
   $("#fresh span").textContent = `${fresh.toLocaleString()} new since #${since}`;
   $("#fresh button").ariaPressed = String(page.onlyFresh);
 }
@@ -228,8 +228,8 @@ function rgbOf(variable) {
 let paint = {};
 function readPaint() { paint = { ground: rgbOf("--ground"), ink: rgbOf("--ink"), accent: rgbOf("--accent"), dark: darkly.matches }; }
 
-// Points come in portions that this machine draws in a frame: while things move the first portion, a fair sample, has
-// to do; once it is still the others follow, one a frame, so that the page never stands still itself.
+// Points are drawn in portions that take one frame on this machine. While the view moves, only the first portion (a
+// random sample) is drawn; then one more per frame, so that the page stays responsive.
 let drawn = 0, isStale = true;
 
 function redraw(moving = false) {
@@ -246,27 +246,27 @@ function schedule() { if (!waiting) waiting = requestAnimationFrame(() => { wait
 
 function frame() {
   const ratio = Math.min(devicePixelRatio || 1, 2), n = page.points?.n ?? 0;
-  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, standout: standout(), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
+  const look = { ...paint, ratio, mode: page.mode, searching: Boolean(page.query), onlyFresh: page.onlyFresh, emphasis: emphasis(), timeFilter: timeline.range ?? [1, 0], timeSpan: page.summary?.time?.span ?? 0, shows, colourAt };
   if (isStale) drawn = 0;
   if (isStale || (!settled && drawn < n)) {
-    if (!page.most && n) page.most = Math.max(20000, Math.round(drawer.pace(view, look)));
-    drawer.draw(view, look, drawn, page.most || 1);
-    drawn += page.most || 1;
+    if (!page.perFrame && n) page.perFrame = Math.max(20000, Math.round(drawer.pace(view, look)));
+    drawer.draw(view, look, drawn, page.perFrame || 1);
+    drawn += page.perFrame || 1;
     isStale = false;
   }
   if (page.points) drawOverlay(overlay.getContext("2d"), view, { ...paint, ratio, ...page });
   if (!settled && drawn < n) schedule();
 }
 
-function showStanding() {
+function showHighlighted() {
   const { points, query, found } = page;
   if (!points) return;
   const rows = query ? found : points.freshRows;
-  drawer.setStanding(Uint32Array.from(rows));
+  drawer.setHighlighted(Uint32Array.from(rows));
 }
 
-// Few points may stand out much, many only a little: extra diameter in pixels.
-function standout() {
+// Extra diameter of highlighted points in pixels: the fewer there are, the larger.
+function emphasis() {
   const { summary, query, found } = page;
   const share = (query ? found.length : (summary?.fresh ?? 0)) / Math.max(summary?.rows ?? 1, 1);
   return share < 0.02 ? 5 : share < 0.1 ? 3.5 : 2.2;
@@ -288,7 +288,7 @@ function clearances() {
   return { left: 312, right: document.body.classList.contains("reading") ? 452 : 56, top: 36, bottom: $("#times").hidden ? 36 : 96 };
 }
 
-// --- moving and pointing -------------------------------------------------------------------------------------------
+// --- pointer and wheel ---------------------------------------------------------------------------------------------
 
 const fingers = new Map();
 let travelled = 0;
@@ -336,32 +336,32 @@ stage.addEventListener("dblclick", (event) => { view.zoom(2, event.clientX, even
 
 function moved() {
   redraw(true);
-  remember();
+  saveAddress();
 }
 
-function under(px, py) {
+function rowAt(px, py) {
   if (!page.points) return -1;
   const [x, y] = view.toMap(px, py);
   return page.points.grid.nearest(x, y, 9 / view.scale, reachable);
 }
 
-let lingering = 0;
+let tipTimer = 0;
 function point(px, py) {
-  const row = under(px, py);
+  const row = rowAt(px, py);
   if (row === page.hovered) { if (row >= 0) placeTip(px, py); return; }
   hideTip();
   page.hovered = row;
   stage.classList.toggle("over", row >= 0);
   redrawOverlay();
   if (row < 0) return;
-  lingering = setTimeout(async () => {
+  tipTimer = setTimeout(async () => {
     const record = await recordOf(row).catch(() => null);
     if (record && page.hovered === row) showTip(record, px, py);
   }, 35);
 }
 
 function hideTip() {
-  clearTimeout(lingering);
+  clearTimeout(tipTimer);
   tip.hidden = true;
   if (page.hovered >= 0) { page.hovered = -1; stage.classList.remove("over"); redrawOverlay(); }
 }
@@ -386,7 +386,7 @@ function placeTip(px, py) {
 const dotOfType = (type) => colourOf("type", type, namesOf("type").findIndex((entry) => entry.name === type) & 255);
 
 function click(px, py) {
-  const row = under(px, py);
+  const row = rowAt(px, py);
   if (row >= 0) select(row);
   else deselect();
 }
@@ -397,24 +397,24 @@ const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (ro
 
 function linkOf(id) { return `${root}datasets/${encodeURIComponent(name)}/records/${id}`; }
 
-async function select(row, isNews = true) {
+async function select(row, keepInAddress = true) {
   page.selected = row;
   redrawOverlay();
   const snapshot = page.summary.snapshot;
-  const [short, run] = await Promise.all([recordOf(row), ask(`run?snapshot=${snapshot}&row=${row}`)]);
+  const [short, run] = await Promise.all([recordOf(row), fetchJson(`run?snapshot=${snapshot}&row=${row}`)]);
   const whole = await fetch(linkOf(short.id)).then((answer) => (answer.ok ? answer.json() : short));
   if (page.selected !== row || page.summary.snapshot !== snapshot) return;
   Object.assign(page, { path: run.rows, selectedId: short.id });
-  reader.record(whole, run.rows, row, page.words, page.query ? () => listFound() : null);
+  reader.record(whole, run.rows, row, page.words, page.query ? () => showFound() : null);
   redrawOverlay();
-  if (isNews) remember();
+  if (keepInAddress) saveAddress();
 }
 
 function deselect() {
   Object.assign(page, { selected: -1, selectedId: null, path: [] });
   reader.hide();
   redrawOverlay();
-  remember();
+  saveAddress();
 }
 
 function step(by) {
@@ -429,7 +429,7 @@ function show(row) {
   moved();
 }
 
-// --- searching by words --------------------------------------------------------------------------------------------
+// --- word search ----------------------------------------------------------------------------------------------------
 
 const box = $("#search input");
 let typing = 0;
@@ -437,7 +437,7 @@ box.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(
 $("#search").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); search(box.value); });
 $("#found button").onclick = () => { box.value = ""; search(""); };
 
-async function search(text, lists = true) {
+async function search(text, showResults = true) {
   const query = text.trim();
   page.query = query;
   page.words = query.split(/\s+/).filter(Boolean);
@@ -448,23 +448,23 @@ async function search(text, lists = true) {
     if (page.listed) deselect();
     page.listed = null;
   } else {
-    const answer = await ask(`search?snapshot=${page.summary.snapshot}&q=${encodeURIComponent(query)}`).catch((error) => ({ problem: error.message, rows: [], total: 0 }));
+    const answer = await fetchJson(`search?snapshot=${page.summary.snapshot}&q=${encodeURIComponent(query)}`).catch((error) => ({ problem: error.message, rows: [], total: 0 }));
     if (page.query !== query) return;
     for (const row of answer.rows) page.points.hit[row] = 1;
     page.found = answer.rows;
     $("#found").hidden = false;
     $("#found span").textContent = answer.problem ?? `${answer.total.toLocaleString()}${answer.is_cut ? "+" : ""} found`;
-    if (lists && answer.rows.length) await listFound();
-    else if (lists && page.listed) deselect();
+    if (showResults && answer.rows.length) await showFound();
+    else if (showResults && page.listed) deselect();
   }
   if (page.points) drawer.setHits(page.points.hit);
-  showStanding();
+  showHighlighted();
   redraw();
 }
 
-async function listFound() {
+async function showFound() {
   const { query } = page, first = page.found.slice(0, 60);
-  const records = await ask(`records?snapshot=${page.summary.snapshot}&rows=${first.join(",")}`);
+  const records = await fetchJson(`records?snapshot=${page.summary.snapshot}&rows=${first.join(",")}`);
   if (page.query !== query) return;
   Object.assign(page, { selected: -1, selectedId: null, path: [], listed: query });
   reader.list(`“${query}”`, records, page.found.length, page.words);
@@ -492,11 +492,11 @@ function zoomBy(what) {
 }
 for (const button of document.querySelectorAll("#zoom button")) button.onclick = () => { zoomBy(button.dataset.by); moved(); };
 
-// The address keeps the view and the record, so that a link shows what one saw.
-let noting = 0;
-function remember() {
-  clearTimeout(noting);
-  noting = setTimeout(() => {
+// The address contains the view and the selected record, so a link restores both.
+let addressTimer = 0;
+function saveAddress() {
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(() => {
     const kept = new URLSearchParams({ at: [view.x, view.y, view.magnification].map((value) => value.toPrecision(6)).join(",") });
     if (page.mode !== "type") kept.set("colour", page.mode);
     if (page.selectedId) kept.set("id", page.selectedId);
@@ -504,7 +504,7 @@ function remember() {
   }, 250);
 }
 
-async function recall() {
+function readAddress() {
   const kept = new URLSearchParams(location.hash.slice(1));
   if (modes.includes(kept.get("colour"))) page.mode = kept.get("colour");
   page.selectedId = kept.get("id");
@@ -523,10 +523,10 @@ readPaint();
 darkly.addEventListener("change", () => { readPaint(); redraw(); });
 addEventListener("resize", resize);
 resize();
-const [x, y, magnification] = await recall();
-const wished = page.selectedId;
-await follow();
+const [x, y, magnification] = readAddress();
+const requestedId = page.selectedId;
+await poll();
 if (page.points && magnification > 0) {
   Object.assign(view, { x, y, scale: view.home * magnification });
   redraw();
-} else if (wished && page.selected >= 0) show(page.selected);
+} else if (requestedId && page.selected >= 0) show(page.selected);

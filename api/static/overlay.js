@@ -1,4 +1,4 @@
-// What lies over the points: names of regions, the path of a run, rings around what is looked at.
+// Draws on top of the points: region names, the path of a run, rings around the hovered and the selected point.
 
 import { css } from "./colours.js";
 
@@ -12,7 +12,7 @@ export function drawOverlay(context, view, scene) {
   if (scene.selected >= 0) ring(context, view, scene, scene.selected, 9, 2.4);
 }
 
-// The steps around the one that is read stand out, what follows it more than what led to it; the rest is a trace.
+// Steps near the selected one are emphasised, later ones more than earlier ones; distant steps are faint.
 function drawPath(context, view, { points, path, ink, accent, selected }) {
   const here = Math.max(0, path.indexOf(selected));
   context.lineCap = "round";
@@ -36,7 +36,7 @@ function drawPath(context, view, { points, path, ink, accent, selected }) {
   }
 }
 
-// Greedy: the most important names first, none over another; finer ones as we come closer.
+// Greedy: most important names first, without overlap; finer levels appear when zoomed in.
 function drawLabels(context, view, { labels, ink, ground, dark }) {
   const taken = [];
   context.textAlign = "center";
@@ -61,10 +61,10 @@ function drawLabels(context, view, { labels, ink, ground, dark }) {
 }
 
 function ring(context, view, { points, ink, ground }, row, radius, width) {
-  const place = view.toScreen(points.x[row], points.y[row]);
+  const position = view.toScreen(points.x[row], points.y[row]);
   for (const [colour, line] of [[css(ground, 0.9), width + 2.5], [css(ink), width]]) {
     context.beginPath();
-    context.arc(...place, radius, 0, 7);
+    context.arc(...position, radius, 0, 7);
     context.strokeStyle = colour;
     context.lineWidth = line;
     context.stroke();

@@ -1,4 +1,4 @@
-// The points of one snapshot as typed arrays, and a grid that finds the one under the pointer.
+// The points of one snapshot as typed arrays, and a grid index that finds the point under the pointer.
 
 const arrays = { f4: Float32Array, u1: Uint8Array };
 
@@ -36,7 +36,7 @@ class Grid {
   column(x) { return Math.max(0, Math.min(this.side - 1, Math.floor((x - this.left) / this.width))); }
   row(y) { return Math.max(0, Math.min(this.side - 1, Math.floor((y - this.bottom) / this.height))); }
 
-  // The row nearest to (x, y) within `reach` map units that `accepts` takes, or -1.
+  // The row nearest to (x, y) within `reach` map units for which `accepts` is true, or -1.
   nearest(x, y, reach, accepts) {
     let best = -1, least = reach * reach;
     for (let r = this.row(y - reach); r <= this.row(y + reach); r++) {

@@ -1,4 +1,4 @@
-// The sheet on the right: one whole record and its run, or the list of what was found. Texts are only ever text.
+// The panel on the right: one record and its run, or the search results. Texts from logs are only set as text, never as HTML.
 
 import { css } from "./colours.js";
 
@@ -15,7 +15,7 @@ export function element(name, properties = {}, ...children) {
 
 export const moment = (iso) => (iso ? new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "no time");
 
-// The text with each word that was searched for marked; made of text nodes, so markup in a log stays text.
+// The text with the search words marked; made of text nodes, so markup in a log stays text.
 export function marked(text, words) {
   const wanted = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).filter(Boolean);
   if (!wanted.length) return [document.createTextNode(text)];
@@ -42,32 +42,33 @@ export class Reader {
   record(record, path, row, words, backToList) {
     const at = path.indexOf(row);
     const bar = element("div", { className: "bar" },
-      element("button", { textContent: "←", title: "earlier in the run (p)", disabled: at <= 0, onclick: () => this.step(-1) }),
-      element("button", { textContent: "→", title: "later in the run (n)", disabled: at < 0 || at >= path.length - 1, onclick: () => this.step(1) }),
+      element("button", { textContent: "←", title: "Previous in the run (p)", disabled: at <= 0, onclick: () => this.step(-1) }),
+      element("button", { textContent: "→", title: "Next in the run (n)", disabled: at < 0 || at >= path.length - 1, onclick: () => this.step(1) }),
       element("span", { className: "quiet", textContent: at >= 0 ? `${(at + 1).toLocaleString()} of ${path.length.toLocaleString()} in its run` : "" }),
       element("span", { className: "gap" }),
-      ...(backToList ? [element("button", { textContent: "list", onclick: backToList })] : []),
-      element("button", { textContent: "locate", title: "bring it into view", onclick: () => this.show(row) }),
-      element("button", { textContent: "✕", title: "close (Esc)", onclick: this.close }));
+      element("button", { textContent: "✕", title: "Close (Esc)", onclick: this.close }));
+    const actions = element("div", { className: "bar" },
+      ...(backToList ? [element("button", { textContent: "Back to results", onclick: backToList })] : []),
+      element("button", { textContent: "Center on map", title: "Move the map to this record", onclick: () => this.show(row) }));
     const what = element("div", { className: "what" },
       element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
-      element("span", { textContent: `${record.iteration}.${record.idx_in_iteration}` }),
+      element("span", { textContent: `Turn ${record.iteration}, item ${record.idx_in_iteration}` }),
       element("span", { textContent: moment(record.timestamp) }));
     this.open(
-      element("header", {}, bar, element("h2", { textContent: record.filename }), what),
+      element("header", {}, bar, actions, element("h2", { textContent: record.filename }), what),
       element("div", { className: "body" }, element("pre", {}, ...marked(record.text, words)), facts(record, this.linkOf(record.id))));
   }
 
   list(title, records, total, words) {
     const bar = element("div", { className: "bar" },
       element("h2", { textContent: title }), element("span", { className: "gap" }),
-      element("button", { textContent: "✕", title: "close (Esc)", onclick: this.close }));
+      element("button", { textContent: "✕", title: "Close (Esc)", onclick: this.close }));
     const items = records.map((record) => element("button", { onclick: () => this.pick(record.row) },
       element("div", { className: "what" },
         element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
         element("span", { className: "where", textContent: record.filename })),
       element("div", { className: "text" }, ...marked(excerpt(record.text, words), words))));
-    const rest = total > records.length ? [element("p", { className: "quiet", textContent: `the first ${records.length} of ${total.toLocaleString()}; all are marked on the map` })] : [];
+    const rest = total > records.length ? [element("p", { className: "quiet", textContent: `Showing the first ${records.length} of ${total.toLocaleString()}. All are marked on the map.` })] : [];
     this.open(element("header", {}, bar), element("div", { className: "body" }, element("div", { id: "hits" }, ...items), ...rest));
   }
 }
@@ -78,7 +79,7 @@ function excerpt(text, words) {
 }
 
 function facts(record, link) {
-  const rows = [["id", element("a", { href: link, textContent: record.id, target: "_blank" })], ["run", record.filename], ["iteration", `${record.iteration}, place ${record.idx_in_iteration}`], ["time", record.timestamp ?? "none in the log"]];
+  const rows = [["ID", element("a", { href: link, textContent: record.id, target: "_blank" })], ["Run", record.filename], ["Position", `Turn ${record.iteration}, item ${record.idx_in_iteration}`], ["Time", record.timestamp ?? "not in the log"]];
   for (const [key, value] of Object.entries(record.extra ?? {})) rows.push([key, typeof value === "string" ? value : JSON.stringify(value, null, 1)]);
   return element("dl", {}, ...rows.flatMap(([key, value]) => [element("dt", { textContent: key }), element("dd", {}, value)]));
 }

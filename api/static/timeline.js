@@ -1,4 +1,4 @@
-// The strip at the bottom: when the records are from. Dragging over it keeps only that stretch.
+// The histogram at the bottom: records over time. Dragging over it filters by time.
 
 import { css, ramp } from "./colours.js";
 
@@ -21,7 +21,7 @@ export class Timeline {
     if (this.section.hidden) this.range = null;
   }
 
-  // Count the records that the legend lets through.
+  // Counts the records that pass the legend's filter.
   count(points, shows) {
     if (this.section.hidden) return;
     this.counts.fill(0);
@@ -55,15 +55,15 @@ export class Timeline {
       context.fillStyle = "rgb(127 127 127 / 0.14)";
       context.fillRect(from, 0, to - from, height);
     }
-    this.first.textContent = this.said(this.range ? this.range[0] : 0);
-    this.last.textContent = this.said(this.range ? this.range[1] : this.time.span);
+    this.first.textContent = this.format(this.range ? this.range[0] : 0);
+    this.last.textContent = this.format(this.range ? this.range[1] : this.time.span);
     const missing = this.time.missing ? `${this.time.missing.toLocaleString()} without a time` : "";
-    this.middle.textContent = this.range ? "drag elsewhere to move, click to see all" : missing || "drag to pick a time";
+    this.middle.textContent = this.range ? "Drag to select another range, click to show all" : missing || "Drag to select a time range";
   }
 
   day(seconds) { return new Date((this.time.min + seconds) * 1000).toLocaleDateString(undefined, { dateStyle: "medium" }); }
 
-  said(seconds) {
+  format(seconds) {
     const moment = new Date((this.time.min + seconds) * 1000);
     return moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: this.time.span < 4e7 ? "short" : undefined });
   }

@@ -1,11 +1,11 @@
-// Where we look: a centre in map units and a scale in CSS pixels per unit.
+// The visible part of the map: a center in map units, and a scale in CSS pixels per unit.
 
 export class View {
   constructor() { this.x = 0; this.y = 0; this.scale = 1; this.home = 1; this.width = 1; this.height = 1; }
 
   resize(width, height) { this.width = width; this.height = height; }
 
-  // Show all of `bounds` in what the panels leave free (pixels kept clear on each side).
+  // Shows all of `bounds` in the area that the panels leave free (`clear`: pixels on each side).
   fit([left, bottom, right, top], clear) {
     const w = Math.max(80, this.width - clear.left - clear.right), h = Math.max(80, this.height - clear.top - clear.bottom);
     this.scale = this.home = Math.min(w / Math.max(right - left, 1e-6), h / Math.max(top - bottom, 1e-6), 1e6);
@@ -18,7 +18,7 @@ export class View {
 
   move(dx, dy) { this.x -= dx / this.scale; this.y += dy / this.scale; }
 
-  // Zoom so that what lies under the pixel stays under it.
+  // Zooms around a pixel: the map position under it stays the same.
   zoom(factor, px, py) {
     const [x, y] = this.toMap(px, py);
     this.scale = Math.max(this.home / 4, Math.min(this.home * 4000, this.scale * factor));
@@ -26,7 +26,7 @@ export class View {
     this.y = y + (py - this.height / 2) / this.scale;
   }
 
-  // Bring a place into the free part of the window, zooming in only when we look from far away.
+  // Centers the view on a position, unless it is visible already.
   show(x, y, clear) {
     const [px, py] = this.toScreen(x, y);
     const inside = px > clear.left && px < this.width - clear.right && py > clear.top && py < this.height - clear.bottom;

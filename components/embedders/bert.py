@@ -1,4 +1,4 @@
-"""BERT-family models with mean pooling, run without torch: the default model, and local folders of its kind."""
+"""BERT-family models with mean pooling, run without torch: the default model, and local folders with models of this kind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound
+from components.cached_folder import is_intact
 from components.contracts import Embedded, Vectors
 from components.embedders.graph import Precision, cached_graph, graph_version
+from components.embedders.onnx_engine import open_onnx
 from components.embedders.texts import Engine, batches_of_equal_length, distinct, run_or_halve, unit
 from components.embedders.tokens import Tokenised, Tokeniser, open_tokeniser
 from components.embedders.weights import BertShape, bert_shape, remembered_sha256, sha256_of
@@ -82,8 +83,8 @@ class BertEmbedder:
         return Embedded(vectors=vectors[unique.where], n_tokens=n_tokens, n_shortened=int(is_long[unique.where].sum()))
 
     def _batch_tokens(self) -> int:
-        """Tokens a batch. The int8 graph scales its activations by the largest of a batch, so there a text stands alone
-        and its vector is its own.
+        """Tokens a batch. The int8 graph scales its activations by the largest of a batch, so there each text is a
+        batch of its own and its vector independent of others.
         """
         return 1 if self.precision == "int8" else self.settings.batch_tokens
 
@@ -126,20 +127,11 @@ def embed_tokens(engine: Engine, texts: Sequence[Tokenised], dim: int, batch_tok
 
 
 def _open_engine(embedder: BertEmbedder, safetensors: Path) -> Engine:
-    """The model on ONNX Runtime, or in numpy where that is not installed: equal to 1e-6, at 0.8 of the speed."""
+    """The model on ONNX Runtime."""
     shape, threads = embedder.weights.shape, embedder.settings.threads or _cores()
-    if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
-        if embedder.precision != "fp32":
-            raise BadSetting("The int8 preview needs onnxruntime and onnx: pip install onnxruntime onnx.")
-        from components.embedders.numpy_engine import open_numpy
-
-        _check(embedder.weights, safetensors)
-        return open_numpy(safetensors, shape)
-    from components.embedders.onnx_engine import open_onnx
-
     name = f"{embedder.weights.name.rpartition('/')[2]}-{embedder.weights.sha256[:16]}-{embedder.precision}-{graph_version}"
     folder = embedder.cache / "models" / name
-    if not is_sound(folder, thorough=False):  # a cached graph was built from checked weights
+    if not is_intact(folder, thorough=False):  # a cached graph was built from checked weights
         _check(embedder.weights, safetensors)
     return open_onnx(cached_graph(folder, safetensors, shape, embedder.precision), threads)
 
@@ -163,7 +155,7 @@ def _cores() -> int:
 
 
 def default_folder() -> Path:
-    """Where the package with the default model's weights lies; the package itself is not imported."""
+    """The folder of the package with the default model's weights; the package itself is not imported."""
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise BadSetting(

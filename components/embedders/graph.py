@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound, replaced_folder
+from components.cached_folder import atomic_folder, is_intact
 from components.embedders.weights import BertShape, open_tensors
 from components.errors import ServiceUnavailable
 from components.settings import disable_telemetry
@@ -34,16 +34,16 @@ def cached_graph(folder: Path, safetensors: Path, shape: BertShape, precision: P
     Built aside and renamed, so that processes which start together see a whole folder or none.
     Raises `ServiceUnavailable` where the folder can't be written.
     """
-    if is_sound(folder):
+    if is_intact(folder):
         return folder / GRAPH
     try:
-        with replaced_folder(folder, keeps_sound=True) as aside:
+        with atomic_folder(folder, keep_intact=True) as aside:
             build_graph(safetensors, shape, aside)
             if precision == "int8":
                 _quantise(aside)
     except OSError as error:
         raise ServiceUnavailable(
-            f"The model's graph can't be written to {folder.parent}: {error.strerror or error}; make room there, or "
+            f"The model's graph can't be written to {folder.parent}: {error.strerror or error}; free some space there, or "
             "let RUNATLAS_HOME name a folder that can be written."
         ) from error
     return folder / GRAPH
@@ -162,9 +162,9 @@ def _layers(shape: BertShape) -> Iterator[str]:
 
 
 def _embeddings(tensors: Mapping[str, NDArray[np.float32]], shape: BertShape, build: _Builder) -> str:
-    places = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
+    positions = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
     length = build.op("Gather", build.op("Shape", "ids"), build.integers(1), axis=0)
-    position = build.op("Slice", build.weight(places), build.integers(0), length, build.integers(0))
+    position = build.op("Slice", build.weight(positions), build.integers(0), length, build.integers(0))
     words = build.op("Gather", build.weight(tensors["embeddings.word_embeddings.weight"]), "ids")
     return _norm(tensors, shape, build, build.op("Add", words, position), "embeddings.LayerNorm")
 

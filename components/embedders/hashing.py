@@ -1,4 +1,4 @@
-"""The embedder without a model: any text gets a pseudo-random direction of its own, the same everywhere, for ever."""
+"""The embedder without a model: each text gets a pseudo-random direction, the same on every machine."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ MOST_AT_ONCE = 8  # batches: each takes some 20 MB
 def open_onnx(graph: Path, threads: int) -> Engine:
     """The model on `threads` threads. Raises `ServiceUnavailable` where it can't be loaded.
 
-    Threads work on batches of their own rather than together on one: nobody waits at the end of each operator, so a
-    core that a neighbour takes slows one batch and not all. Callers from several threads share these places.
+    Threads work on batches of their own rather than together on one: no thread waits at the end of each operator, so a
+    core that a neighbour takes slows one batch and not all. Callers from several threads share these slots.
     """
     disable_telemetry()
     import onnxruntime
@@ -36,10 +36,10 @@ def open_onnx(graph: Path, threads: int) -> Engine:
         raise ServiceUnavailable(
             f"The model graph {graph} can't be loaded: {error}; remove its folder to have it built again."
         ) from error
-    places = BoundedSemaphore(at_once)
+    slots = BoundedSemaphore(at_once)
 
     def run(ids: Ids) -> Vectors:
-        with places:
+        with slots:
             return np.asarray(session.run(None, {"ids": ids})[0], np.float32)
 
     return Engine(run=run, at_once=at_once)

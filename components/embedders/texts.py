@@ -30,7 +30,7 @@ _MEMORY_WORDS = ("out of memory", "bad_alloc", "failed to allocate", "allocate m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distinct:
-    """The distinct texts in order of first appearance, and where each given text stands among them."""
+    """The distinct texts in order of first appearance, and the index of each given text among them."""
 
     texts: list[str]
     where: NDArray[np.int64]  # (n,): given text i is texts[where[i]]
@@ -60,7 +60,7 @@ def batches_of_equal_length(lengths: NDArray[np.int64], batch_tokens: int) -> It
     """Indices in batches whose texts all have the same token count, longest first, at most `batch_tokens` together.
 
     Equal lengths need neither padding nor a mask, so a text's vector can't depend on its neighbours. A text longer
-    than the budget stands alone.
+    than the budget is alone.
     """
     order = np.argsort(-lengths, kind="stable")
     falling = -lengths[order]

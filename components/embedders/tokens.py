@@ -39,23 +39,23 @@ class Tokeniser:
             yield self._windows(well_formed(text), all_windows=all_windows)
 
     def _windows(self, text: str, *, all_windows: bool) -> Tokenised:
-        room = self.max_tokens - 2
-        ids = self._encode(text).ids if all_windows else self._beginning(text, room)
-        starts = range(0, max(1, len(ids)), room) if all_windows else (0,)
-        windows = tuple(np.array([self.first, *ids[at : at + room], self.last], np.int32) for at in starts)
-        return Tokenised(windows=windows, is_long=len(ids) > room)
+        limit = self.max_tokens - 2
+        ids = self._encode(text).ids if all_windows else self._beginning(text, limit)
+        starts = range(0, max(1, len(ids)), limit) if all_windows else (0,)
+        windows = tuple(np.array([self.first, *ids[at : at + limit], self.last], np.int32) for at in starts)
+        return Tokenised(windows=windows, is_long=len(ids) > limit)
 
-    def _beginning(self, text: str, room: int) -> list[int]:
-        """The ids of a beginning of `text` that has more than `room` tokens, or of the whole text.
+    def _beginning(self, text: str, limit: int) -> list[int]:
+        """The ids of a beginning of `text` that has more than `limit` tokens, or of the whole text.
 
-        The first `room` are those of the whole text: a cut can only change the word that it goes through, so that word
+        The first `limit` are those of the whole text: a cut can only change the word that it goes through, so that word
         has to lie beyond them.
         """
         cut = _FIRST_CUT_CHARS
         while cut < len(text):
             encoding = self._encode(text[:cut])
             words = encoding.word_ids
-            if len(words) > room and words[room - 1] != words[-1]:
+            if len(words) > limit and words[limit - 1] != words[-1]:
                 return list(encoding.ids)
             cut *= 2
         return list(self._encode(text).ids)

@@ -102,20 +102,20 @@ def cut(model: Any, texts: Sequence[str], *, by_windows: bool) -> Pieces:
     """The texts, long ones cut to windows of the model's size where `by_windows`; else the model itself cuts them."""
     window = int(model.max_seq_length or 512)
     specials = int(model.tokenizer.num_special_tokens_to_add())
-    room = window - specials
+    limit = window - specials
     pieces: list[str] = []
     owner: list[int] = []
     n_tokens: list[int] = []
     is_long: list[bool] = []
     for number, text in enumerate(texts):
         part, ends = (
-            (text, _token_ends(model.tokenizer, text)) if by_windows else _beginning(model.tokenizer, text, room)
+            (text, _token_ends(model.tokenizer, text)) if by_windows else _beginning(model.tokenizer, text, limit)
         )
-        is_long.append(len(ends) > room)
-        cuts = range(0, max(1, len(ends)), room) if by_windows and len(ends) > room else (0,)
+        is_long.append(len(ends) > limit)
+        cuts = range(0, max(1, len(ends)), limit) if by_windows and len(ends) > limit else (0,)
         for first in cuts:
             is_whole = len(cuts) == 1
-            last = min(first + room, len(ends))
+            last = min(first + limit, len(ends))
             pieces.append(part if is_whole else part[ends[first - 1] if first else 0 : ends[last - 1]])
             owner.append(number)
             n_tokens.append(last - first + specials)
@@ -133,12 +133,12 @@ def _token_ends(tokenizer: Any, text: str) -> list[int]:
     return [int(end) for _, end in found["offset_mapping"]]
 
 
-def _beginning(tokenizer: Any, text: str, room: int) -> tuple[str, list[int]]:
-    """The text, or a beginning of it with over twice `room` tokens, so that the cut lies far behind the window."""
+def _beginning(tokenizer: Any, text: str, limit: int) -> tuple[str, list[int]]:
+    """The text, or a beginning of it with over twice `limit` tokens, so that the cut is far behind the window."""
     size = 4_096
     while True:
         ends = _token_ends(tokenizer, text[:size])
-        if size >= len(text) or len(ends) > 2 * room:
+        if size >= len(text) or len(ends) > 2 * limit:
             return text[:size], ends
         size *= 2
 

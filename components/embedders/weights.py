@@ -1,4 +1,4 @@
-"""What lies in the folder of a sentence-transformers model: its shape, its weights and their digest."""
+"""Content of the folder of a sentence-transformers model: its shape, its weights and their digest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.atomic import atomic_write
 from components.contracts import Json
-from components.durable import replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def remembered_sha256(file: Path, cache: Path) -> str:
         if checksum == _note_checksum(digest):  # a damaged one would name another model
             return digest.decode()
     digest = sha256_of(file).encode()
-    with suppress(OSError), replaced(note) as aside:  # only saves time
+    with suppress(OSError), atomic_write(note) as aside:  # only saves time
         aside.write_bytes(digest + b" " + _note_checksum(digest))
     return digest.decode()
 

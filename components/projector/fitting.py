@@ -13,70 +13,70 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Places, Vectors
+from components.contracts import Positions, Vectors
+from components.neighbors.knn import Neighbors, around, index_of, nearest_of_many
 from components.projector import geometry, placing
 from components.projector.kernels import umap_kernels
-from components.projector.knn import Neighbors, around, index_of, nearest_of_many
 from components.projector.layout import FittedMap, far_from
 from components.projector.placing import Curve
 
 if TYPE_CHECKING:  # placing alone starts quicker without pydantic
     from components.settings import ProjectSettings
 
-fewest = 4  # rows that have a shape; fewer stand on a circle
+fewest = 4  # rows that have a shape; fewer are put on a circle
 extent = 10.0  # side of the square that a first fit starts in
 warm_epochs = 100
 warm_rates = (0.25, 0.1, 0.03, 0.01)  # at 0.5 rows move half as far again, and the map is no better
 still = 0.10  # mean move of the rows that were there, in radii, that a reader does not mind
-mostly_known = 0.7  # share of rows with old places from which on the map should keep still
-warm_share = 0.25  # of the rows must have old places for a start from them
+mostly_known = 0.7  # share of rows with old positions from which on the map should keep still
+warm_share = 0.25  # of the rows must have old positions for a start from them
 far_quantile = 0.95
 
 
-def fit(vectors: Vectors, old: Places, settings: ProjectSettings, cache: Path) -> FittedMap:
-    """A map of the vectors (n, dim), of unit length, that lies over their `old` places (n, 2), NaN where there is none."""
+def fit(vectors: Vectors, old: Positions, settings: ProjectSettings, cache: Path) -> FittedMap:
+    """A map of the vectors (n, dim), of unit length, aligned with their `old` positions (n, 2), NaN where there is none."""
     n = len(vectors)
     known = np.isfinite(old).all(axis=1)
     index = index_of(vectors, seed=settings.seed)
     curve = _curve(settings.min_dist)
     near = around(index, vectors, min(settings.neighbors, n - 1)) if n >= fewest else None
     if near is None:
-        places = _circle(n)
+        positions = _circle(n)
     elif known.sum() >= max(fewest, warm_share * n):
-        places = _warmed(near, _continued(vectors, old, settings), old, curve, settings.seed, cache)
+        positions = _warmed(near, _continued(vectors, old, settings), old, curve, settings.seed, cache)
     else:
         start = _principal(vectors, settings.seed)
-        places = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
-    places = geometry.laid_over(places, old)
+        positions = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
+    positions = geometry.aligned(positions, old)
     return FittedMap(
         index=index,
-        places=places,
+        positions=positions,
         curve=curve,
         neighbors=settings.neighbors,
         far=np.inf if near is None else float(np.quantile(_beyond_itself(near), far_quantile)),
-        displacement=geometry.displacement(old[known], places[known]) if known.any() else None,
+        displacement=geometry.displacement(old[known], positions[known]) if known.any() else None,
     )
 
 
 def _optimised(
-    near: Neighbors, start: Places, epochs: int, rate: float, curve: Curve, seed: int, cache: Path
-) -> Places:
+    near: Neighbors, start: Positions, epochs: int, rate: float, curve: Curve, seed: int, cache: Path
+) -> Positions:
     """`start` (n, 2) after umap's optimisation of the neighbours' graph; the same for the same seed and machine."""
     with umap_kernels(cache) as umap:
         graph = _graph(umap, near, seed).tocoo()
         graph.sum_duplicates()
         graph.data[graph.data < graph.data.max() / epochs] = 0.0
         graph.eliminate_zeros()
-        places = np.ascontiguousarray(start, np.float32)
+        positions = np.ascontiguousarray(start, np.float32)
         limits = np.iinfo(np.int32)
         stream = np.random.RandomState(seed).randint(limits.min + 1, limits.max - 1, 3).astype(np.int64)
-        moved: Places = umap.optimize_layout_euclidean(
-            places,
-            places,
+        moved: Positions = umap.optimize_layout_euclidean(
+            positions,
+            positions,
             graph.row,
             graph.col,
             epochs,
-            len(places),
+            len(positions),
             umap.make_epochs_per_sample(graph.data, epochs),
             curve.a,
             curve.b,
@@ -99,24 +99,24 @@ def _graph(umap: Any, near: Neighbors, seed: int) -> Any:
     )[0]
 
 
-def _warmed(near: Neighbors, start: Places, old: Places, curve: Curve, seed: int, cache: Path) -> Places:
+def _warmed(near: Neighbors, start: Positions, old: Positions, curve: Curve, seed: int, cache: Path) -> Positions:
     """`start` optimised just so far that a map which mostly stays the same also stays where it was.
 
     Vectors with little structure wander at the usual rate (0.45 radii a refit for random ones, and no better a map for
-    it), so the rate falls until the old rows keep still. A map with much that is new may move: it has to make room.
+    it), so the rate falls until the old rows keep still. A map with much that is new may move: it needs space.
     """
     known = np.isfinite(old).all(axis=1)
     rates = warm_rates if known.mean() >= mostly_known else warm_rates[:1]
     for rate in rates:
-        places = _optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
-        over = geometry.laid_over(places, old)
+        positions = _optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
+        over = geometry.aligned(positions, old)
         if geometry.displacement(old[known], over[known]) <= still:
             break
-    return places
+    return positions
 
 
-def _continued(vectors: Vectors, old: Places, settings: ProjectSettings) -> Places:
-    """The old places, and for rows that had none the mean of their nearest rows that had."""
+def _continued(vectors: Vectors, old: Positions, settings: ProjectSettings) -> Positions:
+    """The old positions, and for rows that had none the mean of their nearest rows that had."""
     known = np.isfinite(old).all(axis=1)
     start = old.astype(np.float32)
     if not known.all():
@@ -126,7 +126,7 @@ def _continued(vectors: Vectors, old: Places, settings: ProjectSettings) -> Plac
     return _apart(start, settings.seed)
 
 
-def _principal(vectors: Vectors, seed: int) -> Places:
+def _principal(vectors: Vectors, seed: int) -> Positions:
     """The two principal components of the vectors, each stretched to the square a fit starts in."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
@@ -136,18 +136,18 @@ def _principal(vectors: Vectors, seed: int) -> Places:
     flat = flat / max(float(np.abs(flat).max()), 1e-12) * extent
     flat = _apart(flat.astype(np.float32), seed)
     low, high = flat.min(axis=0), flat.max(axis=0)
-    spread: Places = (extent * (flat - low) / (high - low)).astype(np.float32)
+    spread: Positions = (extent * (flat - low) / (high - low)).astype(np.float32)
     return spread
 
 
-def _apart(places: Places, seed: int) -> Places:
-    """The places with a little noise: rows at the very same place could never be parted, no force acts between them."""
-    noise = np.random.default_rng(seed).normal(scale=1e-5 * extent, size=places.shape)
-    return (places + noise).astype(np.float32)
+def _apart(positions: Positions, seed: int) -> Positions:
+    """The positions with a little noise: rows at the very same place could never be parted, no force acts between them."""
+    noise = np.random.default_rng(seed).normal(scale=1e-5 * extent, size=positions.shape)
+    return (positions + noise).astype(np.float32)
 
 
-def _circle(n: int) -> Places:
-    """Places for fewer than four rows: none, the origin, or evenly around it."""
+def _circle(n: int) -> Positions:
+    """Positions for fewer than four rows: none, the origin, or evenly around it."""
     angles = 2 * np.pi * np.arange(n) / max(n, 1)
     size = 0.0 if n < 2 else extent / 4
     return (size * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32)

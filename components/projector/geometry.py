@@ -1,13 +1,12 @@
-"""Pure arithmetic of maps: their size, how far one lies from another, and when to make a new one."""
+"""Pure arithmetic of maps: their size, their distance from each other, and when to make a new one."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.contracts import Places
+from components.contracts import Positions
 
 growth = 2  # a young map is refitted when its data has grown so many times
 
@@ -15,7 +14,7 @@ growth = 2  # a young map is refitted when its data has grown so many times
 def placement(
     *, has_layout: bool, recompute: bool, n_fitted: int, n_total: int, young: int
 ) -> Literal["fit", "transform", "refit"]:
-    """What to do with new vectors: make the first map, place on the one there is, or make it anew over the old one.
+    """What to do with new vectors: fit the first map, place on the existing one, or refit it, aligned with the old one.
 
     >>> placement(has_layout=True, recompute=False, n_fitted=900, n_total=1_800, young=10_000)
     'refit'
@@ -29,15 +28,15 @@ def placement(
     return "transform"
 
 
-def radius(places: Places) -> float:
+def radius(positions: Positions) -> float:
     """Root mean square distance from the mean place, in map units; 0.0 for nothing."""
-    if not len(places):
+    if not len(positions):
         return 0.0
-    centred = places.astype(np.float64) - places.mean(axis=0, dtype=np.float64)
+    centred = positions.astype(np.float64) - positions.mean(axis=0, dtype=np.float64)
     return float(np.sqrt((centred**2).sum(axis=1).mean()))
 
 
-def displacement(old: Places, new: Places) -> float:
+def displacement(old: Positions, new: Positions) -> float:
     """How far the rows moved on average, in radii of the old map; 0.0 where the old map is a point or empty."""
     size = radius(old)
     if size == 0.0:
@@ -46,23 +45,20 @@ def displacement(old: Places, new: Places) -> float:
     return float(moves.mean() / size)
 
 
-def laid_over(places: Places, old: Places) -> Places:
-    """`places` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
+def aligned(positions: Positions, old: Positions) -> Positions:
+    """`positions` (n, 2) shifted, turned and mirrored as a whole so that they lie closest to `old`, never scaled.
 
-    `old` has NaN in rows that were not on the old map; they follow the others. Least squares by singular values
-    (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem").
+    `old` has NaN in rows that were not on the old map; they follow the others. Least squares (Schönemann 1966, "A
+    generalized solution of the orthogonal Procrustes problem").
     """
+    from scipy.linalg import orthogonal_procrustes
+
     known = np.isfinite(old).all(axis=1)
     if not known.any():
-        return places
-    # a scaled map would keep the first map's size for ever, and grow denser than its curve allows
-    here, there = places[known].astype(np.float64), old[known].astype(np.float64)
+        return positions
+    # a scaled map would always keep the first map's size, and grow denser than its curve allows
+    here, there = positions[known].astype(np.float64), old[known].astype(np.float64)
     centre, goal = here.mean(axis=0), there.mean(axis=0)
-    left, _, right = np.linalg.svd((here - centre).T @ (there - goal))
-    laid: Places = ((places - centre) @ (left @ right) + goal).astype(np.float32)
+    rotation, _ = orthogonal_procrustes(here - centre, there - goal)
+    laid: Positions = ((positions - centre) @ rotation + goal).astype(np.float32)
     return laid
-
-
-def drift(off_map: NDArray[np.bool_]) -> float:
-    """Share of rows that lie off the map; 0.0 for none. About 0.05 is what rows like the fitted ones give."""
-    return float(off_map.mean()) if len(off_map) else 0.0

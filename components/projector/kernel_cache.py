@@ -2,7 +2,7 @@
 
 numba replaces its files by rename but never flushes them, checks nothing when it reads them, and lets whatever goes
 wrong then end the program: after a power cut every later fit would fail, also at importing umap. Here every file
-carries a checksum, and one that is damaged counts as missing: the function is compiled anew.
+carries a checksum, and one that is damaged counts as missing: the function is compiled again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def tolerate_damage() -> None:
 
 
 def _expect_whole(content: bytes) -> None:
-    """Raises `ValueError` where the checksum belies the content; a file without one was written by plain numba."""
+    """Raises `ValueError` where the checksum does not match the content; a file without one was written by plain numba."""
     at = len(content) - _TRAILER_BYTES
     if at < 0 or not content.startswith(_MARK, at):
         return

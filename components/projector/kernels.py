@@ -1,6 +1,6 @@
 """umap-learn's compiled functions: kept on disk, compiled once, and ahead of time where a fit is foreseen.
 
-umap compiles its functions anew in every process; numba can keep them, it only has to be told. They are kept where numba
+umap compiles its functions again in every process; numba can keep them when it is configured to. They are kept where numba
 keeps its own: in `NUMBA_CACHE_DIR` where that is set (an image sets it), else beside umap's sources, so that every
 dataset and folder shares them, and only where those can't be written in the cache of this installation's data.
 
@@ -82,13 +82,13 @@ def compile_in_background(cache: Path) -> None:
 
 
 def _mark(cache: Path) -> Path:
-    """The file that says that this installation of umap was compiled; it may lie, which costs a compilation."""
+    """The file that says that this installation of umap was compiled; if it is wrong, a compilation is repeated."""
     installation = f"{_sources()} {version('umap-learn')} {version('numba')} {sys.implementation.cache_tag}"
     return cache / "kernels" / f"compiled-{hashlib.sha256(installation.encode()).hexdigest()[:16]}"
 
 
 def _use_cache(cache: Path) -> None:
-    """Tell numba where to keep what it compiles of umap."""
+    """Configure numba where to keep what it compiles of umap."""
     import numba
 
     config: Any = numba.config

@@ -1,4 +1,4 @@
-"""A fitted map as plain arrays: what was fitted, where it lies, and the curve that new vectors are placed by."""
+"""A fitted map as plain arrays: what was fitted, its positions, and the curve that new vectors are placed by."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.cached_folder import is_sound, replaced_folder
-from components.contracts import Placed, Places, Vectors
+from components.cached_folder import atomic_folder, is_intact
+from components.contracts import Placed, Positions, Vectors
 from components.errors import DimensionMismatch, NotFound
-from components.projector import geometry, placing
-from components.projector.cores import on_all_cores, products_on_one_core
-from components.projector.knn import Neighbors, VectorIndex, list_offsets, listed, unit
+from components.neighbors.cores import on_all_cores, products_on_one_core
+from components.neighbors.knn import Neighbors, VectorIndex, list_offsets, listed, unit
+from components.projector import placing
 from components.projector.placing import Curve
 
 placed_rows = 4_096  # at once
@@ -25,14 +25,14 @@ drift_neighbor = 5  # whose distance says how far a vector is from what the map 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedMap:
-    """A map, and all it takes to place on it. `places` (n_fitted, 2) are those of the fitted vectors, in their order.
+    """A map, and all it takes to place on it. `positions` (n_fitted, 2) are those of the fitted vectors, in their order.
 
     `far` is the distance to the fifth neighbour that 95 % of the fitted rows stay below. `displacement` is how far a
     refit moved the rows that the old map knew, in radii; None for a first fit.
     """
 
     index: VectorIndex
-    places: Places
+    positions: Positions
     curve: Curve
     neighbors: int
     far: float
@@ -40,18 +40,14 @@ class FittedMap:
 
     @property
     def n_fitted(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     @property
     def dim(self) -> int:
         return int(self.index.vectors.shape[1])
 
-    @property
-    def radius(self) -> float:
-        return geometry.radius(self.places)
-
     def transform(self, vectors: Vectors) -> Placed:
-        """Places (n, 2) for vectors (n, dim), each by itself alone, in bounded memory.
+        """Positions (n, 2) for vectors (n, dim), each by itself alone, in bounded memory.
 
         Raises `DimensionMismatch` for vectors of another dimension, `EmbeddingFailed` for NaN or no direction.
         """
@@ -63,14 +59,14 @@ class FittedMap:
             with products_on_one_core():
                 parts = [self._placed(chunk) for chunk in chunks]
         return Placed(
-            places=np.concatenate([np.empty((0, 2), np.float32), *(part.places for part in parts)]),
+            positions=np.concatenate([np.empty((0, 2), np.float32), *(part.positions for part in parts)]),
             off_map=np.concatenate([np.empty(0, np.bool_), *(part.off_map for part in parts)]),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the fitted vectors: `places` (n_fitted, 2), the curve, and the lists of the index."""
+        """All but the fitted vectors: `positions` (n_fitted, 2), the curve, and the lists of the index."""
         return {
-            "places": self.places,
+            "places": self.positions,
             "curve": np.array([self.curve.a, self.curve.b]),
             "neighbors": np.array(self.neighbors),
             "far": np.array(self.far),
@@ -81,11 +77,11 @@ class FittedMap:
 
     def _placed(self, vectors: Vectors) -> Placed:
         if not self.n_fitted:
-            return Placed(places=np.zeros((len(vectors), 2), np.float32), off_map=np.ones(len(vectors), np.bool_))
+            return Placed(positions=np.zeros((len(vectors), 2), np.float32), off_map=np.ones(len(vectors), np.bool_))
         directions = unit(vectors)
         near = self.index.nearest(directions, min(self.neighbors, self.n_fitted))
         return Placed(
-            places=placing.place(directions, near, self.places, self.curve), off_map=far_from(near) > self.far
+            positions=placing.place(directions, near, self.positions, self.curve), off_map=far_from(near) > self.far
         )
 
 
@@ -121,7 +117,7 @@ def write_folder(layout: FittedMap, folder: Path) -> None:
 
     A folder that is already there is replaced. It is a cache: what it holds can be made again from `arrays()`.
     """
-    with replaced_folder(folder) as aside:
+    with atomic_folder(folder) as aside:
         np.save(aside / "vectors.npy", layout.index.vectors)
         np.savez(aside / "layout.npz", **layout.arrays())  # type: ignore[arg-type]
 
@@ -131,7 +127,7 @@ def read_folder(folder: Path) -> FittedMap:
 
     Raises `NotFound` where there is none, or none that is whole and undamaged.
     """
-    if not is_sound(folder):
+    if not is_intact(folder):
         raise NotFound(f"There is no undamaged map in {folder.name}. It is made again by the next index.")
     try:
         with np.load(folder / "layout.npz", allow_pickle=False) as file:
@@ -161,7 +157,7 @@ def _opened(arrays: Mapping[str, NDArray[Any]], index: VectorIndex) -> FittedMap
     a, b = (float(value) for value in arrays["curve"])
     return FittedMap(
         index=index,
-        places=np.asarray(arrays["places"], np.float32),
+        positions=np.asarray(arrays["places"], np.float32),
         curve=Curve(a=a, b=b),
         neighbors=int(arrays["neighbors"]),
         far=float(arrays["far"]),

@@ -15,8 +15,8 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Places, Vectors
-from components.projector.knn import Neighbors
+from components.contracts import Positions, Vectors
+from components.neighbors.knn import Neighbors
 
 Doubles = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -37,17 +37,17 @@ class Curve:
     b: float
 
 
-def place(vectors: Vectors, near: Neighbors, places: Places, curve: Curve) -> Places:
-    """Places (n, 2) of vectors whose nearest fitted rows are `near`; `places` are those of all fitted rows."""
+def place(vectors: Vectors, near: Neighbors, positions: Positions, curve: Curve) -> Positions:
+    """Positions (n, 2) of vectors whose nearest fitted rows are `near`; `positions` are those of all fitted rows."""
     weights = memberships(near.distances)
-    found = weighted_mean(weights, near, places).astype(np.float32)
+    found = weighted_mean(weights, near, positions).astype(np.float32)
     streams = streams_of(vectors)
     for start in range(0, len(vectors), refined_rows):
         rows = slice(start, start + refined_rows)
         part = Neighbors(rows=near.rows[rows], distances=near.distances[rows])
-        found[rows] = refined(found[rows], weights[rows], part, places, curve, streams[rows])
+        found[rows] = refined(found[rows], weights[rows], part, positions, curve, streams[rows])
     known = near.distances[:, 0] < same
-    found[known] = places[near.rows[known, 0]]
+    found[known] = positions[near.rows[known, 0]]
     return found
 
 
@@ -66,14 +66,16 @@ def memberships(distances: Doubles) -> Doubles:
     return strength
 
 
-def weighted_mean(weights: Doubles, near: Neighbors, places: Places) -> Doubles:
+def weighted_mean(weights: Doubles, near: Neighbors, positions: Positions) -> Doubles:
     """The mean place of each row's neighbours, (n, 2)."""
     total = _row_sum(weights)
-    around = places[near.rows].astype(np.float64)
+    around = positions[near.rows].astype(np.float64)
     return np.stack([_row_sum(weights * around[:, :, axis]) / total for axis in (0, 1)], axis=1)
 
 
-def refined(start: Places, weights: Doubles, near: Neighbors, places: Places, curve: Curve, streams: Words) -> Places:
+def refined(
+    start: Positions, weights: Doubles, near: Neighbors, positions: Positions, curve: Curve, streams: Words
+) -> Positions:
     """`start` (n, 2) after `epochs` of attraction and repulsion.
 
     A neighbour of strength w (the strongest is 1) attracts in floor(epochs * w) of the epochs. Rows don't wait for
@@ -81,8 +83,8 @@ def refined(start: Places, weights: Doubles, near: Neighbors, places: Places, cu
     """
     edges, when, n_steps = _schedule(weights)
     busiest_first = np.argsort(-n_steps, kind="stable")
-    targets = places[np.take_along_axis(near.rows, edges, axis=1)].astype(np.float64)
-    repelling = places[_draws(streams, edges.shape[1], len(places))].astype(np.float64)
+    targets = positions[np.take_along_axis(near.rows, edges, axis=1)].astype(np.float64)
+    repelling = positions[_draws(streams, edges.shape[1], len(positions))].astype(np.float64)
     speed = rate * (1.0 - when / epochs)
     targets, repelling, speed = targets[busiest_first], repelling[busiest_first], speed[busiest_first]
     at = start[busiest_first].astype(np.float64)

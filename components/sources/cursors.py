@@ -1,4 +1,4 @@
-"""Has a source changed since its cursor was written, and how? Answers come from digests, never from names."""
+"""Has a source changed since its cursor was written, and how? From directory entries first, then from digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from components.contracts import Cursor, Json, LedgerEntry
+from components.contracts import Cursor, Json, LedgerEntry, Locator
 from components.sources import lines, parsing, zips
 from components.sources.fingerprints import EDGE_BYTES, Fingerprint, Prints, resume_start
 from components.sources.opener import Opened
@@ -53,7 +53,7 @@ def _same_edges(opened: Opened, cursor: Cursor) -> bool:
 
 
 def _bytes_at(opened: Opened, start: int, size_bytes: int) -> bytes:
-    return os.pread(opened.file.fileno(), size_bytes, start)  # whoever reads on must not be moved
+    return os.pread(opened.file.fileno(), size_bytes, start)  # leaves the file's position to its reader
 
 
 def _hex(data: bytes) -> str:
@@ -84,11 +84,22 @@ def _compare_members(opened: Opened, cursor: Cursor) -> Comparison:
     return Comparison(same=same, more=listing_digest(members) != cursor.content)
 
 
-# --- the same source at another place --------------------------------------------------------------------------
+# --- is it the same source? ------------------------------------------------------------------------------------
+
+
+def is_unchanged(locator: Locator, seen: Cursor | LedgerEntry) -> bool:
+    """Does the directory show the file that was `seen`: with the same size, times and inode? Reads no content.
+
+    A file replaced by one of equal size and modification time has another inode, and mostly another change time, which
+    no program can set back; that one counts where it is known of both.
+    """
+    if seen.ctime_ns and locator.ctime_ns and seen.ctime_ns != locator.ctime_ns:
+        return False
+    return (locator.size_bytes, locator.mtime_ns, locator.inode) == (seen.size_bytes, seen.mtime_ns, seen.inode)
 
 
 def is_same_file(opened: Opened, cursor: Cursor) -> bool:
-    """Is it the file that was read, whatever became of its content? An inode alone may have been given away since."""
+    """Is it the file that was read, whatever its content is now? Another file may have got the inode since."""
     births = {opened.birth_ns, cursor.birth_ns} - {0}
     return opened.inode == cursor.inode and len(births) < 2
 
@@ -150,7 +161,7 @@ def _checksum(line: bytes) -> str:
 def kept_tail(opened: Opened, cursor: Cursor) -> Cursor | None:
     """The cursor after the last line that was read, in a log that now begins with a later line than before.
 
-    None if no such line is found. What stands before it may still be new: only the last lines are compared.
+    None if no such line is found. Lines before it may still be new: only the last lines are compared.
     """
     spelled = cursor.state.get("last_lines", "")
     if not spelled or not opened.seekable:
@@ -237,7 +248,7 @@ def make(
 
 
 def as_json(value: Any) -> Json:
-    """A copy that shares nothing with a reader that reads on."""
+    """A copy that shares nothing with the reader, which changes its state as it reads on."""
     try:
         return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
     except TypeError:  # integers beyond 64 bits

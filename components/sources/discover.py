@@ -1,7 +1,7 @@
 """What source specs name: files, folders (recursive), globs, database URLs. Reads no content, opens nothing.
 
-What a spec names is followed wherever it leads. A link that is found below a folder or by a wildcard is followed only
-to what lies below the same root: otherwise whoever can write there could have any file of the machine read.
+A spec itself may be a link to anywhere. A link that is found below a folder or by a wildcard is followed only within the
+same root: otherwise whoever can write there could have any file of the machine read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import PurePath
 
 from components.contracts import Discovered, Locator, Problem
 from components.errors import SourceError
-from components.sources import tables
+from components.locations import absolute, glob_root, is_url, without_credentials
+from components.sources.opener import inode_of
+from components.sources.table_urls import table_locator
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A file, where it really lies (links resolved), and what the directory said of it."""
+    """A file, its real path (links resolved), and its directory entry."""
 
     path: str
     real: str
@@ -37,15 +39,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Root:
-    """A folder that a spec names, where it really lies, and what was found there that can't be taken."""
+    """A folder that a spec names, its real path, and what was found there that can't be read."""
 
     path: str
     real: str
-    outside: list[str] = field(default_factory=list)  # links that lead out of it
+    outside: list[str] = field(default_factory=list)  # links to what is outside of it
     problems: list[Problem] = field(default_factory=list)
 
     def holds(self, real: str) -> bool:
-        """Is this real path the root, or does it lie below it?"""
+        """Is this real path the root, or below it?"""
         return real == self.real or real.startswith(self.real if self.real.endswith(os.sep) else self.real + os.sep)
 
     def refuse(self, folder: str, error: OSError) -> None:
@@ -69,17 +71,17 @@ def discover(specs: Sequence[str]) -> Discovered:
                 locators.setdefault(real, replace(locator, spec=spec))
         except (SourceError, OSError) as error:
             reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
-            problems.append(Problem(source=tables.without_secrets(spec), reason=reason))
+            problems.append(Problem(source=without_credentials(spec), reason=reason))
     ordered = sorted(locators.values(), key=lambda locator: (locator.key, locator.location))
     return Discovered(locators=ordered, problems=problems)
 
 
 def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator]]:
-    if tables.is_url(spec):
-        table = tables.locator(spec)
+    if is_url(spec):
+        table = table_locator(spec)
         yield table.location, table
         return
-    path = os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111 - a Path costs more than the look-up
+    path = absolute(spec)
     if os.path.lexists(path):
         info = os.stat(path)  # noqa: PTH116
         if stat.S_ISREG(info.st_mode):
@@ -90,8 +92,8 @@ def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator
             raise SourceError("This is neither a file nor a folder.")
         root = _root(path)
         files, nothing = _below(root), "There is no file in this folder."
-    elif glob.has_magic(spec):
-        root = _root(_fixed_prefix(path))
+    elif glob.has_magic(spec) and glob.has_magic(path):
+        root = _root(glob_root(path))
         files, nothing = _matching(root, path), "No file matches this pattern."
     else:
         raise SourceError("There is no such file or folder.")
@@ -100,31 +102,22 @@ def _named_by(spec: str, problems: list[Problem]) -> Iterator[tuple[str, Locator
         is_empty = False
         yield found.real, _locator(found, root=root.path)
     problems += root.problems
-    _tell_outside(spec, root, nothing=nothing if is_empty else "")
+    _report_outside(spec, root, nothing=nothing if is_empty else "")
 
 
-def _tell_outside(spec: str, root: _Root, *, nothing: str) -> None:
-    """Raises `SourceError` where `nothing` was found; links that were not followed are named in the log or there."""
-    told = ""
+def _report_outside(spec: str, root: _Root, *, nothing: str) -> None:
+    """Raises `SourceError` where `nothing` was found; links that were not followed are named in it, or in the log."""
+    refused = ""
     if root.outside:
         n = f"{len(root.outside)} links lead" if len(root.outside) > 1 else "A link leads"
-        told = f"{n} out of {root.path} and can't be followed, such as {min(root.outside)}. To read what lies there, give it as a source of its own."
+        refused = (
+            f"{n} out of {root.path} and can't be followed, such as {min(root.outside)}. To read its target, give it as "
+            "a source of its own."
+        )
     if nothing and not root.problems:
-        raise SourceError(f"{nothing} {told}".strip())
-    if told:
-        logger.warning("%s: %s", spec, told)
-
-
-def _fixed_prefix(pattern: str) -> str:
-    """The folders of `pattern` before its first wildcard.
-
-    >>> _fixed_prefix("/logs/app/*/run-?.jsonl")
-    '/logs/app'
-    """
-    folder = os.path.dirname(pattern)  # noqa: PTH120
-    while glob.has_magic(folder):
-        folder = os.path.dirname(folder)  # noqa: PTH120
-    return folder
+        raise SourceError(f"{nothing} {refused}".strip())
+    if refused:
+        logger.warning("%s: %s", spec, refused)
 
 
 def _below(root: _Root) -> Iterator[Found]:
@@ -158,7 +151,7 @@ def _below(root: _Root) -> Iterator[Found]:
 
 
 def _entries(folder: str, root: _Root) -> list[os.DirEntry[str]]:
-    """What lies in a folder, but for hidden names and for what runatlas keeps in a home: its output is no log."""
+    """The entries of a folder, without hidden ones and without what runatlas keeps in a home: its output is no log."""
     try:
         with os.scandir(folder) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".")]
@@ -171,12 +164,12 @@ def _entries(folder: str, root: _Root) -> list[os.DirEntry[str]]:
 
 
 def _is_of_home(name: str, *, is_below: bool) -> bool:
-    """Does runatlas write this in a home? `logs` in the very folder that was named may be the user's."""
+    """Does runatlas write this in a home? `logs` directly in the folder that was named may be the user's."""
     return name in in_homes or name.startswith("runatlas.db") or (is_below and name == "logs")
 
 
 def is_written_by_us(path: str, home: str) -> bool:
-    """Is the change of this path one that runatlas makes itself while it works in its home?
+    """Is this a path that runatlas itself writes while it works in its home?
 
     >>> is_written_by_us("/data/runatlas.db-wal", "/data"), is_written_by_us("/data/logs/a.jsonl", "/data")
     (True, False)
@@ -197,7 +190,7 @@ def _found(path: str, real: str) -> Iterator[Found]:
 
 
 def _matching(root: _Root, pattern: str) -> Iterator[Found]:
-    """Files below the root that match; `**` stands for any folders but linked ones."""
+    """Files below the root that match; `**` matches any folders but linked ones."""
     parts = PurePath(pattern.removeprefix(root.path).strip(os.sep)).parts
     for path in sorted(set(_expanded(root.path, parts, root))):
         real = os.path.realpath(path)
@@ -217,17 +210,17 @@ def _expanded(folder: str, parts: Sequence[str], root: _Root) -> Iterator[str]:
                 yield from _expanded(entry.path, parts, root)
         return
     if not rest:
-        yield from _named_alike(folder, part, root)
+        yield from _matching_names(folder, part, root)
         return
-    for path in _named_alike(folder, part, root):
+    for path in _matching_names(folder, part, root):
         if os.path.islink(path) and not root.holds(os.path.realpath(path)):  # noqa: PTH114
             root.outside.append(path)
         elif os.path.isdir(path):  # noqa: PTH112
             yield from _expanded(path, rest, root)
 
 
-def _named_alike(folder: str, part: str, root: _Root) -> Iterator[str]:
-    """What lies in `folder` under a name that matches; a wildcard matches hidden names only after a dot."""
+def _matching_names(folder: str, part: str, root: _Root) -> Iterator[str]:
+    """The paths in `folder` whose names match; a wildcard matches hidden names only after a dot."""
     if not glob.has_magic(part):
         path = f"{folder.rstrip(os.sep)}{os.sep}{part}"
         if os.path.lexists(path):
@@ -254,5 +247,5 @@ def _locator(found: Found, *, root: str) -> Locator:
         size_bytes=found.stat.st_size,
         mtime_ns=found.stat.st_mtime_ns,
         ctime_ns=found.stat.st_ctime_ns,
-        inode=found.stat.st_ino,
+        inode=inode_of(found.stat),
     )

@@ -1,4 +1,4 @@
-"""Files as a source of records: what they name, whether they changed, and what they say."""
+"""Files and database tables as a source of records: discovered, compared with the ledger, recognised, read."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
 from components.errors import BadSetting, NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
+from components.redact import Redactor
 from components.settings import LoadSettings
-from components.sources import cursors, reading, tables
+from components.sources import cursors, tables
 from components.sources.cursors import LINE_KINDS
 from components.sources.discover import discover
 from components.sources.formats.contract import Format, Options
 from components.sources.opener import Opened, open_file
-from components.sources.recognise import (
-    GENERIC,
-    Limits,
-    Recognition,
-    expect_format,
-    named,
-    recognise,
-    refuse_other_files,
-    without_document,
-)
+from components.sources.read_totals import ReadTotals
+from components.sources.reading.batches import Job
+from components.sources.reading.read import defect_batch, from_cursor, from_start, records_before
+from components.sources.recognition.recognise import GENERIC, Recognition, expect_format, named, recognise
+from components.sources.recognition.unsupported import refuse_unsupported
 from components.sources.records import RecordMaker
-from components.sources.redaction import Redactor
-from components.sources.yields import Yield
 
 
 class FileSource:
@@ -53,7 +47,6 @@ class FileSource:
         self.redact = redact
         self.now = now
         self.options = Options(history=history, columns=columns or {})
-        self.limits = Limits(item_bytes=settings.max_item_bytes)
         try:
             self.zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -64,13 +57,13 @@ class FileSource:
         return discover(specs)
 
     def explain(self, path: str) -> Recognition:
-        """What the file is taken for and why, and why the others declined. Raises what `read` would."""
+        """Which format reads the file and why, and why the others declined. Raises what `read` would."""
         with _file_errors(), open_file(path) as opened:
-            return without_document(self._recognised(opened, path))
+            return self._recognised(opened, path).without_content()
 
-    def yields(self, locator: Locator) -> Yield:
-        """What the whole source would give now, counted and not kept; of one that is being written, what is whole."""
-        seen = Yield()
+    def totals(self, locator: Locator) -> ReadTotals:
+        """What a load of the whole source would give now; nothing is stored. Of one being written, what is complete."""
+        seen = ReadTotals()
         with suppress(NotReady):
             for batch in self.read(locator, None):
                 seen.add(batch)
@@ -94,7 +87,7 @@ class FileSource:
             return Decision(action="resume", reason="a table shows its changes only when asked")
         here_before = entry.location == locator.location
         waits = bool(cursor.state.get("waits"))
-        if here_before and not verify and not waits and _unchanged(locator, cursor):
+        if here_before and not verify and not waits and cursors.is_unchanged(locator, cursor):
             return Decision(action="skip", reason="unchanged")
         if not here_before and not (cursor.offset or cursor.state.get("members")):
             return Decision(action="read", reason="new")
@@ -113,7 +106,7 @@ class FileSource:
                 return Decision(action="read", reason=str(error))
 
     def _decide_elsewhere(self, opened: Opened, locator: Locator, entry: LedgerEntry, cursor: Cursor) -> Decision:
-        """Of a file at another place than the source lay at: is it that source?"""
+        """For a file at another location than the source had: is it that source?"""
         found = self._decide_by_content(opened, locator, cursor, verify=True)
         if found.action == "read" or cursors.is_same_source(opened, entry, cursor, grew=found.action == "resume"):
             return found
@@ -138,20 +131,20 @@ class FileSource:
     ) -> Decision | None:
         """How to go on with a log that lost its oldest lines: after the last line that was read; None if it is none.
 
-        Every record of the lines that are taken for read must be stored: then nothing that is new is passed over.
+        Every record of the lines that count as read must be stored: then nothing new is left out.
         """
         kept = cursors.kept_tail(opened, cursor)
         if kept is None:
             return None
         job = self._job(locator, named(cursor.format, cursor.state.get("shape", "lines")))
-        if not is_stored(reading.records_before(job, opened, cursor, kept.offset)):
+        if not is_stored(records_before(job, opened, cursor, kept.offset)):
             return None
         return Decision(action="resume", reason="its oldest lines were cut off", cursor=kept)
 
     def is_copy(self, locator: Locator, original: Locator, entry: LedgerEntry | None) -> bool:
-        """Does this file hold nothing but what the original beside it begins with, as in the middle of a rotation?
+        """Does this file hold only the beginning of the original beside it, as in the middle of a rotation?
 
-        Of documents, which are written anew all the time, only a packed copy is one.
+        Documents are rewritten all the time: of these only a packed file counts as a copy.
         """
         with _file_errors(), open_file(locator.location) as copy, open_file(original.location) as first:
             if copy.packing == "zip" or first.packing == "zip":
@@ -181,37 +174,39 @@ class FileSource:
                 try:
                     recognition = self._recognised(opened, locator.location)
                 except TooLarge as error:
-                    yield reading.only_defect(opened, str(error))
+                    yield defect_batch(opened, str(error))
                     raise
                 job = self._job(locator, recognition.format)
-                yield from reading.from_start(job, opened, recognition)
+                yield from from_start(job, opened, recognition)
             else:
                 if opened.seekable and not cursors.compare(opened, cursor, whole=False).same:
-                    raise NotReady("It was replaced while it was looked at; a later load looks again.")
+                    raise NotReady("It was replaced while it was being read; a later load reads it again.")
                 shape = cursor.state.get("shape", "lines")
                 job = self._job(locator, named(cursor.format, shape))
-                yield from reading.from_cursor(job, opened, cursor)
+                yield from from_cursor(job, opened, cursor)
 
     def _recognised(self, opened: Opened, path: str) -> Recognition:
         name = os.path.basename(path)  # noqa: PTH119
-        refuse_other_files(opened)
+        refuse_unsupported(opened)
         try:
-            return recognise(opened, name, limits=self.limits, wanted=self.format, columns=self.options.columns)
+            return recognise(
+                opened, name, item_bytes=self.settings.max_item_bytes, wanted=self.format, columns=self.options.columns
+            )
         except UnknownFormat as error:
             if not self._is_quiet(opened):
-                told, _, reasons = str(error).partition("\n")
-                quiet = f"once it was left alone for {self.settings.quiet_s:g} s (load.quiet_s)"
+                summary, _, reasons = str(error).partition("\n")
+                quiet = f"once it has not changed for {self.settings.quiet_s:g} s (load.quiet_s)"
                 raise NotReady(
-                    f"{told} It was written to just now; a later load looks again {quiet}.\n{reasons}"
+                    f"{summary} It was written to just now; a later load looks again {quiet}.\n{reasons}"
                 ) from error
             raise
 
     def _is_quiet(self, opened: Opened) -> bool:
-        """Was the file left alone for `quiet_s`? A time of writing in the future counts as long ago."""
+        """Has the file not changed for `quiet_s`? A modification time in the future counts as long ago."""
         return abs(self.now() - opened.mtime_ns / 1e9) >= self.settings.quiet_s
 
-    def _job(self, locator: Locator, format: Format) -> reading.Job:
-        return reading.Job(
+    def _job(self, locator: Locator, format: Format) -> Job:
+        return Job(
             format=format,
             options=self.options,
             settings=self.settings,
@@ -227,14 +222,8 @@ class FileSource:
 
 @contextmanager
 def _file_errors() -> Iterator[None]:
-    """The system's errors become ours here, whatever reads the file."""
+    """Turns the system's errors of reading a file into ours."""
     try:
         yield
     except OSError as error:
         raise ReadFailed(f"Reading failed: {error.strerror or error}.") from error
-
-
-def _unchanged(locator: Locator, cursor: Cursor) -> bool:
-    if cursor.ctime_ns and locator.ctime_ns and cursor.ctime_ns != locator.ctime_ns:
-        return False
-    return (locator.size_bytes, locator.mtime_ns, locator.inode) == (cursor.size_bytes, cursor.mtime_ns, cursor.inode)

@@ -1,4 +1,4 @@
-"""Digests by which a source is known again: of its head, of the tail before the offset, and of all its content.
+"""Digests by which a source is identified: of its head, of the tail before the offset, and of all its content.
 
 `content` is a chain, so that a log that grew is not hashed from its start: the digest of a full block of 1 MiB begins
 with the digest of the block before it. What a cursor needs to go on is the digest of the last full block (`chain`) and
@@ -29,7 +29,7 @@ class Prints:
 
 @dataclass(slots=True)
 class Fingerprint:
-    """Grows with the bytes it is fed, in order."""
+    """The digests of a growing content, which is fed in order."""
 
     offset: int = 0
     _head: bytes = b""
@@ -41,14 +41,15 @@ class Fingerprint:
     _open: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def feed(self, data: bytes | bytearray) -> None:
+        """Add the next bytes."""
         self._waiting.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes >= CHAIN_BYTES:
-            self._take_in()
+            self._digest_waiting()
 
     def prints(self) -> Prints:
         """The digests of everything fed so far."""
-        self._take_in()
+        self._digest_waiting()
         return Prints(
             offset=self.offset,
             head=hashlib.sha256(self._head).hexdigest(),
@@ -58,7 +59,7 @@ class Fingerprint:
             chain=self._chain.hex(),
         )
 
-    def _take_in(self) -> None:
+    def _digest_waiting(self) -> None:
         if not self._waiting:
             return
         data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
@@ -69,12 +70,12 @@ class Fingerprint:
         self.offset += len(data)
         view = memoryview(data)
         while len(view) >= CHAIN_BYTES - self._filled:
-            room = CHAIN_BYTES - self._filled
-            self._open.update(view[:room])
+            n_free = CHAIN_BYTES - self._filled
+            self._open.update(view[:n_free])
             self._chain = self._open.digest()
             self._open = hashlib.sha256(self._chain)
             self._filled = 0
-            view = view[room:]
+            view = view[n_free:]
         self._open.update(view)
         self._filled += len(view)
 
@@ -92,7 +93,7 @@ class Fingerprint:
 
     def copy(self) -> Fingerprint:
         """One that grows independently of this one."""
-        self._take_in()
+        self._digest_waiting()
         return replace(self, _waiting=[], _open=self._open.copy())
 
 

@@ -60,16 +60,16 @@ def grouped(
     for piece in pieces:
         is_blank = piece.data.isspace()
         if piece.kind in {"part", "last_part"}:
-            yield from held.let_go("whole")
+            yield from held.release("whole")
             yield piece
             continue
         if held.buffer and (held.size_bytes > max_bytes or (not is_blank and closes(held.last, piece.data))):
-            yield from held.let_go("whole")
+            yield from held.release("whole")
         held.take(piece)
         held.has_text = held.has_text or not is_blank
         if at_blank_line and is_blank and held.has_text:
-            yield from held.let_go("whole")
-    yield from held.let_go("open")
+            yield from held.release("whole")
+    yield from held.release("open")
 
 
 def stacked(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Piece]:
@@ -82,21 +82,21 @@ def _ends_object(last: bytes, line: bytes) -> bool:
 
 
 def rows(pieces: Iterator[Piece], max_bytes: int) -> Iterator[Piece]:
-    """CSV rows: a line end between quotes does not end its row. A stray quote makes several rows one piece."""
+    """CSV rows: a line end between quotes does not end its row. A stray quote joins several rows to one piece."""
     held = _Held()
     n_quotes = 0
     for piece in pieces:
         if piece.kind in {"part", "last_part"}:
-            yield from held.let_go("whole")
+            yield from held.release("whole")
             n_quotes = 0
             yield piece
             continue
         held.take(piece)
         n_quotes += piece.data.count(b'"')
         if held.size_bytes > max_bytes or n_quotes % 2 == 0:
-            yield from held.let_go(piece.kind)
+            yield from held.release(piece.kind)
             n_quotes = 0
-    yield from held.let_go("open")
+    yield from held.release("open")
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class _Held:
         self.last = piece.data
         self.size_bytes += len(piece.data)
 
-    def let_go(self, kind: Literal["whole", "open", "part", "last_part"]) -> Iterator[Piece]:
+    def release(self, kind: Literal["whole", "open", "part", "last_part"]) -> Iterator[Piece]:
         if self.buffer:
             data, self.buffer = bytes(self.buffer), bytearray()
             yield Piece(self.start, data, kind)

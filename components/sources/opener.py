@@ -1,4 +1,4 @@
-"""The one door to files: plain, gzip and zstd as blocks of unpacked bytes; what is UTF-16 comes as UTF-8.
+"""Opens files: plain, gzip and zstd as blocks of unpacked bytes; UTF-16 comes as UTF-8.
 
 Offsets count these bytes, whatever the packing, so a log that is compressed after rotation is still the same log.
 """
@@ -16,7 +16,7 @@ import zstandard
 from isal import isal_zlib
 
 from components.errors import ReadFailed, TooLarge, Unreadable
-from components.sources.births import birth_ns
+from components.sources.creation_time import birth_ns
 
 Packing = Literal["plain", "gzip", "zstd", "zip"]
 
@@ -26,6 +26,7 @@ BOMB_FROM_BYTES: Final = 64 << 20  # what is smaller does no harm
 ZSTD_STEP_BYTES: Final = 2_048  # zstd unpacks 4 bytes to 128 KiB at most: 64 MiB a step
 ZSTD_MAX_WINDOW: Final = 128 << 20
 DAMAGE: Final[tuple[Any, ...]] = (zlib.error, isal_zlib.error, zstandard.ZstdError, EOFError)
+MAX_INODE: Final = 2**63 - 1
 PLAIN: Final[Packing] = "plain"
 MAGIC: Final[tuple[tuple[bytes, Packing], ...]] = (
     (b"\x1f\x8b", "gzip"),
@@ -37,7 +38,7 @@ MAGIC: Final[tuple[tuple[bytes, Packing], ...]] = (
 
 @dataclass(slots=True)
 class Opened:
-    """An open file. `blocks()` gives its content; `cut` and `damage` then tell how the content ended."""
+    """An open file. `blocks()` gives its content; `cut` and `damage` then show how the content ended."""
 
     path: str
     file: BinaryIO
@@ -179,7 +180,7 @@ def _too_large(limit_bytes: int) -> TooLarge:
 
 
 def open_file(path: str) -> Opened:
-    """The file, with its packing and encoding told from its first bytes. Raises `ReadFailed` with the reason."""
+    """The file, its packing and encoding recognised by its first bytes. Raises `ReadFailed` with the reason."""
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller closes what comes back
     except OSError as error:
@@ -195,7 +196,7 @@ def open_file(path: str) -> Opened:
             encoding="utf-8",
             size_bytes=info.st_size,
             mtime_ns=info.st_mtime_ns,
-            inode=info.st_ino,
+            inode=inode_of(info),
             ctime_ns=info.st_ctime_ns,
             birth_ns=birth_ns(file.fileno()),
         )
@@ -210,8 +211,13 @@ def open_file(path: str) -> Opened:
     return opened
 
 
+def inode_of(info: os.stat_result) -> int:
+    """The file's inode in 63 bits, as the database can keep it; some file systems count to 2**64."""
+    return info.st_ino & MAX_INODE
+
+
 def encoding_of(start: bytes) -> str:
-    """The codec of a text that begins so: UTF-16 by its mark or by NUL at every other place, else UTF-8.
+    """The codec of a text that begins so: UTF-16 by its mark or by NUL at every other byte, else UTF-8.
 
     >>> encoding_of('{"a": 1}'.encode("utf-16-le")), encoding_of(b'{"a": 1}')
     ('utf-16-le', 'utf-8')

@@ -40,6 +40,7 @@ def rows(opened: Opened, skip: int = 0) -> Iterator[Json]:
 
 
 def first_rows(opened: Opened, n: int) -> list[Json]:
+    """The first `n` rows. Raises as `rows` does."""
     return [row for row, _ in zip(rows(opened), range(n), strict=False)]
 
 

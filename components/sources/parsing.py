@@ -22,9 +22,9 @@ PADDING: Final = b"\x00\xef\xbb\xbf \t\r\n"  # NUL (holes left by a crash), byte
 
 
 def json_values(line: bytes) -> Sequence[Json]:
-    """The JSON values on a line: none on a blank one, several where lone carriage returns part them.
+    """The JSON values on a line: none on a blank one, several where lone carriage returns separate them.
 
-    What strict JSON refuses but people write is mended: NUL and BOM around the value, bytes that are no UTF-8, raw
+    What strict JSON refuses but programs write is repaired: NUL and BOM around the value, bytes that are no UTF-8, raw
     control characters in strings, lone surrogates, NaN and Infinity (null). Raises `ValueError` with the reason.
     """
     try:
@@ -36,13 +36,13 @@ def json_values(line: bytes) -> Sequence[Json]:
         return ()
     if b"\r" in bare:
         return [value for part in bare.split(b"\r") for value in json_values(part)]
-    if _CLOSED_BY.get(bare[0]) != bare[-1]:  # no mending helps what is cut or no JSON at all
+    if _CLOSED_BY.get(bare[0]) != bare[-1]:  # what is cut, or no JSON at all, can't be repaired
         raise ValueError(f"not JSON: {refused.msg} at character {refused.pos}")
     return (json_value(bare),)
 
 
 def json_value(raw: bytes) -> Json:
-    """The one JSON value that `raw` is, mended as `json_values` does. Raises `ValueError` with the reason."""
+    """The one JSON value that `raw` is, repaired as `json_values` does. Raises `ValueError` with the reason."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -71,10 +71,10 @@ def text_from(raw: bytes) -> str:
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
-        mended = raw.decode("utf-8", "replace")
-    wrong = mended.count("\ufffd")
-    right = sum(1 for character in mended if ord(character) > 127) - wrong
-    return mended if right > wrong else raw.decode("latin-1")
+        replaced = raw.decode("utf-8", "replace")
+    wrong = replaced.count("\ufffd")
+    right = sum(1 for character in replaced if ord(character) > 127) - wrong
+    return replaced if right > wrong else raw.decode("latin-1")
 
 
 def csv_rows(text: str, delimiter: str, n: int | None = None) -> list[list[str]]:
@@ -95,12 +95,12 @@ def row_item(header: Sequence[str], fields: Sequence[str]) -> Mapping[str, Any]:
 
 
 def column_names(names: Sequence[str]) -> list[str]:
-    """The names of a table's columns; those without one are called by their place.
+    """The names of a table's columns; those without one are numbered.
 
     >>> column_names(["", "text", " "])
     ['column_1', 'text', 'column_3']
     """
-    return [name if name.strip() else f"column_{place}" for place, name in enumerate(names, start=1)]
+    return [name if name.strip() else f"column_{n}" for n, name in enumerate(names, start=1)]
 
 
 def unfolded(row: Json) -> Json:

@@ -14,73 +14,24 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from components.contracts import Batch, Cursor, Json, Locator
-from components.errors import SourceError, Unreadable
-from components.urls import without_password
+from components.errors import Unreadable
+from components.sources.cursors import as_json
+from components.sources.parquet import plain
+from components.sources.reading.batches import BatchBuilder, Job
+from components.sources.table_urls import parsed_url
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Engine, Select, Table
 
-    from components.sources.reading import Job
-
 ROWS: Final = 1_000
-TWINS: Final = 10_000  # rows of one cursor value that are told apart by their content
-NO_DATABASES: Final = frozenset({"http", "https", "ftp", "s3", "gs", "az", "abfs", "hf"})
+TWINS: Final = 10_000  # rows of one cursor value that are distinguished by their content
 OWN_PARAMETERS: Final = ("table", "cursor", "schema")
 
 
-# --- URLs ------------------------------------------------------------------------------------------------------
-
-
-def is_url(spec: str) -> bool:
-    """Is it a URL rather than a path?"""
-    scheme, found, _ = spec.partition("://")
-    return bool(found) and scheme.replace("+", "").isalnum()
-
-
-def without_secrets(spec: str) -> str:
-    """The URL without user, password and foreign parameters; a path as it is.
-
-    >>> without_secrets("postgresql://me:p/w@db:5432/app?table=logs&cursor=id&sslkey=k")
-    'postgresql://db:5432/app?table=logs'
-    """
-    if not is_url(spec):
-        return spec
-    try:
-        url = _url(spec)
-    except SourceError:
-        return f"{spec.partition('://')[0]}://…"
-    host = (url.host or "").rpartition("@")[2]
-    at = f"[{host}]" if ":" in host else host
-    at = f"{at}:{url.port}" if url.port else at
-    database = url.database or ""
-    name = database.rpartition("@")[2] if host else posixpath.basename(database)
-    kept = urlencode([(key, value) for key, value in url.query.items() if key in ("schema", "table")], doseq=True)
-    return f"{url.drivername}://{at}/{name}?{kept}".rstrip("?")
-
-
-def locator(spec: str) -> Locator:
-    """The locator of a table's URL. Raises `SourceError` where it names no table."""
-    if spec.partition("://")[0].lower() in NO_DATABASES:
-        raise SourceError("Only database tables are read by URL. Download it, and name the file or folder.")
-    if "table" not in _url(spec).query:
-        raise SourceError("The URL names no table; write it as postgresql://host/db?table=NAME&cursor=COLUMN.")
-    return Locator(location=without_password(spec), key=without_secrets(spec), kind="table", url=spec)
-
-
-def _url(spec: str) -> URL:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(spec)
-    except (ArgumentError, ValueError):
-        raise SourceError(
-            "The URL can't be understood; write it as postgresql://USER:PASSWORD@HOST:PORT/DB?table=NAME&cursor=COLUMN."
-        ) from None  # whatever it is may hold a password
+# --- the database ----------------------------------------------------------------------------------------------
 
 
 def _engine(url: URL) -> Engine:
@@ -97,7 +48,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _take_any_time(connection: Any, _: Any) -> None:
-    """Have times that Python can't hold, such as infinity, as text: by themselves they would cost the whole page."""
+    """Give times that Python can't hold, such as infinity, as text: an error would cost the whole page."""
     from psycopg import DataError
     from psycopg.adapt import Loader
     from psycopg.pq import Format
@@ -122,10 +73,10 @@ def _take_any_time(connection: Any, _: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """As far as a table is read: the keys of the last row, and what was seen of the rows that share its cursor value.
+class _Position:
+    """How far a table is read: the keys of the last row, and what was seen of the rows that share its cursor value.
 
-    Without `seen` only what stands beyond the keys is new.
+    Without `seen` only rows beyond the keys are new.
     """
 
     last: Sequence[Any] | None = None
@@ -140,15 +91,16 @@ class _Keys:
     columns: Sequence[Column[Any]]
     unique: bool  # the cursor column alone is the primary key
 
-    def after(self, place: _Place) -> Select[Any]:
+    def after(self, position: _Position) -> Select[Any]:
+        """The query of the next page of rows."""
         from sqlalchemy import and_, or_, select
 
-        cursor, last = self.columns[0], place.last
+        cursor, last = self.columns[0], position.last
         query = select(self.table).where(cursor.is_not(None)).order_by(*self.columns)
         if last is None:
             return query.limit(ROWS)
-        if place.seen is not None:
-            return query.where(cursor >= last[0]).limit(ROWS + place.seen.total())
+        if position.seen is not None:
+            return query.where(cursor >= last[0]).limit(ROWS + position.seen.total())
         beyond = []
         for n, column in enumerate(self.columns):
             same = [one == value for one, value in zip(self.columns[:n], last, strict=False)]
@@ -156,6 +108,7 @@ class _Keys:
         return query.where(or_(*beyond)).limit(ROWS)
 
     def of(self, row: Mapping[str, Any]) -> list[Any]:
+        """The row's values of these columns."""
         return [row[column.name] for column in self.columns]
 
 
@@ -188,7 +141,7 @@ def _reflected(engine: Engine, name: str, schema: str | None) -> Table:
         there = ", ".join(sorted([*found.get_table_names(schema), *found.get_view_names(schema)])[:20])
         raise Unreadable(f"There is no table {name!r} there; there is: {there or 'none at all'}.") from None
     if engine.dialect.name == "sqlite":
-        for column in table.columns:  # a column holds whatever was put there, and compares as that
+        for column in table.columns:  # values have the type that they were stored with, and compare by it
             column.type = NullType()
     return table
 
@@ -200,24 +153,25 @@ def read(locator: Locator, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
     """Batches of the rows after the cursor. Raises `Unreadable` with the reason, never with the URL's secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    url = _url(locator.url or locator.location)
+    url = parsed_url(locator.url or locator.location)
     try:
         engine = _engine(url)
     except (SQLAlchemyError, ImportError, TypeError) as error:
-        raise Unreadable(f"{locator.key} can't be opened: {_plain(error, url)}") from error
+        raise Unreadable(f"{locator.key} can't be opened: {_driver_message(error, url)}") from error
     try:
         yield from _read(_keys(engine, url.query), engine, cursor, job)
     except SQLAlchemyError as error:
-        raise Unreadable(f"{locator.key} can't be read: {_plain(error, url)}") from error
+        raise Unreadable(f"{locator.key} can't be read: {_driver_message(error, url)}") from error
     finally:
         engine.dispose()
 
 
-def _plain(error: Exception, url: URL) -> str:
-    told = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
-    if any(words in told.lower() for words in _NOT_SIGNED_IN):
-        told = f"{told.rstrip('.')}. {_WAYS_TO_SIGN_IN}"
-    return told.replace(str(url.password), "…") if url.password else told
+def _driver_message(error: Exception, url: URL) -> str:
+    """The first line of the driver's message, without the password; with what to do where signing in failed."""
+    message = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+    if any(words in message.lower() for words in _NOT_SIGNED_IN):
+        message = f"{message.rstrip('.')}. {_WAYS_TO_SIGN_IN}"
+    return message.replace(str(url.password), "…") if url.password else message
 
 
 _NOT_SIGNED_IN = ("no password supplied", "password authentication failed", "access denied", "authentication failed")
@@ -228,86 +182,81 @@ _WAYS_TO_SIGN_IN = (
 
 
 def _read(keys: _Keys, engine: Engine, cursor: Cursor | None, job: Job) -> Iterator[Batch]:
-    from components.sources.parquet import plain
-    from components.sources.reading import Gathered
-
     assert job.format.reader is not None
     state = cursor.state if cursor else {}
     reader = job.format.reader(state.get("reader"), job.options)
-    gathered = Gathered(job=job)
-    place, n_rows = _place(state), cursor.offset if cursor else 0
-    while found := _page(engine, keys, place):
+    batch = BatchBuilder(job=job)
+    position, n_rows = _position_in(state), cursor.offset if cursor else 0
+    while found := _page(engine, keys, position):
         for row in found:
             item = plain(row)
-            gathered.add_all(reader.read, item, n_rows)
+            batch.add_all(reader.read, item, n_rows)
             n_rows += 1
-            gathered.size_bytes += sum(len(value) for value in item.values() if isinstance(value, str))
-        place = _moved(place, keys, found)
-        if gathered.is_full:
-            yield gathered.batch(_cursor(job, reader.state(), place, n_rows))
-    yield gathered.batch(_cursor(job, reader.state(), place, n_rows))
+            batch.size_bytes += sum(len(value) for value in item.values() if isinstance(value, str))
+        position = _advanced(position, keys, found)
+        if batch.is_full:
+            yield batch.take(_cursor(job, reader.state(), position, n_rows))
+    yield batch.take(_cursor(job, reader.state(), position, n_rows))
 
 
-def _page(engine: Engine, keys: _Keys, place: _Place) -> list[Mapping[str, Any]]:
+def _page(engine: Engine, keys: _Keys, position: _Position) -> list[Mapping[str, Any]]:
     """The next rows that were not seen yet, in order; none when all are read."""
     with engine.connect() as connection:
-        rows: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(keys.after(place)).mappings()]
-    if not place.seen or place.last is None:
+        rows: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(keys.after(position)).mappings()]
+    if not position.seen or position.last is None:
         return rows
-    seen, fresh = place.seen.copy(), []
+    seen, fresh = position.seen.copy(), []
     for row in rows:
-        if seen and keys.of(row)[0] == place.last[0] and seen[digest := _digest(keys, row)]:
+        if seen and keys.of(row)[0] == position.last[0] and seen[digest := _digest(keys, row)]:
             seen[digest] -= 1
         else:
             fresh.append(row)
     return fresh
 
 
-def _moved(place: _Place, keys: _Keys, rows: Sequence[Mapping[str, Any]]) -> _Place:
-    """The place after these rows. Raises `Unreadable` where too many share a value and no key tells them apart."""
+def _advanced(position: _Position, keys: _Keys, rows: Sequence[Mapping[str, Any]]) -> _Position:
+    """The position after these rows. Raises `Unreadable` where too many share a value and have no key of their own."""
     last = keys.of(rows[-1])
     if keys.unique:
-        return _Place(last=last)
-    goes_on = place.last is not None and place.last[0] == last[0]
-    if goes_on and place.seen is None:
-        return _Place(last=last)
-    seen = place.seen.copy() if goes_on and place.seen else Counter[str]()
+        return _Position(last=last)
+    goes_on = position.last is not None and position.last[0] == last[0]
+    if goes_on and position.seen is None:
+        return _Position(last=last)
+    seen = position.seen.copy() if goes_on and position.seen else Counter[str]()
     seen.update(_digest(keys, row) for row in rows if keys.of(row)[0] == last[0])
     if seen.total() <= TWINS:
-        return _Place(last=last, seen=seen)
+        return _Position(last=last, seen=seen)
     if len(keys.columns) == 1:
         raise Unreadable(
             f"More than {TWINS:,} rows of table {keys.table.name!r} hold {str(last[0])[:40]!r} in {keys.columns[0].name!r}, "
             "and it has no primary key: name a column that grows with every row."
         )
-    return _Place(last=last)
+    return _Position(last=last)
 
 
 def _digest(keys: _Keys, row: Mapping[str, Any]) -> str:
-    """What tells a row from others of its cursor value: its primary key, or all that it holds."""
-    told = keys.of(row)[1:] or list(row.values())
-    return blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    """What distinguishes a row from others of its cursor value: its primary key, or all that it holds."""
+    distinct = keys.of(row)[1:] or list(row.values())
+    return blake2b(repr(distinct).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 # --- the cursor ------------------------------------------------------------------------------------------------
 
 
-def _place(state: Mapping[str, Json]) -> _Place:
+def _position_in(state: Mapping[str, Json]) -> _Position:
     if not state.get("last"):
-        return _Place()
+        return _Position()
     seen = state.get("seen")
     last = [_decoded(value) for value in state["last"]]
-    return _Place(last=last, seen=None if seen is None else Counter(seen))
+    return _Position(last=last, seen=None if seen is None else Counter(seen))
 
 
-def _cursor(job: Job, reader_state: Json, place: _Place, n_rows: int) -> Cursor:
-    from components.sources.cursors import as_json
-
+def _cursor(job: Job, reader_state: Json, position: _Position, n_rows: int) -> Cursor:
     state = {"kind": "table", "shape": "lines", "reader": as_json(reader_state)}
-    if place.last is not None:
-        state["last"] = [_encoded(value) for value in place.last]
-    if place.seen is not None:
-        state["seen"] = dict(place.seen)
+    if position.last is not None:
+        state["last"] = [_encoded(value) for value in position.last]
+    if position.seen is not None:
+        state["seen"] = dict(position.seen)
     return Cursor(format=job.format.name, offset=n_rows, state=state)
 
 

@@ -171,7 +171,7 @@ def _wide_sizes(extra: bytes, packed_bytes: int, size_bytes: int) -> tuple[int, 
 
 
 def _measured(archive: mmap.mmap, data_at: int, method: int) -> tuple[int, int, int] | None:
-    """Packed size, size and checksum of a member that doesn't say so up front; None when it isn't there in full."""
+    """Packed size, size and checksum of a member whose header lacks them; None when it isn't there in full."""
     if method == DEFLATED:
         unpacker: Any = zlib.decompressobj(-zlib.MAX_WBITS)
     elif method == ZSTD:

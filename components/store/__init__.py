@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.store.datasets import Datasets
+from components.store.defects import Defects
 from components.store.engine import Database
+from components.store.index_requests import IndexRequests
 from components.store.layouts import Layouts
 from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
 from components.store.migrate import upgrade
 from components.store.publications import Publications
+from components.store.record_writer import RecordWriter
 from components.store.records import Records
 from components.store.runs import Runs
 from components.store.sessions import Sessions
 from components.store.tables import RecordState
-from components.store.vectors import Tally, VectorStore
-from components.store.wishes import Wishes
+from components.store.vectors import VectorStore
 
 shortest_stall_s = 10.0  # a busy machine may let a transaction wait for some seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetStatus:
-    """Where a dataset stands. `drift` is the share of newly placed records off the map."""
+    """The state of a dataset. `drift` is the share of newly placed records off the map."""
 
     records: int
     unindexed: int
@@ -38,7 +41,7 @@ class DatasetStatus:
 
 
 class Store:
-    """The rooms of one database, its schema brought up to date."""
+    """The tables of one database, each behind its class; the schema is migrated when it is opened."""
 
     def __init__(
         self,
@@ -54,7 +57,10 @@ class Store:
         except BaseException:
             self.db.close()
             raise
+        self.datasets = Datasets(self.db)
         self.ledger = Ledger(self.db)
+        self.writer = RecordWriter(self.db)
+        self.defects = Defects(self.db)
         self.sessions = Sessions(self.db)
         self.records = Records(self.db)
         self.vectors = VectorStore(self.db)
@@ -62,11 +68,11 @@ class Store:
         self.publications = Publications(self.db)
         self.leases = Leases(self.db, lease_ttl_s)
         self.runs = Runs(self.db)
-        self.wishes = Wishes(self.db)
+        self.index_requests = IndexRequests(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
-        """Name -> where the dataset stands."""
-        return {name: self._status(name, number) for name, number in self.ledger.datasets().items()}
+        """Name -> the state of the dataset."""
+        return {name: self._status(name, number) for name, number in self.datasets.ids().items()}
 
     def _status(self, name: str, dataset_id: int) -> DatasetStatus:
         counts = self.records.counts(dataset_id)
@@ -76,7 +82,7 @@ class Store:
             records=sum(counts.values()) - counts[RecordState.SUPERSEDED],
             unindexed=counts[RecordState.WAITING],
             failed=counts[RecordState.FAILED],
-            defects=self.ledger.defect_count(dataset_id),
+            defects=self.defects.count(dataset_id),
             model=self.vectors.model(layout.model_id)[0] if layout else None,
             layout=layout.version if layout else None,
             drift=layout.drift if layout else None,
@@ -92,6 +98,3 @@ class Store:
 def lease_name(dataset: str) -> str:
     """The lease that guards a dataset's index."""
     return f"index:{dataset}"
-
-
-__all__ = ["DatasetStatus", "Store", "Tally", "lease_name"]

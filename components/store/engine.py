@@ -1,13 +1,12 @@
-"""One database, two ways in: `read()` and `write()` transactions, on SQLite and on PostgreSQL."""
+"""One database with `read()` and `write()` transactions, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import logging
 import os
-import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,8 +50,8 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
 
 
 def _close_to_others(database: Path) -> None:
-    """Make the file, if it is new, for this user alone, and take others' rights away; SQLite's further files follow it."""
-    with suppress(OSError):  # whoever opens it says what is wrong
+    """Make the file, if it is new, for this user alone, and remove the rights of others; SQLite's further files get the same."""
+    with suppress(OSError):  # opening it reports what is wrong
         os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
         for suffix in ("", "-wal", "-shm"):
             file = database.with_name(database.name + suffix)
@@ -61,7 +60,7 @@ def _close_to_others(database: Path) -> None:
 
 
 def _log_ahead(connection: Any) -> None:
-    """Turn the write-ahead log on. Of all statements this one does not wait by itself where another has a lock."""
+    """Turn the write-ahead log on. Unlike other statements, this one does not wait for a lock."""
     until = time.monotonic() + busy_timeout_ms / 1_000
     while True:
         try:
@@ -80,7 +79,7 @@ def _engines(url: str, *, private: bool) -> tuple[Engine, Engine]:
     except (ArgumentError, ValueError):
         raise BadSetting(
             "RUNATLAS_DATABASE_URL is no database URL: write sqlite:////PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME."
-        ) from None  # whatever it is may hold a password
+        ) from None  # any part of it may be a password
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +103,7 @@ _refusals = ("authentication failed", "does not exist", "no pg_hba.conf entry", 
 
 
 def _is_passing(error: DBAPIError) -> bool:
-    """May the same transaction succeed later: a lock, a deadlock, a server that restarts?"""
+    """Can the same transaction succeed later: a lock, a deadlock, a server that restarts?"""
     sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
     text = str(error.orig).lower()
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
@@ -141,7 +140,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; commits at the end. Raises `StoreBusy` where another try may help."""
+        """A transaction that may write; commits at the end. Raises `StoreBusy` where a retry may help."""
         with _translated(), self.writer.begin() as connection:
             if self.dialect == "postgresql":  # a process that was stopped within it must not lock out the others
                 limit = f"set local idle_in_transaction_session_timeout = {self._stall_limit_ms}"
@@ -180,12 +179,12 @@ class Database:
         return int(done.rowcount)
 
     def lies_in(self, folder: Path) -> bool:
-        """Is it a file in this folder, so that it goes wherever the folder goes?"""
+        """Is it a file in this folder, so that it moves with the folder?"""
         file = self.writer.url.database
         return self.dialect == "sqlite" and bool(file) and Path(str(file)).resolve().is_relative_to(folder.resolve())
 
     def size_bytes(self) -> int:
-        """What the database takes on disk, 0 where that can't be told."""
+        """Size of the database on disk; 0 where it is unknown."""
         with self.read() as connection:
             if self.dialect == "sqlite":
                 pages = connection.exec_driver_sql("pragma page_count").scalar_one()
@@ -199,34 +198,25 @@ class Database:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Foreign errors become ours here and nowhere else."""
+    """Errors of the driver become errors of runatlas here and nowhere else."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
         said = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
         if isinstance(error, PoolTimeout) or (_is_passing(error) and not _is_of_the_disk(error)):
-            raise StoreBusy(f"The database is busy, restarting or not there: {said}. Try again in a moment.") from error
+            raise StoreBusy(
+                f"The database is busy, restarting or unreachable: {said}. Try again in a moment."
+            ) from error
         if _is_of_the_disk(error):
             raise DiskFailed(
-                f"The database can't be written: {said}. Is there room on its disk, and is its folder writable? "
+                f"The database can't be written: {said}. Is there space on its disk, and is its folder writable? "
                 "Mend that and run it again: nothing that was committed is lost."
             ) from error
         if "not a database" in said or "malformed" in said:
             raise BadSetting(
-                f"The database can't be used: {said}. Restore it, move it away to begin anew, or point RUNATLAS_HOME or "
+                f"The database can't be used: {said}. Restore it, move it away to start with a new one, or point RUNATLAS_HOME or "
                 "RUNATLAS_DATABASE_URL elsewhere."
             ) from error
         if isinstance(error, OperationalError):
             raise BadSetting(f"The database can't be used: {said}. Check RUNATLAS_DATABASE_URL.") from error
         raise
-
-
-def patiently(attempt: Callable[[], T], *, tries: int = 6, wait_s: float = 0.5) -> T:
-    """The result of `attempt()`, tried again while the database is busy; the waits double, some 15 s in all."""
-    for n in range(tries - 1):
-        try:
-            return attempt()
-        except StoreBusy as error:
-            logger.info("%s", error)
-            time.sleep(wait_s * 2**n * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
-    return attempt()

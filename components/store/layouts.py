@@ -1,4 +1,4 @@
-"""Layouts, and where each record lies in them."""
+"""Layouts, and the position of each record in them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, delete, func, insert, select, update
 
-from components.contracts import Places, in_batches
+from components.contracts import Positions, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.ledger import record_t
-from components.store.tables import LayoutRow, Position, RecordState
+from components.store.tables import LayoutRow, Position, RecordState, record_t
 
 layout_t = LayoutRow.__table__  # type: ignore[attr-defined]
 position_t = Position.__table__  # type: ignore[attr-defined]
@@ -25,7 +24,7 @@ fetched_rows = 10_000  # at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutInfo:
-    """What is known of a layout without opening it."""
+    """Description of a layout, without its arrays."""
 
     id: int
     version: int
@@ -40,21 +39,21 @@ class LayoutInfo:
 
     @property
     def drift(self) -> float | None:
-        """Share of the records placed since the fit that lie off the map; None before the first one."""
+        """Share of the records placed since the fit that are off the map; None before the first one."""
         return self.n_off_map / self.n_placed if self.n_placed else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Positions:
+class PositionRows:
     """Rows of the table: parallel arrays."""
 
     seqs: NDArray[np.int64]  # (n,)
     vector_ids: NDArray[np.int64]  # (n,)
-    places: Places  # (n, 2)
+    positions: Positions  # (n, 2)
 
 
 class Layouts:
-    """One current layout a dataset; one that is being built beside it; the retired ones until they are dropped."""
+    """Per dataset: the current layout, one that is being built, and retired ones until they are dropped."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -67,7 +66,7 @@ class Layouts:
         return LayoutInfo(**row) if row else None
 
     def arrays(self, layout_id: int) -> dict[str, NDArray[Any]]:
-        """What `add` was given."""
+        """The arrays that `add` stored."""
         with self.db.read() as connection:
             raw = connection.execute(select(layout_t.c.arrays).where(layout_t.c.id == layout_id)).scalar_one()
         with np.load(io.BytesIO(raw), allow_pickle=False) as stored:
@@ -128,7 +127,7 @@ class Layouts:
         for layout_id in ids:
             with fence.write() as connection:
                 connection.execute(delete(position_t).where(position_t.c.layout_id == layout_id))
-                if status == "building":  # a retired one stays as the history that old snapshots name
+                if status == "building":  # the row of a retired one stays: old snapshots refer to it
                     connection.execute(delete(layout_t).where(layout_t.c.id == layout_id))
                 else:
                     emptied = update(layout_t).where(layout_t.c.id == layout_id)
@@ -136,12 +135,12 @@ class Layouts:
 
     # --- positions
 
-    def put(self, fence: Fence, layout_id: int, positions: Positions, *, n_off_map: int, is_new: bool) -> None:
-        """Keep these positions; `is_new` counts them as placed since the fit."""
+    def put(self, fence: Fence, layout_id: int, placed: PositionRows, *, n_off_map: int, is_new: bool) -> None:
+        """Store these positions; `is_new` counts them as placed since the fit."""
         rows = [
             {"layout_id": layout_id, "seq": seq, "vector_id": vector_id, "x": x, "y": y}
             for seq, vector_id, (x, y) in zip(
-                positions.seqs.tolist(), positions.vector_ids.tolist(), positions.places.tolist(), strict=True
+                placed.seqs.tolist(), placed.vector_ids.tolist(), placed.positions.tolist(), strict=True
             )
         ]
         with fence.write() as connection:
@@ -152,8 +151,8 @@ class Layouts:
                     grown.values(n_placed=layout_t.c.n_placed + added, n_off_map=layout_t.c.n_off_map + n_off_map)
                 )
 
-    def placed(self, layout_id: int, first_seq: int, last_seq: int) -> Positions:
-        """The positions of the records in a stretch of the order of arrival."""
+    def placed(self, layout_id: int, first_seq: int, last_seq: int) -> PositionRows:
+        """The positions of the records in a range of the order of arrival."""
         query = (
             select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
             .where(position_t.c.layout_id == layout_id, position_t.c.seq.between(first_seq, last_seq))
@@ -161,7 +160,7 @@ class Layouts:
         )
         with self.db.read() as connection:
             seqs, vector_ids, xs, ys = _columns(connection.execute(query), (np.int64, np.int64, np.float32, np.float32))
-        return Positions(seqs=seqs, vector_ids=vector_ids, places=np.column_stack([xs, ys]))
+        return PositionRows(seqs=seqs, vector_ids=vector_ids, positions=np.column_stack([xs, ys]))
 
     def have_position(self, layout_id: int, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these records have a position, (n,)."""
@@ -172,12 +171,12 @@ class Layouts:
                 there += connection.execute(query).scalars()
         return np.isin(seqs, np.array(there, np.int64))
 
-    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Places]:
-        """The distinct vectors on the map, ordered by id, and where each lies: (n,), (n, 2)."""
+    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Positions]:
+        """The distinct vectors on the map, ordered by id, and their positions: (n,), (n, 2)."""
         query = (
             select(
                 position_t.c.vector_id, func.min(position_t.c.x), func.min(position_t.c.y)
-            )  # equal vectors share one place
+            )  # equal vectors share one position
             .join(record_t, record_t.c.seq == position_t.c.seq)
             .where(
                 position_t.c.layout_id == layout_id,
@@ -192,7 +191,7 @@ class Layouts:
         return ids, np.column_stack([xs, ys])
 
     def make_current(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
-        """Let a layout take over, within the transaction that commits its first snapshot."""
+        """Make a layout the current one, within the transaction that commits its first snapshot."""
         mine = update(layout_t).where(layout_t.c.dataset_id == dataset_id)
         connection.execute(
             mine.where(layout_t.c.status == "current", layout_t.c.id != layout_id).values(status="retired")
@@ -205,7 +204,7 @@ def _info_columns() -> Sequence[Any]:
 
 
 def _columns(result: CursorResult[Any], types: Sequence[Any]) -> list[NDArray[Any]]:
-    """The columns of a result as arrays: a few bytes a row, where a list of rows takes hundreds."""
+    """The columns of a result as arrays: a few bytes per row, where a list of rows takes hundreds."""
     parts = [
         [np.array(column, kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
         for rows in result.partitions(fetched_rows)

@@ -1,7 +1,7 @@
 """Who may index a dataset now: a lease with a fencing token, by the database's clock.
 
 The token grows with each holder, and every writing transaction of an index checks it first. So a holder that was
-asleep while another took over can't write any more, whatever it believes.
+suspended while another one took over can't write any more.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from components.store.tables import Lease
 
 logger = logging.getLogger(__name__)
 
-future_s = 30.0  # a beat this far ahead of the clock is no beat: a living holder's next one comes in two seconds
-said_dead_after_looks = 4  # a living holder beats in half of that
+max_ahead_s = 30.0  # a heartbeat this far ahead of the clock is invalid: a live holder sends one every two seconds
+warn_after_checks = 4  # a live holder sends a heartbeat in half of that time
 _numbers = ("token", "acquired_at", "expires_at", "heartbeat_at")
 
 lease_t = Lease.__table__  # type: ignore[attr-defined]
@@ -33,7 +33,7 @@ lease_t = Lease.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """The right to write: `write()` is a transaction that ends in `LeaseLost` if somebody else took over."""
+    """The right to write: `write()` is a transaction that ends in `LeaseLost` if another holder took over."""
 
     db: Database
     name: str
@@ -46,7 +46,7 @@ class Fence:
             yield connection
 
     def check(self) -> None:
-        """Raises `LeaseLost` if somebody else took over; locks nothing, so it is true only of this moment."""
+        """Raises `LeaseLost` if another holder took over; locks nothing, so it is true only of this moment."""
         with self.db.read() as connection:
             self._expect_ours(connection, is_locked=False)
 
@@ -54,35 +54,35 @@ class Fence:
         query = select(lease_t.c.token).where(lease_t.c.name == self.name)
         if connection.execute(query.with_for_update() if is_locked else query).scalar() != self.token:
             raise LeaseLost(
-                f"Another index took over {self.name} because this one was silent for too long. "
-                "What was committed stays; the other one goes on from there."
+                f"Another index took over {self.name} because this one sent no heartbeat for too long. "
+                "Progress is saved; the other one continues from there."
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What the lease table says of one dataset: is somebody indexing, how far, and was a holder left behind?"""
+    """State of one lease: is it held, how far is the index, and did its holder crash?"""
 
     is_held: bool
-    is_stale: bool  # expired, yet never given back: that index crashed
+    is_stale: bool  # expired without being released: that index crashed
     owner: str
-    held_s: float = 0.0  # since it was taken
-    silent_s: float = 0.0  # since the last sign of life
-    free_in_s: float = 0.0  # unless there is another one
+    held_s: float = 0.0  # since it was acquired
+    silent_s: float = 0.0  # since the last heartbeat
+    free_in_s: float = 0.0  # without another heartbeat
     step: str = ""
     done: int = 0
     total: int = 0
 
 
 class Leases:
-    """One lease a dataset, named `index:<dataset>`."""
+    """One lease per dataset, named `index:<dataset>`."""
 
     def __init__(self, db: Database, ttl_s: float) -> None:
         self.db = db
         self.ttl_s = ttl_s
 
     def acquire(self, name: str, owner: str) -> Fence:
-        """The fence of a new holder. Raises `LeaseHeld` while another one holds it."""
+        """The fence of a new holder. Raises `LeaseHeld` while another one holds the lease."""
         with self.db.write() as connection:
             self.db.insert_new(
                 connection,
@@ -108,42 +108,42 @@ class Leases:
         return Fence(db=self.db, name=name, token=taken[0])
 
     def renew(self, fence: Fence, progress: str) -> bool:
-        """Hold on for another `ttl_s`; False if somebody else took over."""
+        """Extends the lease by `ttl_s`; False if another holder took over."""
         with self.db.write() as connection:
             now = self.db.now(connection)
-            # an expired lease that nobody took meanwhile is still ours: a laptop was closed, a database restarted
+            # an expired lease that nobody acquired meanwhile is still ours: a laptop was closed, a database restarted
             mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
             values = {"expires_at": now + self.ttl_s, "heartbeat_at": now, "progress": progress}
             return bool(connection.execute(update(lease_t).where(mine).values(values)).rowcount == 1)
 
     def release(self, fence: Fence) -> None:
-        """Give it back; nothing happens if it was lost."""
+        """Ends the lease; does nothing if it was lost."""
         with self.db.write() as connection:
             mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
             connection.execute(update(lease_t).where(mine).values(expires_at=0.0, owner="", progress=""))
 
-    def wait_for_the_dead(self, name: str, *, look_every_s: float = 1.0) -> None:
-        """Returns once the lease is free, or its holder has given a sign of life.
+    def wait_for_stale_holder(self, name: str, *, check_every_s: float = 1.0) -> None:
+        """Returns once the lease is free, or its holder has sent a heartbeat.
 
-        A holder that was killed keeps its lease until it expires; who comes meanwhile should not be turned away for it.
-        A living one beats every two seconds, so this takes little longer for it.
+        A holder that was killed keeps its lease until it expires; the next index waits for that. A live holder sends a
+        heartbeat every two seconds, so this takes little longer then.
         """
         first: float | None = None
-        for look in itertools.count():
+        for check in itertools.count():
             with self.db.read() as connection:
                 now = self.db.now(connection)
                 held = select(lease_t.c.expires_at, lease_t.c.heartbeat_at)
                 row = connection.execute(held.where(lease_t.c.name == name, ~_is_free(now))).first()
             if row is None or (first is not None and row.heartbeat_at != first):
                 return
-            if look == said_dead_after_looks:
+            if check == warn_after_checks:
                 wait_s = row.expires_at - now
-                logger.warning("%s is held by somebody who seems to have died; it is free in %.0f s.", name, wait_s)
+                logger.warning("The holder of %s seems to have crashed; its lease expires in %.0f s.", name, wait_s)
             first = row.heartbeat_at
-            time.sleep(look_every_s)
+            time.sleep(check_every_s)
 
     def holder(self, name: str) -> Holder:
-        """What a person would see of it now."""
+        """The state of a lease now."""
         with self.db.read() as connection:
             now = self.db.now(connection)
             held = select(lease_t, _is_free(now).label("is_free")).where(lease_t.c.name == name)
@@ -167,24 +167,24 @@ def _holder(row: Mapping[Any, Any], now: float, *, is_held: bool) -> Holder:
 
 
 def held_text(name: str, holder: Holder) -> str:
-    """Who holds a lease, since when, when it last gave a sign of life, and when it ends without another one.
+    """Who holds a lease, for how long, when its last heartbeat was, and when the lease expires without another one.
 
-    >>> held_text("index:runs", Holder(is_held=True, is_stale=False, owner="a:7", held_s=75, silent_s=21, free_in_s=39))
-    'index:runs is held by a:7 since 75 s; its last sign of life is 21 s old. Without another one it is free in 39 s.'
+    >>> held_text("index:runs", Holder(is_held=True, is_stale=False, owner="vm:7", held_s=75, silent_s=2, free_in_s=58))
+    'Dataset runs is already being indexed (vm:7, for 75 s; last heartbeat 2 s ago, expires in 58 s without another).'
     """
     return (
-        f"{name} is held by {holder.owner} since {holder.held_s:.0f} s; its last sign of life is {holder.silent_s:.0f} s "
-        f"old. Without another one it is free in {holder.free_in_s:.0f} s."
+        f"Dataset {name.removeprefix('index:')} is already being indexed ({holder.owner}, for {holder.held_s:.0f} s; last "
+        f"heartbeat {holder.silent_s:.0f} s ago, expires in {holder.free_in_s:.0f} s without another)."
     )
 
 
 def _is_free(now: float) -> ColumnElement[bool]:
-    """Is a lease over, or from a future that was none: was the clock set back after its holder had died?"""
-    return or_(lease_t.c.expires_at < now, lease_t.c.heartbeat_at > now + future_s)
+    """Has a lease expired, or is its heartbeat in the future, since the clock was set back after its holder crashed?"""
+    return or_(lease_t.c.expires_at < now, lease_t.c.heartbeat_at > now + max_ahead_s)
 
 
 class Heartbeat:
-    """Renews a lease from a thread of its own while work goes on; told of progress, it passes it on."""
+    """Renews a lease from a thread of its own while work goes on, and stores the progress that is reported to it."""
 
     def __init__(self, leases: Leases, fence: Fence) -> None:
         self._leases = leases
@@ -204,14 +204,14 @@ class Heartbeat:
         with suppress(RunAtlasError):
             self._leases.release(self._fence)
 
-    def tell(self, step: str, done: int, total: int) -> None:
-        """How far the work is; written with the next beat."""
+    def report(self, step: str, done: int, total: int) -> None:
+        """Progress of the work; stored with the next heartbeat."""
         self._progress = orjson.dumps({"step": step, "done": done, "total": total}).decode()
 
     def _beat(self) -> None:
         interval_s = min(2.0, self._leases.ttl_s / 3)
         while not self._stop.wait(interval_s):
-            with suppress(RunAtlasError):  # a busy database: the next beat comes before the lease ends
+            with suppress(RunAtlasError):  # a busy database: the next heartbeat comes before the lease expires
                 if not self._leases.renew(self._fence, self._progress):
                     self.is_lost = True
                     return

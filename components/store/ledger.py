@@ -1,22 +1,19 @@
-"""The ledger of sources, and the one transaction that makes loading exactly-once: rows and cursor together."""
+"""The ledger of sources: where each is, what has been read of it, and why it could not be read."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from components.contracts import (
-    Batch,
     Cursor,
-    Defect,
     LedgerEntry,
     Locator,
     Problem,
@@ -24,20 +21,12 @@ from components.contracts import (
     Said,
     in_batches,
     said_digest,
-    with_occurrence,
 )
 from components.errors import TransientError
 from components.store.engine import Database, in_clause
-from components.store.sessions import note_sessions
-from components.store.tables import Dataset, DefectRow, RecordRow, RecordState, SessionRow, Source
+from components.store.tables import RecordState, dataset_t, defect_t, record_t, session_t, source_t
+from components.store.values import storable, to_json
 
-dataset_t = Dataset.__table__  # type: ignore[attr-defined]
-source_t = Source.__table__  # type: ignore[attr-defined]
-record_t = RecordRow.__table__  # type: ignore[attr-defined]
-defect_t = DefectRow.__table__  # type: ignore[attr-defined]
-session_t = SessionRow.__table__  # type: ignore[attr-defined]
-
-OnRewrite = Literal["keep", "replace"]
 never = -1  # no file was written then
 max_inode = 2**63 - 1  # some file systems count to 2**64; the database to 2**63
 
@@ -46,14 +35,13 @@ class SourceMoved(TransientError):
     """Another load wrote this source in the meantime; decide again from the ledger as it is now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Persisted:
-    """How many records of a batch were new, were there, and are superseded by it, and the source's version now."""
-
-    new: int
-    existing: int
-    version: int
-    superseded: int = 0
+def expect_version(connection: Connection, db: Database, entry: LedgerEntry, version: int) -> None:
+    """Raises `SourceMoved` if the source is not at this version any more."""
+    query = select(source_t.c.version).where(source_t.c.id == entry.source_id)
+    if db.dialect != "sqlite":
+        query = query.with_for_update()
+    if connection.execute(query).scalar() != version:
+        raise SourceMoved(f"{entry.key} was read by another load in the meantime.")
 
 
 class Ledger:
@@ -61,48 +49,6 @@ class Ledger:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-
-    # --- datasets
-
-    def dataset_id(self, name: str, *, create: bool = False) -> int | None:
-        """The number of a dataset, or None; with `create` a new one where there is none."""
-        query = select(dataset_t.c.id).where(dataset_t.c.name == name)
-        with self.db.read() as connection:
-            found = connection.execute(query).scalar()
-        if found is not None or not create:
-            return cast("int | None", found)
-        with self.db.write() as connection:
-            self.db.insert_new(
-                connection, dataset_t, [{"name": name, "sources": "[]", "created_at": datetime.now(UTC)}]
-            )
-            return int(connection.execute(query).scalar_one())
-
-    def datasets(self) -> dict[str, int]:
-        """Name -> number, sorted by name."""
-        with self.db.read() as connection:
-            rows = connection.execute(select(dataset_t.c.name, dataset_t.c.id).order_by(dataset_t.c.name))
-            return dict(rows.tuples().all())
-
-    def remembered(self, dataset_id: int) -> tuple[str, ...]:
-        """The sources that were given to loads by hand, in the order they came."""
-        with self.db.read() as connection:
-            raw = connection.execute(select(dataset_t.c.sources).where(dataset_t.c.id == dataset_id)).scalar_one()
-        return tuple(orjson.loads(raw))
-
-    def remember(self, dataset_id: int, specs: Iterable[str]) -> None:
-        """Add sources to those that later loads look at."""
-        with self.db.write() as connection:
-            query = select(dataset_t.c.sources).where(dataset_t.c.id == dataset_id)
-            if self.db.dialect != "sqlite":
-                query = query.with_for_update()
-            known = orjson.loads(connection.execute(query).scalar_one())
-            fresh = [spec for spec in dict.fromkeys(specs) if spec not in known]
-            if fresh:
-                connection.execute(
-                    update(dataset_t).where(dataset_t.c.id == dataset_id).values(sources=_json([*known, *fresh]))
-                )
-
-    # --- sources
 
     def entries(self, dataset_id: int) -> list[LedgerEntry]:
         """Every source of the dataset, without cursors (`entry` has them): quick for 100,000 sources."""
@@ -112,7 +58,7 @@ class Ledger:
             return [_entry(row) for row in connection.execute(query).mappings()]
 
     def entry(self, source_id: int) -> LedgerEntry:
-        """One source as the ledger knows it now, with its cursor."""
+        """The current entry of a source, with its cursor."""
         columns = [source_t.c[name] for name in (*_entry_columns, "cursor")]
         with self.db.read() as connection:
             return _entry(connection.execute(select(*columns).where(source_t.c.id == source_id)).mappings().one())
@@ -136,14 +82,16 @@ class Ledger:
         return int(connection.execute(source_t.insert().returning(source_t.c.id), row).scalar_one())
 
     def register_all(self, dataset_id: int, locators: Sequence[Locator]) -> list[LedgerEntry]:
-        """As `register`, in one transaction; without those whose key somebody else took just now."""
+        """As `register`, in one transaction; without those whose key another load took meanwhile."""
         if not locators:
             return []
         ours = source_t.c.dataset_id == dataset_id
         with self.db.write() as connection:
             taken = set(connection.execute(select(source_t.c.key).where(ours)).scalars())
             rows = []
-            for locator in sorted(locators, key=lambda one: one.location):  # in one order, or two loads would deadlock
+            for locator in sorted(
+                locators, key=lambda one: one.location
+            ):  # in a fixed order, or two loads would deadlock
                 key = next(key for key in _candidate_keys(locator) if key not in taken)
                 taken.add(key)
                 rows.append(_source_row(dataset_id, locator, key))
@@ -155,120 +103,6 @@ class Ledger:
                 found += [_entry(row) for row in connection.execute(query).mappings()]
         return found
 
-    def persist(
-        self,
-        dataset_id: int,
-        entry: LedgerEntry,
-        batch: Batch,
-        *,
-        generation: int,
-        version: int,
-        options: str = "",
-        closes: OnRewrite | None = None,
-        own_sessions: Iterable[str] = (),
-        copied_sessions: Iterable[str] = (),
-    ) -> Persisted:
-        """Records, defects and cursor of a batch in one transaction: all of it or nothing, twice is once.
-
-        `version` is the source's version that the batch was read on; raises `SourceMoved` if it is another by now.
-        The last batch `closes` the reading in the same transaction, as `finish` does.
-        """
-        with self.db.write() as connection:
-            _expect_version(connection, self.db, entry, version)
-            is_first = generation == 1 and entry.cursor is None and version == entry.version
-            records, existing = self._resolve(connection, dataset_id, batch.records, generation, is_first=is_first)
-            rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
-            rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
-            new = self.db.insert_new(connection, record_t, rows)
-            note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
-            self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
-            superseded = _supersede_former(connection, dataset_id, batch.records)
-            superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
-            connection.execute(
-                update(source_t)
-                .where(source_t.c.id == entry.source_id)
-                .values(
-                    status="loaded" if closes else "reading",
-                    reason="",
-                    format=batch.cursor.format,
-                    options=options,
-                    generation=generation,
-                    version=version + 1,
-                    size_bytes=batch.cursor.size_bytes,
-                    mtime_ns=batch.cursor.mtime_ns,
-                    inode=batch.cursor.inode & max_inode,
-                    ctime_ns=batch.cursor.ctime_ns,
-                    cursor=_json(asdict(batch.cursor)),
-                    loaded_at=datetime.now(UTC),
-                )
-            )
-        there = existing + len(rows) - new
-        return Persisted(new=new, existing=there, version=version + 1, superseded=superseded)
-
-    def _resolve(
-        self, connection: Connection, dataset_id: int, records: Sequence[Record], generation: int, *, is_first: bool
-    ) -> tuple[list[Record], int]:
-        """The records that are not stored yet, each with its occurrence number, and how many are stored already.
-
-        The n-th of equal records in a generation is occurrence n: what stands in the batch and what the generation
-        has met before decide it, never how the source was cut into batches. `is_first`: nothing is stored yet.
-        """
-        stored = {} if is_first else _generations(connection, dataset_id, [record.id for record in records])
-        met = _occurrences_met(connection, dataset_id, records, stored, generation)
-        numbered: list[Record] = []
-        for record in records:
-            n = met.get(record.id, 0)
-            met[record.id] = n + 1
-            numbered.append(with_occurrence(record, n) if n else record)
-        if not is_first:
-            unknown = [new.id for new, old in zip(numbered, records, strict=True) if new is not old]
-            stored |= _generations(connection, dataset_id, unknown)
-        fresh = [record for record in numbered if record.id not in stored]
-        again = [record.id for record in numbered if record.id in stored]
-        _mark_met(connection, dataset_id, again, generation)
-        return fresh, len(again)
-
-    def _insert_defects(
-        self, connection: Connection, dataset_id: int, source_id: int, generation: int, defects: Sequence[Defect]
-    ) -> None:
-        rows = [
-            {
-                "dataset_id": dataset_id,
-                "source_id": source_id,
-                "generation": generation,
-                "offset": defect.offset,
-                "reason": _storable(defect.reason),
-                "excerpt": _storable(defect.excerpt),
-            }
-            for defect in defects
-        ]
-        self.db.insert_new(connection, defect_t, rows)
-
-    def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: OnRewrite) -> int:
-        """Close the reading of a source; returns how many records the newest generation holds no more (`replace`)."""
-        with self.db.write() as connection:
-            _expect_version(connection, self.db, entry, version)
-            superseded = self._leave_behind(connection, entry, generation, on_rewrite)
-            connection.execute(
-                update(source_t)
-                .where(source_t.c.id == entry.source_id)
-                .values(status="loaded", reason="", version=version + 1)
-            )
-        return superseded
-
-    def _leave_behind(self, connection: Connection, entry: LedgerEntry, generation: int, on_rewrite: OnRewrite) -> int:
-        """Drop the defects of older generations and, with `replace`, retire the records that only they hold."""
-        if generation == 1:
-            return 0
-        superseded = 0
-        if on_rewrite == "replace":
-            old = (record_t.c.source_id == entry.source_id) & (record_t.c.generation < generation)
-            retire = update(record_t).where(old, record_t.c.state != RecordState.SUPERSEDED)
-            superseded = connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
-        old_defects = (defect_t.c.source_id == entry.source_id) & (defect_t.c.generation < generation)
-        connection.execute(delete(defect_t).where(old_defects))
-        return superseded
-
     def note(
         self,
         entry: LedgerEntry,
@@ -279,7 +113,7 @@ class Ledger:
         options: str = "",
         is_looked_at_again: bool = False,
     ) -> None:
-        """Remember why a source was not read, and what it looked like then: unless it `is_looked_at_again` anyway."""
+        """Record why a source was not read, and its size and times, unless it `is_looked_at_again` anyway."""
         if is_looked_at_again:
             locator = replace(locator, mtime_ns=never)
         with self.db.write() as connection:
@@ -293,7 +127,7 @@ class Ledger:
             .where(source_t.c.id == entry.source_id)
             .values(
                 status=status,
-                reason=_storable(reason),
+                reason=storable(reason),
                 options=options,
                 size_bytes=locator.size_bytes,
                 mtime_ns=locator.mtime_ns,
@@ -304,12 +138,12 @@ class Ledger:
         )
 
     def touch(self, entry: LedgerEntry, locator: Locator, *, version: int) -> None:
-        """The same content with another time stamp: not worth another look next time.
+        """Record new times of unchanged content, so that the next load does not read it.
 
         Raises `SourceMoved` if the source is not at this version any more.
         """
         with self.db.write() as connection:
-            _expect_version(connection, self.db, entry, version)
+            expect_version(connection, self.db, entry, version)
             self._note(connection, entry, locator, status="loaded", reason="", options=entry.options)
 
     def move(self, locations: Mapping[int, str]) -> bool:
@@ -319,7 +153,7 @@ class Ledger:
         """
         try:
             with self.db.write() as connection:
-                for source_id in locations:  # aside first: they may take each other's places
+                for source_id in locations:  # aside first: they may swap locations
                     _relocate(connection, source_t.c.id == source_id, source_t.c.location + _aside(source_id))
                 for source_id, location in locations.items():
                     mine = select(source_t.c.dataset_id).where(source_t.c.id == source_id).scalar_subquery()
@@ -332,7 +166,7 @@ class Ledger:
         return True
 
     def holds(self, entry: LedgerEntry, records: Iterable[Record]) -> bool:
-        """Is each of these records stored for this source, by type and text, wherever it stands in it?"""
+        """Is each of these records stored for this source, by type and text, at any position?"""
         asked = in_batches(records, 5_000)
         first = next(asked, [])
         if not first:
@@ -349,7 +183,7 @@ class Ledger:
         )
 
     def runs(self, entry: LedgerEntry, *, since: int) -> dict[str, list[Said]]:
-        """Filename -> the records that generations from `since` on hold of the source, in order of their places."""
+        """Filename -> the records of the source in generations from `since` on, in order of their positions."""
         place = (record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq)
         query = (
             select(record_t.c.filename, *place[:2], record_t.c.type, record_t.c.text)
@@ -367,14 +201,14 @@ class Ledger:
         return found
 
     def mark_gone(self, source_ids: Sequence[int]) -> None:
-        """These sources are no more; their records stay."""
+        """Record that these sources no longer exist; their records stay."""
         with self.db.write() as connection:
             for chunk in in_batches(source_ids, in_clause):
                 gone = update(source_t).where(source_t.c.id.in_(chunk))
                 connection.execute(gone.values(status="gone", version=source_t.c.version + 1))
 
     def remove(self, dataset_id: int, specs: Sequence[str], source_ids: Sequence[int], *, with_records: bool) -> int:
-        """Forget these remembered specs, and that these sources were theirs; how many records are retired.
+        """Remove remembered sources with their entries; returns how many records are retired.
 
         Sources that hold records keep their row, so that adding them again duplicates nothing; with `with_records` the
         records leave the next snapshot, and come back if the source is loaded again.
@@ -385,32 +219,13 @@ class Ledger:
             if self.db.dialect != "sqlite":
                 query = query.with_for_update()
             kept = [spec for spec in orjson.loads(connection.execute(query).scalar_one()) if spec not in specs]
-            connection.execute(update(dataset_t).where(dataset_t.c.id == dataset_id).values(sources=_json(kept)))
+            connection.execute(update(dataset_t).where(dataset_t.c.id == dataset_id).values(sources=to_json(kept)))
             for chunk in in_batches(source_ids, in_clause):
                 retired += _remove_sources(connection, chunk, with_records=with_records)
         return retired
 
-    # --- what could not be read
-
-    def defect_count(self, dataset_id: int) -> int:
-        with self.db.read() as connection:
-            query = select(func.count()).select_from(defect_t).where(defect_t.c.dataset_id == dataset_id)
-            return int(connection.execute(query).scalar_one())
-
-    def defects(self, dataset_id: int, limit: int = 1_000) -> list[dict[str, Any]]:
-        """source, offset, reason, excerpt of the defects, by source and place."""
-        query = (
-            select(source_t.c.key.label("source"), defect_t.c.offset, defect_t.c.reason, defect_t.c.excerpt)
-            .join(source_t, source_t.c.id == defect_t.c.source_id)
-            .where(defect_t.c.dataset_id == dataset_id)
-            .order_by(source_t.c.key, defect_t.c.offset)
-            .limit(limit)
-        )
-        with self.db.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
-
     def broken(self, dataset_id: int, limit: int = 100) -> list[Problem]:
-        """Sources that ought to be readable and are not: those that were read before, and tables."""
+        """Sources that should be readable and are not: those that were read before, and tables."""
         ought = (source_t.c.generation > 0) | (source_t.c.kind == "table")
         query = (
             select(source_t.c.key, source_t.c.reason)
@@ -422,7 +237,7 @@ class Ledger:
             return [Problem(source=key, reason=reason) for key, reason in connection.execute(query)]
 
     def problems(self, dataset_id: int) -> list[Problem]:
-        """The sources that wait or failed, and why."""
+        """The sources that are not ready or failed, and why."""
         query = (
             select(source_t.c.key, source_t.c.reason)
             .where(source_t.c.dataset_id == dataset_id, source_t.c.status.in_(("not_ready", "failed")))
@@ -509,94 +324,3 @@ def _candidate_keys(locator: Locator) -> Iterable[str]:
         yield "/".join([*parts[-n:], locator.key])
     for n in range(2, 1_000):
         yield f"{locator.key}~{n}"
-
-
-def _expect_version(connection: Connection, db: Database, entry: LedgerEntry, version: int) -> None:
-    query = select(source_t.c.version).where(source_t.c.id == entry.source_id)
-    if db.dialect != "sqlite":
-        query = query.with_for_update()
-    if connection.execute(query).scalar() != version:
-        raise SourceMoved(f"{entry.key} was read by another load in the meantime.")
-
-
-def _generations(connection: Connection, dataset_id: int, ids: Sequence[str]) -> dict[str, int]:
-    """Id -> generation of those ids that are stored."""
-    found: dict[str, int] = {}
-    for chunk in in_batches(dict.fromkeys(ids), in_clause):
-        query = select(record_t.c.id, record_t.c.generation).where(
-            record_t.c.dataset_id == dataset_id, record_t.c.id.in_(chunk)
-        )
-        found.update((id, generation) for id, generation in connection.execute(query))
-    return found
-
-
-def _occurrences_met(
-    connection: Connection, dataset_id: int, records: Sequence[Record], stored: Mapping[str, int], generation: int
-) -> dict[str, int]:
-    """Id without occurrence -> how many equal records this generation has met, for those of which it has met any.
-
-    Their numbers have no gap, so each count is found by doubling and halving, all of them in the same few queries.
-    """
-    first = {record.id: record for record in records if stored.get(record.id) == generation}
-    low = dict.fromkeys(first, 1)  # so many are met
-    high: dict[str, int] = {}  # this one is not
-    probes = low.copy()
-    while probes:
-        ids = {base: with_occurrence(first[base], n).id for base, n in probes.items()}
-        found = _generations(connection, dataset_id, list(ids.values()))
-        for base, id in ids.items():
-            if found.get(id) == generation:
-                low[base] = probes[base] + 1
-            else:
-                high[base] = probes[base]
-        open_ended = {base: 2 * n for base, n in low.items() if base not in high}
-        halved = {base: (low[base] + n) // 2 for base, n in high.items() if low[base] < n}
-        probes = open_ended | halved
-    return low
-
-
-def _mark_met(connection: Connection, dataset_id: int, ids: Sequence[str], generation: int) -> None:
-    """These records stand in the newest generation too; one that was superseded is wanted again."""
-    for chunk in in_batches(ids, in_clause):
-        mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
-        connection.execute(update(record_t).where(mine).values(generation=generation))
-        revived = update(record_t).where(mine, record_t.c.state == RecordState.SUPERSEDED)
-        is_published = record_t.c.batch.is_not(None)  # it never left the output
-        back = case((is_published, int(RecordState.INDEXED)), else_=int(RecordState.WAITING))
-        connection.execute(revived.values(state=back))
-
-
-def _supersede_former(connection: Connection, dataset_id: int, records: Sequence[Record]) -> int:
-    """Retire the records that an earlier version stored in the place of these, with secrets or escapes in the text."""
-    superseded = 0
-    for chunk in in_batches([r.former_id for r in records if r.former_id], in_clause):
-        mine = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
-        retire = update(record_t).where(mine, record_t.c.state != RecordState.SUPERSEDED)
-        superseded += connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
-    return superseded
-
-
-def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:
-    return {
-        "dataset_id": dataset_id,
-        "id": record.id,
-        "source_id": source_id,
-        "generation": generation,
-        "timestamp": record.timestamp,
-        "filename": record.filename,
-        "text": record.text,
-        "iteration": record.iteration,
-        "idx_in_iteration": record.idx_in_iteration,
-        "type": record.type,
-        "extra": _json(record.extra) if record.extra else "{}",
-        "state": int(RecordState.WAITING),
-    }
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
-
-
-def _storable(text: str) -> str:
-    """Text that every database takes: no NUL, no lone surrogates."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

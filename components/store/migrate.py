@@ -28,7 +28,7 @@ def upgrade(db: Database, keep_credentials: Callable[[list[str]], None] | None =
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({_advisory_lock})")
         _upgrade_within(connection, head, keep_credentials)
     if db.dialect == "sqlite":
-        with db.read() as connection:  # what a migration removed does not stay in the write-ahead log
+        with db.read() as connection:  # so that nothing that a migration removed stays in the write-ahead log
             connection.rollback()
             connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
 

@@ -1,11 +1,11 @@
-"""Batches, parts and snapshots: what is published, from which the files can be finished at any time."""
+"""Batches, parts and snapshots: what is published; the files can be rebuilt from it at any time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, insert, select, update
@@ -15,9 +15,8 @@ from components.errors import StoreBusy
 from components.store.engine import Database, in_clause
 from components.store.layouts import position_t
 from components.store.lease import Fence
-from components.store.ledger import dataset_t, record_t
 from components.store.records import Stored, _stored, failure_t, record_columns
-from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow
+from components.store.tables import BatchRow, PartRow, RecordState, SnapshotRow, dataset_t, record_t
 
 batch_t = BatchRow.__table__  # type: ignore[attr-defined]
 part_t = PartRow.__table__  # type: ignore[attr-defined]
@@ -39,7 +38,7 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A record on the map as the output shows it."""
+    """A record on the map as it is published."""
 
     stored: Stored
     vector_id: int
@@ -57,8 +56,16 @@ class SnapshotInfo:
     manifest: Json
 
 
+class SeqRange(NamedTuple):
+    """Written records: `rows` of them between two numbers in the order of arrival, both included."""
+
+    first: int
+    last: int
+    rows: int
+
+
 class Publications:
-    """What the output of each dataset consists of."""
+    """The published records of each dataset."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -103,7 +110,7 @@ class Publications:
             return dict(connection.execute(query).tuples().all())
 
     def superseded(self, dataset_id: int) -> list[int]:
-        """The records in the published parts that should leave, in order of arrival."""
+        """The superseded records that are still in published parts, in order of arrival."""
         query = select(record_t.c.seq).where(_to_leave(dataset_id)).order_by(record_t.c.seq)
         with self.db.read() as connection:
             return list(connection.execute(query).scalars())
@@ -141,17 +148,17 @@ class Publications:
             yield [Row(stored=_stored(row[3:]), vector_id=row[0], x=row[1], y=row[2]) for row in found]
             last = found[-1][3]
 
-    # --- whose output it is
+    # --- which home keeps the output
 
     def home(self, dataset_id: int) -> Home | None:
-        """The home that keeps the dataset's output, None while nobody does."""
+        """The home that keeps the dataset's output, None while no home does."""
         query = select(dataset_t.c.home_id, dataset_t.c.home_place).where(dataset_t.c.id == dataset_id)
         with self.db.read() as connection:
             id, place = connection.execute(query).one()
         return Home(id=id, place=place) if id else None
 
     def keep_at(self, fence: Fence, dataset_id: int, home: Home) -> None:
-        """From now on that home keeps the output."""
+        """Record that this home keeps the output from now on."""
         with fence.write() as connection:
             mine = update(dataset_t).where(dataset_t.c.id == dataset_id)
             connection.execute(mine.values(home_id=home.id, home_place=home.place))
@@ -164,14 +171,14 @@ class Publications:
         dataset_id: int,
         *,
         no: int,
-        stretches: Sequence[tuple[int, int, int]],
+        ranges: Sequence[SeqRange],
         layout_id: int,
     ) -> None:
-        """Mark the written records as indexed in batch `no`; `stretches` are (first seq, last seq, rows).
+        """Mark the written records as indexed in batch `no`.
 
         Raises `StoreBusy` if a load changed one of them since they were read: then the files are written again.
         """
-        for first, last, rows in stretches:
+        for first, last, rows in ranges:
             placed = select(position_t.c.seq).where(
                 position_t.c.layout_id == layout_id, position_t.c.seq.between(first, last)
             )
@@ -187,20 +194,22 @@ class Publications:
             )
             if marked.rowcount != rows:
                 raise StoreBusy("A load superseded records while they were being published; publish again.")
-        total = sum(rows for _, _, rows in stretches)
+        total = sum(rows for _, _, rows in ranges)
         connection.execute(
             insert(batch_t).values(dataset_id=dataset_id, no=no, rows=total, created_at=datetime.now(UTC))
         )
 
     def leave(self, connection: Connection, seqs: Sequence[int]) -> None:
-        """Note that these superseded records are in no part any more. Raises `StoreBusy` if one was brought back."""
+        """Record that these superseded records are in no part any more. Raises `StoreBusy` if one was restored."""
         for chunk in in_batches(seqs, in_clause):
             gone = update(record_t).where(record_t.c.seq.in_(chunk), record_t.c.state == RecordState.SUPERSEDED)
             if connection.execute(gone.values(batch=None)).rowcount != len(chunk):
-                raise StoreBusy("A load brought superseded records back while the map was published; publish again.")
+                raise StoreBusy(
+                    "A load restored superseded records while they were being removed from the output; publish again."
+                )
 
-    def part_with_unplaced(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
-        """Take records off the map that the new layout has no place for: their new text failed, or they came back."""
+    def remove_unplaced(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
+        """Take records off the map that have no position in the new layout: their new text failed, or they came back."""
         is_placed = select(position_t.c.seq).where(
             position_t.c.layout_id == layout_id, position_t.c.seq == record_t.c.seq
         )
@@ -218,7 +227,7 @@ class Publications:
             raise StoreBusy("A load superseded records while parts were being written; publish again.")
 
     def replace_parts(self, connection: Connection, dataset_id: int, parts: Sequence[PartInfo]) -> None:
-        """From now on the output consists of these parts."""
+        """Make these the parts of the output."""
         for kind in ("logs", "embeddings"):
             names = [part.name for part in parts if part.kind == kind]
             mine = (part_t.c.dataset_id == dataset_id) & (part_t.c.kind == kind)
@@ -243,7 +252,7 @@ class Publications:
                 dataset_id=dataset_id, no=no, layout_id=layout_id, rows=rows, manifest=raw, created_at=datetime.now(UTC)
             )
         )
-        # the manifests of snapshots long gone are of no use to anybody
+        # manifests of snapshots that were removed long ago are not needed
         connection.execute(delete(snapshot_t).where(snapshot_t.c.dataset_id == dataset_id, snapshot_t.c.no <= no - 100))
 
 

@@ -1,4 +1,4 @@
-"""Records on their way to the map: what waits, what failed, what is looked up."""
+"""Records by state: pending, failed, indexed; and lookups of single ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 from components.contracts import Json, Record, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.ledger import record_t
-from components.store.tables import Failure, RecordState
+from components.store.tables import Failure, RecordState, record_t
 
 failure_t = Failure.__table__  # type: ignore[attr-defined]
 
@@ -23,7 +22,7 @@ record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A record with its place in the order of arrival."""
+    """A record with its number in the order of arrival."""
 
     seq: int
     record: Record
@@ -67,7 +66,7 @@ class Records:
             last = batch[-1].seq
 
     def stream_seqs(self, dataset_id: int, *states: RecordState, size: int = 5_000) -> Iterator[list[int]]:
-        """As `stream`, but only where the records stand in the order of arrival."""
+        """As `stream`, but only the numbers of the records."""
         last = -1
         while True:
             query = select(record_t.c.seq).where(_in_states(dataset_id, states), record_t.c.seq > last)
@@ -97,7 +96,7 @@ class Records:
     # --- what could not be embedded
 
     def fail(self, fence: Fence, dataset_id: int, digests: Mapping[int, bytes], error: str) -> None:
-        """Set these records (seq -> digest of the prepared text) aside with the error."""
+        """Record these as failed (seq -> digest of the prepared text), with the error."""
         now = datetime.now(UTC)
         rows = [
             {"seq": seq, "dataset_id": dataset_id, "digest": digest, "error": error, "attempts": 1, "failed_at": now}
@@ -119,13 +118,13 @@ class Records:
                 )
 
     def retry_failed(self, fence: Fence, dataset_id: int) -> int:
-        """Put the records that were set aside back into the queue; their count of attempts stays."""
+        """Make failed records pending again; their number of attempts stays. Returns how many."""
         with fence.write() as connection:
             again = update(record_t).where(_in_states(dataset_id, (RecordState.FAILED,)))
             return int(connection.execute(again.values(state=RecordState.WAITING)).rowcount)
 
     def forget_failures(self, fence: Fence, dataset_id: int) -> None:
-        """Drop the notes about records that are on the map by now."""
+        """Remove the errors of records that are on the map by now."""
         indexed = select(record_t.c.seq).where(_in_states(dataset_id, (RecordState.INDEXED,)))
         with fence.write() as connection:
             noted = select(failure_t.c.seq).where(failure_t.c.dataset_id == dataset_id)
@@ -135,7 +134,7 @@ class Records:
                 )
 
     def failed_digests(self, dataset_id: int) -> dict[bytes, str]:
-        """Digest -> error of the texts that were set aside."""
+        """Digest -> error of the texts that failed."""
         query = (
             select(failure_t.c.digest, failure_t.c.error)
             .join(record_t, record_t.c.seq == failure_t.c.seq)
@@ -145,7 +144,7 @@ class Records:
             return {bytes(digest): error for digest, error in connection.execute(query)}
 
     def failures(self, dataset_id: int, limit: int = 1_000) -> list[dict[str, Any]]:
-        """id, filename, error, attempts, failed_at of the records that were set aside."""
+        """id, filename, error, attempts, failed_at of the records that failed."""
         query = (
             select(record_t.c.id, record_t.c.filename, failure_t.c.error, failure_t.c.attempts, failure_t.c.failed_at)
             .join(record_t, record_t.c.seq == failure_t.c.seq)

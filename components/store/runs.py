@@ -1,4 +1,4 @@
-"""What loads and indexes are doing and did: progress while they run, their report afterwards."""
+"""Loads and indexes that run or ended: progress while they run, their report afterwards."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from components.store.engine import Database
 from components.store.tables import Run
 
 run_t = Run.__table__  # type: ignore[attr-defined]
-every = "*"  # the dataset of a run through all of them
+every = "*"  # stands for all datasets; none can have this name
 cancelled_by_user = "cancelled in the Prefect UI or through its API"
 stopped_by_signal = "stopped by signal"
 interrupted = "interrupted from the keyboard"
-silent_after = timedelta(minutes=2)  # a run that says nothing for so long is dead
+silent_after = timedelta(minutes=2)  # a run without a heartbeat for so long has crashed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """One load or index. `state`: running, done, failed, cancelled; or crashed, if it fell silent while running."""
+    """One load or index. `state`: running, done, failed, cancelled; or crashed, if its heartbeats stopped."""
 
     id: str
     dataset: str
@@ -39,13 +39,13 @@ class RunInfo:
 
 
 class Runs:
-    """The run book."""
+    """The run history."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
 
     def start(self, id: str, dataset: str, kind: str) -> None:
-        """Note that a run began; the same id again (a retry) begins anew. An index also forgets runs of long ago."""
+        """Record that a run started; the same id again (a retry) restarts it. An index also removes old runs."""
         now = datetime.now(UTC)
         fresh = {
             "dataset": dataset,
@@ -67,21 +67,21 @@ class Runs:
             self.trim()
 
     def progress(self, id: str, step: str, done: int, total: int) -> None:
-        """How far a run is."""
+        """Record the progress of a run, and that it is alive."""
         with self.db.write() as connection:
             values = {"step": step, "done": done, "total": total, "heartbeat_at": datetime.now(UTC)}
             connection.execute(update(run_t).where(run_t.c.id == id).values(values))
 
     def finish(self, id: str, state: str, *, report: Json = None, error: str | None = None) -> None:
-        """How a run ended."""
+        """Record how a run ended."""
         now = datetime.now(UTC)
         raw = None if report is None else orjson.dumps(report).decode()
         with self.db.write() as connection:
             values = {"state": state, "report": raw, "error": error, "finished_at": now, "heartbeat_at": now}
             connection.execute(update(run_t).where(run_t.c.id == id).values(values))
 
-    def note_cancelled(self, id: str, dataset: str, *, at: datetime) -> None:
-        """Note that somebody cancelled an index which could not note it itself: it never began, or was killed."""
+    def record_cancelled(self, id: str, dataset: str, *, at: datetime) -> None:
+        """Record that a user cancelled an index which could not record it itself: it never started, or was killed."""
         row = {"dataset": dataset, "kind": "index", "state": "running", "started_at": at, "heartbeat_at": at}
         its_lines = or_(run_t.c.id == id, run_t.c.id.startswith(f"{id}/", autoescape=True))
         ended = {"state": "cancelled", "error": cancelled_by_user, "finished_at": at}
@@ -90,16 +90,16 @@ class Runs:
             connection.execute(update(run_t).where(its_lines, run_t.c.state == "running").values(ended))
 
     def user_cancelled_at(self, dataset: str) -> datetime | None:
-        """When somebody last cancelled an index of this dataset, or one of all datasets."""
+        """When a user last cancelled an index of this dataset, or one of all datasets."""
         by_user = run_t.c.error == cancelled_by_user
         query = select(func.max(run_t.c.finished_at)).where(_indexes_of(dataset), by_user)
         with self.db.read() as connection:
             return connection.execute(query).scalar()
 
     def is_held_back(self, dataset: str) -> bool:
-        """Did somebody cancel the newest index of this dataset, and has nothing new been loaded since?
+        """Did a user cancel the newest index of this dataset, and has nothing new been loaded since?
 
-        Nothing but a person starts another one then.
+        Schedules and triggers do not index it then.
         """
         newest = select(run_t.c.error, run_t.c.finished_at).where(_indexes_of(dataset))
         with self.db.read() as connection:
@@ -122,7 +122,7 @@ class Runs:
         return _info(row) if row else None
 
     def last_ended(self, dataset: str, kind: str) -> RunInfo | None:
-        """The newest run of a kind that is over, also by a crash; None before the first."""
+        """The newest run of a kind that ended, also by a crash; None before the first."""
         newest = self.last(dataset, kind)
         if newest is None or newest.state != "running":
             return newest
@@ -151,7 +151,7 @@ class Runs:
             return [_info(row) for row in connection.execute(query.order_by(run_t.c.started_at)).mappings()]
 
     def totals(self) -> dict[tuple[str, str, str], int]:
-        """(dataset, kind, state) -> how many ended so."""
+        """(dataset, kind, state) -> number of runs."""
         query = select(run_t.c.dataset, run_t.c.kind, run_t.c.state, func.count()).group_by(
             run_t.c.dataset, run_t.c.kind, run_t.c.state
         )
@@ -159,7 +159,7 @@ class Runs:
             return {(dataset, kind, state): n for dataset, kind, state, n in connection.execute(query)}
 
     def trim(self, keep: timedelta = timedelta(days=30)) -> None:
-        """Forget runs that ended, or fell silent, long ago; the newest of each dataset and kind stays."""
+        """Remove runs that ended, or crashed, long ago; the newest of each dataset and kind stays."""
         newest = select(func.max(run_t.c.started_at)).group_by(run_t.c.dataset, run_t.c.kind)
         old = run_t.c.heartbeat_at < datetime.now(UTC) - keep
         with self.db.write() as connection:
@@ -167,7 +167,7 @@ class Runs:
 
 
 def cause_of(error: BaseException) -> str:
-    """Why a run ended early, as its line tells it.
+    """Why a run ended early, for its record.
 
     >>> cause_of(ValueError("no such file")), cause_of(KeyboardInterrupt())
     ('no such file', 'interrupted from the keyboard')
@@ -176,7 +176,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def _indexes_of(dataset: str) -> ColumnElement[bool]:
-    """Indexes of this dataset, and cancelled ones of all datasets: of any other, each dataset has a line of its own."""
+    """Indexes of this dataset, and cancelled ones of all datasets: of others, each dataset has a record of its own."""
     cancelled = and_(run_t.c.dataset == every, run_t.c.error == cancelled_by_user)
     return and_(run_t.c.kind == "index", or_(run_t.c.dataset == dataset, cancelled))
 

@@ -1,4 +1,4 @@
-"""Sessions whose history stands in several sources: a fork repeats its parent, and what is repeated counts once.
+"""Sessions whose history is in several sources: a fork repeats its parent, and what is repeated counts once.
 
 A source owns the sessions that its records name, and holds copies of those that its copied records name. Copies are
 compared by type and text with what the owners (and the owners' own ancestors) hold. Loads in any order come to the same
@@ -16,14 +16,10 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from components.contracts import COPIED_FROM, Record, in_batches
 from components.store.engine import Database, in_clause
-from components.store.tables import RecordRow, RecordState, SessionRow, Source
-
-session_t = SessionRow.__table__  # type: ignore[attr-defined]
-record_t = RecordRow.__table__  # type: ignore[attr-defined]
-source_t = Source.__table__  # type: ignore[attr-defined]
+from components.store.tables import RecordState, record_t, session_t, source_t
 
 STREAMED: Final = 1_000
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._:@/+-]{1,200}")  # ids as tools make them; others are not compared
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._:@/+-]{1,200}")  # ids in the form that tools use; others are not compared
 
 
 class _Copy(NamedTuple):
@@ -36,7 +32,7 @@ class _Copy(NamedTuple):
 
 
 def digest(type: str, text: str) -> bytes:
-    """What a record says, in 16 bytes."""
+    """A digest of a record's type and text, 16 bytes."""
     return blake2b(f"{type}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -141,7 +137,7 @@ def _said(
     *,
     owners_beside: int | None = None,
 ) -> set[bytes]:
-    """What is kept of a session and of its ancestors: all that their owners say, and the copies that `rivals` keep."""
+    """The records of a session and of its ancestors: all of their owners, and the copies that `rivals` keep."""
     family = _ancestry(connection, dataset_id, session)
     owners = rivals if owners_beside is None else source_t.c.id != owners_beside
     found: set[bytes] = set()
@@ -188,6 +184,6 @@ def _is_there() -> ColumnElement[bool]:
 
 
 def _is_copy(session: str | None = None) -> ColumnElement[bool]:
-    """Does the record bear the mark of a copy, of this session if one is named?"""
+    """Is the record marked as a copy, of this session if one is given?"""
     mark = f'"{COPIED_FROM}":"' + ("" if session is None else f'{session}"')
     return cast("ColumnElement[bool]", record_t.c.extra.contains(mark, autoescape=True))

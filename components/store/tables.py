@@ -1,4 +1,4 @@
-"""The tables of the state, in the words of the specification. SQLite and PostgreSQL both hold exactly these."""
+"""The tables of the state, the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ big_int = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is a row 
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes on every dialect; SQLite keeps none of the zone."""
+    """Aware UTC datetimes on every dialect; SQLite does not store the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -49,7 +49,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class RecordState(IntEnum):
-    """Where a record stands on its way to the map."""
+    """The state of a record on its way to the map."""
 
     WAITING = 0
     INDEXED = 1
@@ -62,19 +62,20 @@ def _big(**options: Any) -> Any:
 
 
 class Dataset(SQLModel, table=True):
-    """A named set of records that makes one map. `sources` (JSON) are those that were given to a load by hand."""
+    """A named set of records that makes one map. `sources` (JSON) are those that were given to loads."""
 
     __tablename__ = "dataset"
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     sources: str = Field(default="[]", sa_column=Column(Text, nullable=False))
-    home_id: str = Field(default="", sa_column_kwargs={"server_default": ""})  # of the home that keeps its output
+    settings: str = Field(default="{}", sa_column=Column(Text, nullable=False, server_default="{}"))  # JSON
+    home_id: str = Field(default="", sa_column_kwargs={"server_default": ""})  # of the home that owns its output
     home_place: str = Field(default="", sa_column_kwargs={"server_default": ""})  # host:/path, for messages
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
 class Source(SQLModel, table=True):
-    """The ledger: one row a source, with the cursor (JSON) that says how far it was read."""
+    """The ledger: one row per source, with the cursor (JSON) behind what was read of it."""
 
     __tablename__ = "source"
     __table_args__ = (UniqueConstraint("dataset_id", "location"), UniqueConstraint("dataset_id", "key"))
@@ -98,7 +99,7 @@ class Source(SQLModel, table=True):
 
 
 class RecordRow(SQLModel, table=True):
-    """A record, and where it stands. `seq` is the order of arrival, `batch` the publication that first held it."""
+    """A record and its state. `seq` is the order of arrival, `batch` the publication that first contained it."""
 
     __tablename__ = "record"
     __table_args__ = (
@@ -123,7 +124,7 @@ class RecordRow(SQLModel, table=True):
 
 
 class DefectRow(SQLModel, table=True):
-    """A line or item that could not become a record, with its place."""
+    """A line or item that could not become a record, with its offset."""
 
     __tablename__ = "defect"
     __table_args__ = (UniqueConstraint("source_id", "generation", "offset", "reason"),)
@@ -137,7 +138,7 @@ class DefectRow(SQLModel, table=True):
 
 
 class SessionRow(SQLModel, table=True):
-    """A session that a source holds: its own, or (`is_copy`) one whose history it repeats.
+    """A session in a source: its own, or (`is_copy`) one whose history it repeats.
 
     `checked` is the sum of the versions of all sources of the session when the copies were last compared.
     """
@@ -184,14 +185,14 @@ class LayoutRow(SQLModel, table=True):
     status: str  # building, current, retired
     n_fitted: int
     n_placed: int = 0  # records placed since the fit
-    n_off_map: int = 0  # of these, how many lie off the map
-    displacement: float | None = None  # mean move of the refit that made it, in map radii
+    n_off_map: int = 0  # of these, off the map
+    displacement: float | None = None  # mean move of records by the refit, in map radii
     arrays: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
 class Position(SQLModel, table=True):
-    """Where a record lies in a layout, and the vector that put it there."""
+    """The position of a record in a layout, and the vector that it comes from."""
 
     __tablename__ = "position"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -213,7 +214,7 @@ class BatchRow(SQLModel, table=True):
 
 
 class PartRow(SQLModel, table=True):
-    """An immutable output file that holds all records of batches `first_batch` to `last_batch`."""
+    """An immutable output file with all records of batches `first_batch` to `last_batch`."""
 
     __tablename__ = "part"
     __table_args__ = (UniqueConstraint("dataset_id", "kind", "name"),)
@@ -229,7 +230,7 @@ class PartRow(SQLModel, table=True):
 
 
 class SnapshotRow(SQLModel, table=True):
-    """One published pair of outputs; `manifest` (JSON) is the file of that name, and names the parts."""
+    """One published pair of outputs; `manifest` (JSON) is the file of that name, and lists the parts."""
 
     __tablename__ = "snapshot"
     dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
@@ -241,7 +242,7 @@ class SnapshotRow(SQLModel, table=True):
 
 
 class Failure(SQLModel, table=True):
-    """A record whose text could not be embedded; it is skipped until it is asked for again."""
+    """A record whose text could not be embedded; it is skipped until a retry is requested."""
 
     __tablename__ = "failure"
     seq: int = Field(sa_column=_big(primary_key=True, autoincrement=False))
@@ -253,7 +254,7 @@ class Failure(SQLModel, table=True):
 
 
 class Tally(SQLModel, table=True):
-    """What embedding took since a dataset began; grows with each batch, in the transaction that keeps its vectors."""
+    """What the embedding of a dataset took in total; updated with each batch, in the transaction that stores its vectors."""
 
     __tablename__ = "tally"
     dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
@@ -262,13 +263,13 @@ class Tally(SQLModel, table=True):
     seconds: float = 0.0
 
 
-class WishRow(SQLModel, table=True):
-    """An index that was asked for more than to go on, and was turned away: whoever indexes next does it."""
+class IndexRequestRow(SQLModel, table=True):
+    """An index that was refused, since another one ran: that one, or else the next one, does what was requested."""
 
-    __tablename__ = "wish"
+    __tablename__ = "index_request"
     __table_args__ = (Index(None, "dataset", "done_at"),)
     id: str = Field(primary_key=True)
-    dataset: str  # by name: a wish may be older than its dataset
+    dataset: str  # by name: a request may be older than its dataset
     recompute: bool
     retry_failed: bool
     asked_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
@@ -289,7 +290,7 @@ class Lease(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One load or index, whoever started it; `report` (JSON) is what it gave back."""
+    """One load or index, however it was started; `report` (JSON) is its result."""
 
     __tablename__ = "run"
     __table_args__ = (Index(None, "dataset", "kind", "started_at"),)
@@ -305,3 +306,11 @@ class Run(SQLModel, table=True):
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     heartbeat_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+# the tables that several modules use
+dataset_t = Dataset.__table__  # type: ignore[attr-defined]
+source_t = Source.__table__  # type: ignore[attr-defined]
+record_t = RecordRow.__table__  # type: ignore[attr-defined]
+defect_t = DefectRow.__table__  # type: ignore[attr-defined]
+session_t = SessionRow.__table__  # type: ignore[attr-defined]

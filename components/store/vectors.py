@@ -1,4 +1,4 @@
-"""Vectors by (model, digest of the prepared text): float16, little endian, each paid for once."""
+"""Vectors by (model, digest of the prepared text): float16, little endian, each computed once."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Tally:
 
 
 class VectorStore:
-    """The cache that is never wrong: equal text and equal model give the equal vector."""
+    """Vectors of all models: equal text and equal model give the same vector."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
 
     def model_id(self, identity: str, dim: int) -> int:
-        """The number of a model, a new one if it was never seen; of another dimension it is another model."""
+        """The id of a model, a new one if it is unknown; with another dimension it is another model."""
         for name in (identity, f"{identity} dim={dim}"):
             query = select(model_t.c.id, model_t.c.dim).where(model_t.c.identity == name)
             with self.db.read() as connection:
@@ -59,7 +59,7 @@ class VectorStore:
         return identity, dim
 
     def known(self, model_id: int, digests: Sequence[bytes]) -> dict[bytes, int]:
-        """Digest -> id of those vectors that are there."""
+        """Digest -> id of the vectors that exist."""
         found: dict[bytes, int] = {}
         with self.db.read() as connection:
             for chunk in in_batches(dict.fromkeys(digests), in_clause):
@@ -72,7 +72,7 @@ class VectorStore:
     def put(
         self, fence: Fence, model_id: int, digests: Sequence[bytes], vectors: Vectors, tally: Tally | None = None
     ) -> int:
-        """Keep these vectors, (n, dim) float32 of unit length, and count what they took; returns how many were new."""
+        """Store these vectors, (n, dim) float32 of unit length, and what they took; returns how many were new."""
         packed = np.ascontiguousarray(vectors, dtype=f16)
         rows = [
             {"model_id": model_id, "digest": digest, "data": packed[i].tobytes()} for i, digest in enumerate(digests)
@@ -90,13 +90,13 @@ class VectorStore:
         connection.execute(insert.on_conflict_do_update(index_elements=["dataset_id"], set_=sums))
 
     def tallies(self) -> dict[int, Tally]:
-        """Dataset id -> what its embedding took in all."""
+        """Dataset id -> what its embedding took in total."""
         with self.db.read() as connection:
             rows = connection.execute(select(tally_t)).mappings().all()
         return {row["dataset_id"]: Tally(**row) for row in rows}
 
     def ranks(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """A number for each id (n,), from its text's digest: as good as drawn by lot, and the same in every database."""
+        """A number for each id (n,), from its text's digest: uniform like a random one, and the same in every database."""
         ranks = np.empty(len(ids), np.uint64)
         with self.db.read() as connection:
             for start in range(0, len(ids), in_clause):

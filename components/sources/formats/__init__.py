@@ -1,7 +1,7 @@
 """The table of formats, in order of recognition: the first one that accepts a source reads it.
 
-A new format is one pure file with a tuple `ROWS`, one import and one line here. What is most decisive stands first;
-`generic` and `plain_text`, which take what nobody else knows, stand last.
+A new format is one pure module with a tuple `ROWS` (see `contract`), one import and one line here. The most decisive
+formats come first; `generic` and `plain_text`, which take what no other format knows, come last.
 """
 
 from __future__ import annotations

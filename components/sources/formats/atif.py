@@ -1,23 +1,25 @@
 """ATIF trajectories (Harbor, terminal-bench), versions 1.0 to 1.8: one JSON document a run, or one a line.
 
 Each step of the agent is a model response, but for those it made without a model. Steps copied from the file before a
-continuation are left out; sub-agents that lie inside the document are runs of their own.
+continuation are left out; sub-agents inside the document are runs of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, Names, guarded, mostly, not_an_object
+from components.sources.formats.defects import EMPTY, guarded, not_an_object
+from components.sources.formats.runs import RunNames, run_per_line
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import listed, mapping, mostly, scalars
 
 COPIED: Final = Skipped(rule="step copied from the file before")
 ELSEWHERE: Final = Skipped(rule="reference to a sub-agent's trajectory")
-MAX_DEPTH: Final = 20  # sub-agents of sub-agents
+MAX_DEPTH: Final = 20  # of sub-agents in sub-agents
 TYPES: Final = {"user": "user", "agent": "assistant", "system": "system"}
 
 
@@ -41,7 +43,7 @@ def _recognise_lines(head: Head) -> Verdict:
 
 
 def _read(document: Json, options: Options) -> Iterator[Read]:
-    names = Names()
+    names = RunNames()
     if not isinstance(document, list):
         yield from _trajectory(document, "", names, options)
         return
@@ -49,12 +51,16 @@ def _read(document: Json, options: Options) -> Iterator[Read]:
         yield from _trajectory(item, names.unique(_id(item)), names, options)
 
 
+def _read_line(item: Json, names: RunNames, options: Options) -> Iterator[Read]:
+    return _trajectory(item, names.unique(_id(item)), names, options)
+
+
 def _id(item: Json) -> Json:
     return (item.get("trajectory_id") or item.get("session_id")) if isinstance(item, dict) else None
 
 
 def _trajectory(
-    item: Json, run: str, names: Names, options: Options, parent: str = "", depth: int = 0
+    item: Json, run: str, names: RunNames, options: Options, parent: str = "", depth: int = 0
 ) -> Iterator[Read]:
     if not isinstance(item, dict):
         yield not_an_object(0, item)
@@ -63,15 +69,14 @@ def _trajectory(
     steps = item.get("steps")
     if not isinstance(steps, list):
         yield Defect(offset=0, reason="a trajectory without a list of steps")
-    for place, step in enumerate(steps if isinstance(steps, list) else ()):
+    for place, step in enumerate(listed(steps)):
         if not isinstance(step, dict):
             yield not_an_object(place, step)
         elif step.get("is_copied_context") is True and options.history == "new":
             yield COPIED
         else:
             yield from guarded(place, _step(turns, step, extra))
-    subagents = item.get("subagent_trajectories")
-    for subagent in subagents if isinstance(subagents, list) else ():
+    for subagent in listed(item.get("subagent_trajectories")):
         if depth >= MAX_DEPTH:
             yield Defect(offset=0, reason="sub-agents nested too deeply to be read")
             return
@@ -104,8 +109,7 @@ def _parts(step: Mapping[str, Json], kind: str) -> Iterator[Part]:
     """A step's parts in their order: thought, message, calls, results."""
     yield "reasoning", text_of(step.get("reasoning_content")), {}
     yield kind, text_of(step.get("message")), {}
-    calls = step.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
+    for call in listed(step.get("tool_calls")):
         if isinstance(call, dict):
             name = call.get("function_name")
             about = {"tool": name, "call_id": call.get("tool_call_id")}
@@ -117,9 +121,7 @@ def _parts(step: Mapping[str, Json], kind: str) -> Iterator[Part]:
 
 
 def _results(step: Mapping[str, Json]) -> list[Json]:
-    observation = step.get("observation")
-    results = observation.get("results") if isinstance(observation, dict) else None
-    return results if isinstance(results, list) else []
+    return listed(mapping(step.get("observation")).get("results"))
 
 
 def _result(result: Json) -> Iterator[Part]:
@@ -127,27 +129,27 @@ def _result(result: Json) -> Iterator[Part]:
         yield "tool_result", text_of(result), {}
         return
     about = {"call_id": result.get("source_call_id")}
-    failed = _mapping(result.get("extra")).get("is_error") is True
+    failed = mapping(result.get("extra")).get("is_error") is True
     yield ("error" if failed else "tool_result"), text_of(result.get("content")), about
     refs = result.get("subagent_trajectory_ref")
-    for ref in map(_mapping, refs if isinstance(refs, list) else (refs,)):
+    for ref in map(mapping, refs if isinstance(refs, list) else (refs,)):
         subagent = ref.get("trajectory_id") or ref.get("trajectory_path")
-        yield "summary", text_of(_mapping(ref.get("extra")).get("summary")), {**about, "subagent": subagent}
+        yield "summary", text_of(mapping(ref.get("extra")).get("summary")), {**about, "subagent": subagent}
 
 
 def _metrics(step: Mapping[str, Json]) -> dict[str, Json]:
-    metrics = _mapping(step.get("metrics"))
+    metrics = mapping(step.get("metrics"))
     found = {
         "model": step.get("model_name"),
         "prompt_tokens": metrics.get("prompt_tokens"),
         "completion_tokens": metrics.get("completion_tokens"),
         "cost_usd": metrics.get("cost_usd"),
     }
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+    return scalars(found)
 
 
 def _meta(item: Mapping[str, Json], parent: str) -> dict[str, Json]:
-    agent = _mapping(item.get("agent"))
+    agent = mapping(item.get("agent"))
     found = {
         "session": item.get("session_id"),
         "trajectory": item.get("trajectory_id"),
@@ -160,38 +162,16 @@ def _meta(item: Mapping[str, Json], parent: str) -> dict[str, Json]:
     return {key: value for key, value in found.items() if isinstance(value, str) and value}
 
 
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
 def _end(document: Json) -> End:
     items = document if isinstance(document, list) else [document]
-    if items and all(_mapping(item).get("final_metrics") is not None for item in items):
+    if items and all(mapping(item).get("final_metrics") is not None for item in items):
         return End(mark=True, reason="final_metrics are there")
-    if any(_mapping(item).get("continued_trajectory_ref") for item in items):
-        return End(mark=True, reason="it goes on in another file")
+    if any(mapping(item).get("continued_trajectory_ref") for item in items):
+        return End(mark=True, reason="it continues in another file")
     return End(mark=False, reason="no final_metrics yet")
-
-
-@dataclass(slots=True)
-class _Lines:
-    """JSONL with a whole trajectory on each line."""
-
-    names: Names
-    options: Options
-
-    def read(self, item: Json) -> Iterable[Read]:
-        return _trajectory(item, self.names.unique(_id(item)), self.names, self.options)
-
-    def state(self) -> Json:
-        return self.names.count
-
-
-def _reader(state: Json, options: Options) -> _Lines:
-    return _Lines(Names(state), options)
 
 
 ROWS: tuple[Format, ...] = (
     Format(name="atif", shape="document", recognises=_recognise, read=_read, end=_end),
-    Format(name="atif", shape="lines", recognises=_recognise_lines, reader=_reader),
+    Format(name="atif", shape="lines", recognises=_recognise_lines, reader=run_per_line(_read_line)),
 )

@@ -7,14 +7,17 @@ from typing import Any, Final
 
 from components.contracts import Json
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import guarded, not_an_object
 from components.sources.formats.messages import pieces_of
-from components.sources.formats.pieces import Piece, events, guarded, named, not_an_object
+from components.sources.formats.pieces import Piece, events
+from components.sources.formats.values import listed, mapping, pick_scalars
 
 MARKS: Final = ("question_ID", "ground_truth", "mistake_agent")
 TERMINALS: Final = frozenset({"computerterminal", "computer_terminal", "terminal", "code_executor", "executor"})
 
 
 def recognises(head: Head) -> Verdict:
+    """Is it a question with a history and who failed?"""
     document = head.document
     if not isinstance(document, dict) or not isinstance(history := document.get("history"), list):
         return decline("no object with a `history`")
@@ -26,6 +29,7 @@ def recognises(head: Head) -> Verdict:
 
 
 def read(document: Json, _: Options) -> Iterator[Read]:
+    """The prompts and messages of the run."""
     if isinstance(document, dict):
         yield from guarded(0, _read(document))
     else:
@@ -33,20 +37,18 @@ def read(document: Json, _: Options) -> Iterator[Read]:
 
 
 def _read(document: Mapping[str, Json]) -> Iterator[Read]:
-    turns, about = Turns(), named(document, "question_ID", "level")
-    prompts = document.get("system_prompt")
-    for agent, prompt in prompts.items() if isinstance(prompts, dict) else ():
+    turns, about = Turns(), pick_scalars(document, "question_ID", "level")
+    for agent, prompt in mapping(document.get("system_prompt")).items():
         yield from events(turns, pieces_of(prompt, "system"), {**about, "agent": agent})
     blamed = str(document.get("mistake_step", ""))
-    history = document.get("history")
-    for step, message in enumerate(history if isinstance(history, list) else ()):
+    for step, message in enumerate(listed(document.get("history"))):
         if not isinstance(message, dict):
             yield not_an_object(step, message)
             continue
         kind, agent = speaker(message, first=step == 0)
         extra = {**about, "agent": agent, "step": step}
         if str(step) == blamed:
-            extra |= {"mistake": True, **named(document, "mistake_agent", "mistake_reason")}
+            extra |= {"mistake": True, **pick_scalars(document, "mistake_agent", "mistake_reason")}
         yield from _events(turns, kind, message, extra)
 
 
@@ -54,12 +56,12 @@ def _events(turns: Turns, kind: str, message: Mapping[str, Json], extra: Mapping
     if kind in ("assistant", "reasoning"):
         turns.respond()
     pieces = pieces_of({"role": kind, "content": message.get("content"), "tool_calls": message.get("tool_calls")})
-    said = (Piece(type=kind if p.type == "assistant" else p.type, text=p.text, extra=p.extra) for p in pieces)
-    yield from events(turns, said, extra)
+    typed = (Piece(type=kind if p.type == "assistant" else p.type, text=p.text, extra=p.extra) for p in pieces)
+    yield from events(turns, typed, extra)
 
 
 def speaker(message: Mapping[str, Json], *, first: bool) -> tuple[str, str]:
-    """The record type of a message and its agent. The agent stands in `name`, or in the role in hand-made runs.
+    """The record type of a message and its agent. The agent is in `name`, or in the role in hand-made runs.
 
     >>> speaker({"role": "Orchestrator (thought)"}, first=False)
     ('reasoning', 'Orchestrator')
@@ -73,7 +75,7 @@ def speaker(message: Mapping[str, Json], *, first: bool) -> tuple[str, str]:
         agent, aside = name, ""
     if agent.lower() in TERMINALS:
         return "tool_result", agent
-    if first or agent.lower() in ("human", "user", "user_proxy"):  # the first message is the task, whoever hands it on
+    if first or agent.lower() in ("human", "user", "user_proxy"):  # the first message is the task, whoever passes it on
         return "user", agent
     if agent.lower() == "system":
         return "system", agent

@@ -1,7 +1,7 @@
 """Claude Code session logs: one JSON object a line, one content block a line, no end mark.
 
 A model response (`message.id`) is spread over several lines and is one iteration. Lines without a conversation
-(progress, snapshots, modes) are left out. Sub-agents write files of their own; where their lines stand in the main
+(progress, snapshots, modes) are left out. Sub-agents write files of their own; where their lines are in the main
 file, each sub-agent is a run, named by its id or by the uuid of its first line.
 """
 
@@ -12,19 +12,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from components.contracts import COPIED_FROM, Defect, Json, Skipped
-from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import (
-    TOO_DEEP,
-    End,
-    Format,
-    Head,
-    Options,
-    Read,
-    Turns,
-    Verdict,
-    accept,
-    decline,
-)
+from components.sources.formats.content import json_text, text_of, tool_call
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import UNKNOWN_LINE, guard_read
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import listed
 
 NO_CONVERSATION: Final = frozenset(
     {
@@ -59,11 +51,11 @@ KEPT: Final = (  # key of a line, key of `extra`
     ("cwd", "cwd"),
     ("gitBranch", "git_branch"),
 )
-UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow
 
 
 def recognises(head: Head) -> Verdict:
+    """Is there a message of a session, or a summary, among its first lines?"""
     for line in head.lines:
         if not isinstance(line, dict):
             continue
@@ -84,7 +76,7 @@ def is_neutral(line: Json) -> bool:
 
 
 class Reader:
-    """Remembers each run's numbers and last message id, and which sub-agent a line goes on."""
+    """Remembers each run's numbers and last message id, and which sub-agent a line continues."""
 
     def __init__(self, state: Json, _: Options) -> None:
         state = state or {}
@@ -97,19 +89,16 @@ class Reader:
         self.sidechains: dict[str, str] = dict(state.get("sidechains", {}))  # uuid of a line -> its run
 
     def state(self) -> Json:
+        """The numbering of every run, and the latest lines of sub-agents."""
         return {
             "runs": {run: [t.iteration, t.idx, self.last_message.get(run)] for run, t in self.turns.items()},
             "is_main": self.is_main,
             "sidechains": self.sidechains,
         }
 
+    @guard_read
     def read(self, item: Json) -> Iterable[Read]:
-        try:
-            return self._read(item)
-        except RecursionError:
-            return (TOO_DEEP,)
-
-    def _read(self, item: Json) -> Iterable[Read]:
+        """What one line becomes."""
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the line is no object"),)
         kind = item.get("type")
@@ -184,7 +173,7 @@ class Reader:
 
 
 def kind_of(block: Mapping[str, Any]) -> str | None:
-    """`tool_call`, `tool_result`, `reasoning`, or None for a block that simply is content."""
+    """`tool_call`, `tool_result`, `reasoning`, or None for a block of content."""
     kind = block.get("type")
     if kind == "text" or not isinstance(kind, str):
         return None
@@ -261,7 +250,7 @@ def _recognise_document(head: Head) -> Verdict:
 def _read_document(document: Json, options: Options) -> Iterator[Read]:
     """The items of a session, as `claude -p --output-format json --verbose` prints them in one list."""
     reader = Reader(None, options)
-    for item in document if isinstance(document, list) else ():
+    for item in listed(document):
         yield from reader.read(item)
 
 

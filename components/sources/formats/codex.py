@@ -14,8 +14,11 @@ from typing import Any, Final
 import orjson
 
 from components.contracts import COPIED_FROM, Defect, Json, Skipped
-from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.content import json_text, text_of, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import UNKNOWN_LINE, guard_read
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import mapping
 
 LINE_TYPES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 EXEC_TYPES: Final = ("thread.", "turn.", "item.")
@@ -33,7 +36,6 @@ ITEM_TYPES: Final = frozenset(
     }
 )
 ERRORS: Final = ("error", "stream_error")
-UNKNOWN_LINE: Final = Skipped(rule="line of another type", is_unknown=True)
 UNKNOWN_ITEM: Final = Skipped(rule="item of another type", is_unknown=True)
 NO_TEXT_ITEMS: Final = frozenset({"ghost_snapshot", "compaction", "compaction_trigger", "context_compaction"})
 NO_INSTRUCTIONS: Final = Skipped(rule="session line without instructions")
@@ -42,6 +44,7 @@ PROGRESS: Final = frozenset({"thread.started", "turn.started", "turn.completed",
 
 
 def recognises(head: Head) -> Verdict:
+    """Are its lines a rollout, a legacy session or what `codex exec --json` prints?"""
     lines = [line for line in head.lines if isinstance(line, dict)]
     if not lines:
         return decline("no JSON lines")
@@ -80,6 +83,7 @@ class Reader:
         self.burst_at: datetime | None = timestamp(state.get("burst_at"))  # None once the first burst of lines is over
 
     def state(self) -> Json:
+        """The numbering, the session, and whether a copied history is still being read."""
         turns = self.turns
         return {
             "iteration": turns.iteration,
@@ -90,13 +94,9 @@ class Reader:
             "burst_at": self.burst_at.isoformat() if self.burst_at else None,
         }
 
+    @guard_read
     def read(self, item: Json) -> Iterable[Read]:
-        try:
-            return self._read(item)
-        except RecursionError:
-            return (TOO_DEEP,)
-
-    def _read(self, item: Json) -> Iterable[Read]:
+        """What one line becomes."""
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the line is no object"),)
         kind, when = _kind(item), timestamp(item.get("timestamp"))
@@ -145,7 +145,7 @@ class Reader:
         return Skipped(rule="event_msg line")
 
     def _session(self, meta: Mapping[str, Any], when: datetime | None) -> Read:
-        """The session's own line is the first; a later one of another session heads a copy of that one's history."""
+        """The session's own line is the first; a later one of another session begins a copy of that one's history."""
         is_own = "session_id" not in self.session
         if is_own:
             for key, name in (("id", "session_id"), ("cwd", "cwd"), ("model_provider", "model_provider")):
@@ -153,8 +153,8 @@ class Reader:
                     self.session[name] = value
         elif self.burst_at is not None and not self.origin and meta.get("id") != self.session["session_id"]:
             self.origin = str(meta.get("id") or "")
-        told = text_of(meta.get("base_instructions") or meta.get("instructions"))
-        read = self._input("system", told, when) if told.strip() else NO_INSTRUCTIONS
+        instructions = text_of(meta.get("base_instructions") or meta.get("instructions"))
+        read = self._input("system", instructions, when) if instructions.strip() else NO_INSTRUCTIONS
         if is_own:
             self.burst_at = when
             self.origin = text_of(meta.get("forked_from_id"))
@@ -201,10 +201,10 @@ class Reader:
         if kind == "thread.started":
             self.session["session_id"] = item.get("thread_id")
         if kind == "turn.failed":
-            return (self._input("error", text_of(_at(item, "error").get("message")), when),)
+            return (self._input("error", text_of(mapping(item.get("error")).get("message")), when),)
         if kind != "item.completed":
             return (Skipped(rule=f"{kind} line") if kind in PROGRESS else UNKNOWN_LINE,)
-        return tuple(self._completed(_at(item, "item"), when))
+        return tuple(self._completed(mapping(item.get("item")), when))
 
     def _completed(self, item: Mapping[str, Any], when: datetime | None) -> Iterable[Read]:
         kind = str(item.get("type") or item.get("item_type"))
@@ -268,11 +268,6 @@ def _unwrapped(output: Json) -> Json:
 
 def _mcp_result(item: Mapping[str, Any]) -> str:
     return text_of(item.get("error")) or text_of(item.get("result"))
-
-
-def _at(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = item.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 ROWS = (Format(name="codex", shape="lines", recognises=recognises, reader=Reader, session_key="session_id"),)

@@ -1,7 +1,34 @@
-"""What a format is: one pure file that knows one family of logs, and one row in the table of formats.
+"""The contract of a format: one pure module that knows one family of logs, and its rows in the table of formats.
 
-A format never opens anything. It is shown the `Head` of a source and answers with a `Verdict`; then it is fed the
-source's items and gives events, defects (items that can't become a record) and skips (items left out by a named rule).
+A format never opens anything. It consists of three functions:
+
+1. `recognises(head) -> Verdict`: is this source one of mine, and why? It sees a `Head` only.
+2. `read(document, options)` for logs that are one JSON document, or `reader(state, options)` for logs that grow line by
+   line: gives an `Event` for each readable item, a `Defect` for an item that can't become a record and a `Skipped` for
+   an item that is left out by a named rule. `Turns` numbers the events.
+3. `end(document) -> End`: has the log come to its end? Only for documents whose format has an end mark.
+
+A whole format:
+
+>>> def recognises(head: Head) -> Verdict:
+...     known = isinstance(head.document, dict) and "dialogue" in head.document
+...     return accept("a dialogue") if known else decline("no dialogue")
+>>> def read(document: Json, options: Options) -> Iterator[Read]:
+...     turns = Turns()
+...     for item in document["dialogue"]:
+...         if item["who"] == "assistant":
+...             turns.respond()
+...         yield turns.event(item["who"], item["text"])
+>>> def end(document: Json) -> End:
+...     return End(mark="closed_at" in document, reason="closed_at is there, or not")
+>>> ROWS = (Format(name="dialogue", shape="document", recognises=recognises, read=read, end=end),)
+
+>>> list(ROWS[0].read({"dialogue": [{"who": "user", "text": "hi"}]}, Options()))[0].type
+'user'
+
+Modules to build on: `values` (JSON of unknown shape), `content` (texts), `times`, `messages` (chat messages of any dialect),
+`pieces`, `deduplication` (logs that repeat themselves), `runs` (several runs in a log), `span_formats` (traces),
+`defects`. `docs/formats.md` says what else a new format needs.
 """
 
 from __future__ import annotations
@@ -9,18 +36,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from components.contracts import NO_EXTRA, Defect, Event, Json, Skipped
 
 Shape = Literal["lines", "document", "archive", "text"]
 Read = Event | Defect | Skipped
-TOO_DEEP: Final = Defect(offset=0, reason="nested too deeply to be read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What recognition may look at. Only what applies is filled in.
+    """The input of recognition. Only what applies is set.
 
     `lines`: the first <= 60 lines that parse as JSON (whole lines only). `document`: the whole file when it is one
     JSON value. `members`: names inside a zip. `text`: the first 64 KiB as text. `name` is the file's name, a hint only.
@@ -43,27 +69,33 @@ class Verdict:
 
 
 def accept(reason: str) -> Verdict:
+    """The format takes the source; `reason` says what it was recognised by."""
     return Verdict(accepted=True, reason=reason)
 
 
 def decline(reason: str) -> Verdict:
+    """The format does not take the source; `reason` says what is missing."""
     return Verdict(accepted=False, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a dataset's settings say to formats."""
+    """The settings of a dataset that concern formats."""
 
     history: Literal["new", "all"] = "new"
     columns: Mapping[str, str] = field(default_factory=dict)  # record field -> column of the source
 
 
 class LineReader(Protocol):
-    """Reads a growing JSONL log item by item; its `state()` (plain JSON, small) lets another one read on later."""
+    """Reads a growing JSONL log item by item; its `state()` (plain JSON, small) lets another reader go on later."""
 
-    def read(self, item: Json) -> Iterable[Read]: ...
+    def read(self, item: Json) -> Iterable[Read]:
+        """What one item becomes."""
+        ...
 
-    def state(self) -> Json: ...
+    def state(self) -> Json:
+        """Plain JSON for the `reader` that resumes later."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +117,8 @@ class Format:
     A family that comes in several shapes has a row a shape under the same `name`.
 
     - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file. Lines that
-      `is_neutral` are the format's bookkeeping, which may fill any stretch of a log: recognition reads on behind them.
-    - `document`: `read(document, options)` gives all items; `end(document)` tells whether the end mark is there.
+      `is_neutral` are the format's bookkeeping, which may fill any part of a log: recognition examines what follows them.
+    - `document`: `read(document, options)` gives all items; `end(document)` says whether the end mark is there.
     - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
       members that hold runs; `end(document)` is asked of the member named `end_member`.
 

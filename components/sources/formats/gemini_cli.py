@@ -3,23 +3,24 @@
 A message of type `gemini` is a model response with its thoughts and its tool calls, which carry their own results. The
 JSONL shape writes a message again when a tool has finished; then only what it did not hold before is new. Update lines
 change the session: `$set` may replace all its messages, of which the new ones are read, and `$rewindTo` takes messages
-back, which stay as they were read; what follows says so.
+back, which stay as they were read; the next message is marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 from typing import Final
 
 from components.contracts import Json, Skipped
-from components.sources.formats.content import json_text, text_of, timestamp, tool_call
+from components.sources.formats.content import json_text, text_of, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, REPEATED, guarded, mostly, not_an_object
+from components.sources.formats.deduplication import short_digest
+from components.sources.formats.defects import BOOKKEEPING, EMPTY, REPEATED, guarded, not_an_object
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import filled_scalars, listed, mapping, mostly
 
-BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
 TYPES: Final = {"user": "user", "gemini": "assistant", "info": "info", "error": "error", "warning": "warning"}
 FAILED: Final = frozenset({"error", "cancelled"})
 REWIND: Final = Skipped(rule="mark that takes messages back; they stay")
@@ -67,7 +68,7 @@ class Session:
 
     turns: Turns = field(default_factory=Turns)
     session: str = ""
-    open: str = ""  # the response that stands last
+    open: str = ""  # the latest response
     rewound_to: str = ""  # message from which on all was taken back, until the next one is read
     known: dict[str, list[str]] = field(default_factory=dict)  # message id -> digests of its parts
 
@@ -80,8 +81,7 @@ class Session:
         elif "type" not in item and _is_header(item):
             self.session = str(item.get("sessionId") or self.session)
             yield BOOKKEEPING
-            messages = item.get("messages")  # a whole session on one line
-            for index, message in enumerate(messages if isinstance(messages, list) else ()):
+            for index, message in enumerate(listed(item.get("messages"))):  # a whole session on one line
                 yield from self.read(message, index)
         else:
             yield from guarded(place, self._message(item))
@@ -100,10 +100,10 @@ class Session:
                 yield UNKNOWN_UPDATE
 
     def _set(self, values: Mapping[str, Json]) -> Iterator[Read]:
-        """The session's new values. Its messages may all stand there again, changed by a compression of the history."""
+        """The session's new values. It may hold all its messages again, changed by a compression of the history."""
         self.session = str(values.get("sessionId") or self.session)
         messages = values.get("messages")
-        for place, message in enumerate(messages if isinstance(messages, list) else ()):
+        for place, message in enumerate(listed(messages)):
             if isinstance(message, dict):
                 yield from guarded(place, self._message(message, in_batch=True))
             else:
@@ -118,7 +118,7 @@ class Session:
         before = self.known.get(name) if name else None
         extra = self._extra(message)
         parts = list(_parts(message))
-        digests = [_digest(part) for part in parts]
+        digests = [short_digest(f"{part.type}\0{part.text}") for part in parts]
         if in_batch and before is not None and all(digest in before for digest in digests):
             yield from (REPEATED for _ in digests or [""])
             return
@@ -136,7 +136,7 @@ class Session:
                 yield self.turns.event(part.type, part.text, when, {**extra, **part.extra})
         if not parts:
             yield EMPTY
-        yield from (NO_CALL for call in _listed(message.get("toolCalls")) if not isinstance(call, dict))
+        yield from (NO_CALL for call in listed(message.get("toolCalls")) if not isinstance(call, dict))
         if name:
             self.known.pop(name, None)
             self.known[name] = [*(before or []), *(digest for digest in digests if digest not in (before or ()))]
@@ -144,16 +144,17 @@ class Session:
                 del self.known[next(iter(self.known))]
 
     def _extra(self, message: Mapping[str, Json]) -> dict[str, Json]:
-        tokens = _mapping(message.get("tokens"))
+        tokens = mapping(message.get("tokens"))
         found = {
             "session": self.session,
             "model": message.get("model"),
             "tokens_in": tokens.get("input"),
             "tokens_out": tokens.get("output"),
         }
-        return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
+        return filled_scalars(found)
 
     def state(self) -> Json:
+        """The numbering, the session, and the messages that may be written again."""
         return [self.turns.iteration, self.turns.idx, self.session, self.open, self.known, self.rewound_to]
 
 
@@ -165,14 +166,6 @@ class _Part:
     extra: Mapping[str, Json] = field(default_factory=dict)
 
 
-def _digest(part: _Part) -> str:
-    return blake2b(f"{part.type}\0{part.text}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
-def _listed(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
-
-
 def _parts(message: Mapping[str, Json]) -> Iterator[_Part]:
     """A message's parts that can be read: thoughts, text, then each call with its result."""
     for part in _all_parts(message):
@@ -181,15 +174,14 @@ def _parts(message: Mapping[str, Json]) -> Iterator[_Part]:
 
 
 def _all_parts(message: Mapping[str, Json]) -> Iterator[_Part]:
-    thoughts = message.get("thoughts")
-    for thought in thoughts if isinstance(thoughts, list) else ():
-        about = _mapping(thought)
-        said = [text_of(about.get(key)) for key in ("subject", "description")] if about else [text_of(thought)]
-        yield _Part("reasoning", "\n".join(filter(None, said)), timestamp(about.get("timestamp")))
+    for thought in listed(message.get("thoughts")):
+        about = mapping(thought)
+        texts = [text_of(about.get(key)) for key in ("subject", "description")] if about else [text_of(thought)]
+        yield _Part("reasoning", "\n".join(filter(None, texts)), timestamp(about.get("timestamp")))
     kind = message.get("type")
     yield _Part(TYPES.get(kind, kind) if isinstance(kind, str) and kind else "user", text_of(message.get("content")))
-    for call in _listed(message.get("toolCalls")):
-        yield from _call(_mapping(call))
+    for call in listed(message.get("toolCalls")):
+        yield from _call(mapping(call))
 
 
 def _call(call: Mapping[str, Json]) -> Iterator[_Part]:
@@ -208,24 +200,20 @@ def _result(result: Json) -> str:
 
 
 def _result_text(part: Json) -> str:
-    response = _mapping(_mapping(part).get("functionResponse")).get("response")
+    response = mapping(mapping(part).get("functionResponse")).get("response")
     if not isinstance(response, dict):
         return text_of(part if response is None else response)
     for key in ("output", "error"):
-        if isinstance(said := response.get(key), str):
-            return said
+        if isinstance(text := response.get(key), str):
+            return text
     return json_text(response)
 
 
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    about = _mapping(document)
+    about = mapping(document)
     session = Session(session=str(about.get("sessionId") or ""))
     messages = about.get("messages")
-    for place, message in enumerate(messages if isinstance(messages, list) else ()):
+    for place, message in enumerate(listed(messages)):
         yield from session.read(message, place)
     if not isinstance(messages, list):
         yield not_an_object(0, document)
@@ -233,23 +221,12 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
         yield SUMMARY
 
 
-@dataclass(slots=True)
-class _Lines:
-    session: Session
-
-    def read(self, item: Json) -> Iterable[Read]:
-        return self.session.read(item)
-
-    def state(self) -> Json:
-        return self.session.state()
-
-
-def _reader(state: Json, _: Options) -> _Lines:
+def _reader(state: Json, _: Options) -> Session:
     if not state:
-        return _Lines(Session())
+        return Session()
     iteration, idx, session, last, known, *rest = state
     rewound_to = rest[0] if rest else ""  # states of earlier versions end before it
-    return _Lines(Session(Turns(iteration=iteration, idx=idx), session, last, rewound_to, dict(known)))
+    return Session(Turns(iteration=iteration, idx=idx), session, last, rewound_to, dict(known))
 
 
 ROWS: tuple[Format, ...] = (

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from components.contracts import Defect, Event, Json, Skipped
-from components.sources.formats.content import text_of, timestamp
-from components.sources.formats.contract import TOO_DEEP, Format, Head, Options, Read, Verdict, accept, decline
+from components.sources.formats.content import text_of
+from components.sources.formats.contract import Format, Head, Options, Read, Verdict, accept, decline
+from components.sources.formats.defects import EXCERPT_CHARS, guard_read
+from components.sources.formats.pieces import GENERATED
+from components.sources.formats.times import timestamp
 
 FIELDS: Final = ("text", "timestamp", "iteration", "idx_in_iteration", "type", "run")
 OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
@@ -25,11 +28,11 @@ OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
 }
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 MAX_LAYOUTS: Final = 1_000
-MAX_RUNS: Final = 10_000  # runs whose numbering is remembered; the one that was quiet for longest is forgotten first
-GENERATED: Final = ("assistant", "reasoning", "tool_call")
+MAX_RUNS: Final = 10_000  # runs whose numbering is remembered; the one that had no row for longest is forgotten first
 
 
 def recognises(head: Head) -> Verdict:
+    """Have its rows a text, and a position or a time?"""
     rows = [row for row in head.lines if isinstance(row, dict)]
     fitting = sum(_is_record(row) for row in rows)
     if fitting and fitting >= 0.6 * len(head.lines):
@@ -53,13 +56,9 @@ class Reader:
         self.layouts: dict[tuple[str, ...], Mapping[str, str]] = {}
         self.runs: dict[str, list[int]] = dict((state or {}).get("runs", {}))
 
+    @guard_read
     def read(self, item: Json) -> Iterable[Read]:
-        try:
-            return self._read(item)
-        except RecursionError:
-            return (TOO_DEEP,)
-
-    def _read(self, item: Json) -> Iterable[Read]:
+        """What one row becomes."""
         if not isinstance(item, dict):
             return (Defect(offset=0, reason="the row is no object"),)
         found = self._columns(item)
@@ -95,15 +94,15 @@ class Reader:
         if when is None and values.get("timestamp") not in (None, ""):
             extra["timestamp"] = str(values["timestamp"])
         try:
-            given = [_whole_number(values.get(name), name) for name in ("iteration", "idx_in_iteration")]
+            numbers = [_whole_number(values.get(name), name) for name in ("iteration", "idx_in_iteration")]
         except ValueError as error:
-            return Defect(offset=0, reason=str(error), excerpt=text[:4_000])
-        iteration, idx = self._place(run, type, *given)
+            return Defect(offset=0, reason=str(error), excerpt=text[:EXCERPT_CHARS])
+        iteration, idx = self._position(run, type, *numbers)
         return Event(
             iteration=iteration, idx_in_iteration=idx, type=type, text=text, timestamp=when, run=run, extra=extra
         )
 
-    def _place(self, run: str, type: str, iteration: int | None, idx: int | None) -> tuple[int, int]:
+    def _position(self, run: str, type: str, iteration: int | None, idx: int | None) -> tuple[int, int]:
         """The row's own numbers; missing ones go on from the row before it in its run."""
         last, next_idx, writing = self.runs.pop(run, (0, 0, 0))
         generated = type in GENERATED
@@ -119,6 +118,7 @@ class Reader:
         return iteration, idx
 
     def state(self) -> Json:
+        """The numbering of every run."""
         return {"runs": self.runs}
 
 
@@ -128,10 +128,10 @@ def _whole_number(value: Json, name: str) -> int | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    spelled = str(value).strip()
-    if not _WHOLE.fullmatch(spelled):
-        raise ValueError(f"{name} {spelled[:40]!r} is no whole number")
-    return int(spelled.partition(".")[0])
+    text = str(value).strip()
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{name} {text[:40]!r} is no whole number")
+    return int(text.partition(".")[0])
 
 
 ROWS = (Format(name="generic", shape="lines", recognises=recognises, reader=Reader),)

@@ -1,7 +1,7 @@
 """Inspect AI logs: `.eval` archives with one member a sample, and the same as one `.json` document.
 
-A sample is a run. Its `messages` are read; `input`, `output` and the transcript's events tell them again, and only lend
-them their times. Long texts lie aside as `attachment://<hash>`.
+A sample is a run. Its `messages` are read; `input`, `output` and the transcript's events repeat them, and only
+give them their times. Long texts are stored apart as `attachment://<hash>`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from itertools import repeat
 from typing import Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.content import timestamp
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import excerpt, not_an_object
 from components.sources.formats.messages import Conversation
-from components.sources.formats.pieces import Names, excerpt, not_an_object
+from components.sources.formats.runs import RunNames
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import filled_scalars, listed, mapping
 
 EMPTY_SAMPLE: Final = Skipped(rule="sample without messages")
 TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")
@@ -53,12 +55,11 @@ def _read_member(name: str, document: Json, _: Options) -> Iterator[Read]:
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    log = _mapping(document)
-    task = _mapping(log.get("eval"))
+    log = mapping(document)
+    task = mapping(log.get("eval"))
     about = {key: task[key] for key in ("task", "model") if isinstance(task.get(key), str)}
-    names = Names()
-    samples = log.get("samples")
-    for place, sample in enumerate(samples if isinstance(samples, list) else ()):
+    names = RunNames()
+    for place, sample in enumerate(listed(log.get("samples"))):
         if isinstance(sample, dict):
             run = names.unique(f"{sample.get('id')}_epoch_{sample.get('epoch', 1)}")
             yield from _sample(sample, run, about)
@@ -71,8 +72,7 @@ def _sample(sample: Json, run: str, about: Mapping[str, Json]) -> Iterator[Read]
         yield not_an_object(0, sample)
         return
     conversation = Conversation(turns=Turns(run=run), extra={**about, **_meta(sample)})
-    events = sample.get("events") or _mapping(sample.get("transcript")).get("events")
-    events = events if isinstance(events, list) else []
+    events = listed(sample.get("events") or mapping(sample.get("transcript")).get("events"))
     times = _times(events)
     messages = _messages(sample)
     for place, message in enumerate(messages):
@@ -85,17 +85,14 @@ def _sample(sample: Json, run: str, about: Mapping[str, Json]) -> Iterator[Read]
 
 def _messages(sample: Mapping[str, Json]) -> list[Json]:
     """The sample's messages with their attachments; its input and output where an early end left it without."""
-    found = sample.get("messages")
-    messages = list(found) if isinstance(found, list) else []
+    messages = list(listed(sample.get("messages")))
     if not messages:
-        given = sample.get("input")
-        messages = list(given) if isinstance(given, list) else [{"role": "user", "content": given}] if given else []
-    if not any(_mapping(m).get("role") == "assistant" for m in messages):
-        choices = _mapping(sample.get("output")).get("choices")
-        messages += (
-            [c["message"] for c in choices or () if "message" in _mapping(c)] if isinstance(choices, list) else []
-        )
-    attachments = sample.get("attachments") or _mapping(sample.get("transcript")).get("content")
+        asked = sample.get("input")
+        messages = list(asked) if isinstance(asked, list) else [{"role": "user", "content": asked}] if asked else []
+    if not any(mapping(m).get("role") == "assistant" for m in messages):
+        choices = listed(mapping(sample.get("output")).get("choices"))
+        messages += [choice["message"] for choice in choices if "message" in mapping(choice)]
+    attachments = sample.get("attachments") or mapping(sample.get("transcript")).get("content")
     return [_resolved(m, attachments) for m in messages] if isinstance(attachments, dict) and attachments else messages
 
 
@@ -117,7 +114,7 @@ def _resolved(value: Json, attachments: Mapping[str, Json], depth: int = 0) -> J
 def _times(events: list[Json]) -> dict[str, datetime]:
     """When messages came to be: a model's answer by its id or text, a tool's by its message's or call's id.
 
-    A text that was answered twice tells nothing of the time.
+    A text that was answered twice has no time.
     """
     times: dict[str, datetime] = {}
     twice: set[str] = set()
@@ -132,11 +129,11 @@ def _times(events: list[Json]) -> dict[str, datetime]:
 
 
 def _keys(event: Mapping[str, Json]) -> list[str]:
-    """By what the message that an event made is known."""
+    """What identifies the message that an event made."""
     keys: list[Json] = []
     if event.get("event") == "model":
-        choices = _mapping(event.get("output")).get("choices")
-        answer = _mapping(_mapping(choices[0]).get("message")) if isinstance(choices, list) and choices else {}
+        choices = mapping(event.get("output")).get("choices")
+        answer = mapping(mapping(choices[0]).get("message")) if isinstance(choices, list) and choices else {}
         keys = [answer.get("id"), answer.get("content")]
     elif event.get("event") == "tool":
         keys = [event.get("message_id"), event.get("id")]
@@ -153,13 +150,12 @@ def _time(message: Json, times: Mapping[str, datetime]) -> datetime | None:
 
 def _errors(conversation: Conversation, sample: Mapping[str, Json]) -> Iterator[Read]:
     """Why the sample (or an earlier try at it) failed."""
-    retries = sample.get("error_retries")
-    for error in [*(retries if isinstance(retries, list) else ()), sample.get("error")]:
+    for error in [*listed(sample.get("error_retries")), sample.get("error")]:
         if not error:
             continue
-        said = _mapping(error).get("message") if isinstance(error, dict) else error
-        if isinstance(said, str) and said.strip():
-            yield conversation.turns.event("error", said, extra=conversation.extra)
+        message = error.get("message") if isinstance(error, dict) else error
+        if isinstance(message, str) and message.strip():
+            yield conversation.turns.event("error", message, extra=conversation.extra)
         else:
             yield Defect(offset=0, reason="a sample's error without a message", excerpt=excerpt(error))
 
@@ -168,21 +164,17 @@ def _meta(sample: Mapping[str, Json]) -> dict[str, Json]:
     found: dict[str, Json] = {
         "sample": sample.get("id"),
         "epoch": sample.get("epoch"),
-        "limit": _mapping(sample.get("limit")).get("type"),
-        "model": next(iter(_mapping(sample.get("model_usage"))), None),
+        "limit": mapping(sample.get("limit")).get("type"),
+        "model": next(iter(mapping(sample.get("model_usage"))), None),
         "total_time_s": sample.get("total_time"),
     }
-    for name, score in _mapping(sample.get("scores") or {"score": sample.get("score")}).items():
-        found[f"score_{name}" if name != "score" else name] = _mapping(score).get("value")
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
+    for name, score in mapping(sample.get("scores") or {"score": sample.get("score")}).items():
+        found[f"score_{name}" if name != "score" else name] = mapping(score).get("value")
+    return filled_scalars(found)
 
 
 def _end(header: Json) -> End:
-    status = _mapping(header).get("status")
+    status = mapping(header).get("status")
     if isinstance(status, str) and status != "started":
         return End(mark=True, reason=f"status is {status}")
     return End(mark=False, reason=f"status is {status}")

@@ -11,22 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from components.contracts import Defect, Json
-from components.sources.formats.chat import is_message
-from components.sources.formats.content import text_of, timestamp
-from components.sources.formats.contract import (
-    End,
-    Format,
-    Head,
-    LineReader,
-    Options,
-    Read,
-    Turns,
-    Verdict,
-    accept,
-    decline,
-)
+from components.sources.formats.content import text_of
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import excerpt, guarded
+from components.sources.formats.message_parts import is_message
 from components.sources.formats.messages import Conversation
-from components.sources.formats.pieces import Names, excerpt, guarded, mostly
+from components.sources.formats.runs import RunNames, exit_status_end, run_per_line
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import filled_scalars, mapping, mostly
 
 _ACTION = re.compile(r"```(?:bash|mswea_bash_command)\s*\n(.*?)\n```", re.DOTALL)
 _SUBMITS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
@@ -50,7 +42,7 @@ def _recognise_run(document: Json) -> Verdict:
         if isinstance(document.get("messages"), list) and _is_info(document.get("info")):
             return accept("messages beside an info with exit_status, model_stats or mini_version")
         return decline("no trajectory_format, no messages beside the info of a mini-swe-agent run")
-    if isinstance(document, list) and _speaks_bash(document):
+    if isinstance(document, list) and _acts_by_bash_blocks(document):
         return accept("bare messages whose every response holds a fenced bash action")
     return decline("neither a trajectory object nor messages with fenced bash actions")
 
@@ -59,37 +51,24 @@ def _is_info(info: Json) -> bool:
     return isinstance(info, dict) and not info.keys().isdisjoint(("exit_status", "model_stats", "mini_version"))
 
 
-def _speaks_bash(messages: Sequence[Json]) -> bool:
+def _acts_by_bash_blocks(messages: Sequence[Json]) -> bool:
     """Do nearly all responses hold a bash block, and does what follows them look like the agent's own loop?"""
     if len(messages) < 3 or not mostly(messages, is_message):
         return False
     head = messages[:60]
-    said = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "assistant"]
-    told = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "user"]
-    with_action = sum(bool(_ACTION.search(text)) for text in said)
-    loop = any("<returncode>" in text for text in told) or any(word in text for text in said for word in _SUBMITS)
-    return bool(said) and with_action * 10 >= len(said) * 8 and loop
+    answers = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "assistant"]
+    inputs = [text_of(m.get("content")) for m in head if isinstance(m, dict) and m.get("role") == "user"]
+    with_action = sum(bool(_ACTION.search(text)) for text in answers)
+    loop = any("<returncode>" in text for text in inputs) or any(word in text for text in answers for word in _SUBMITS)
+    return bool(answers) and with_action * 10 >= len(answers) * 8 and loop
 
 
-class Runs:
-    """Reads a run a line."""
-
-    def __init__(self, names: Json) -> None:
-        self.names = Names(names)
-
-    def read(self, item: Json) -> Iterator[Read]:
-        yield from _run(item, self.names.unique(_mapping(item).get("instance_id")))
-
-    def state(self) -> Json:
-        return self.names.count
-
-
-def _reader(state: Json, _: Options) -> LineReader:
-    return Runs(state)
+def _read_line(item: Json, names: RunNames, _: Options) -> Iterator[Read]:
+    return _run(item, names.unique(mapping(item).get("instance_id")))
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
-    yield from _run(document, "")
+    return _run(document, "")
 
 
 def _run(document: Json, name: str) -> Iterator[Read]:
@@ -115,7 +94,7 @@ def _as_chat(message: Mapping[str, Json], *, answered: bool) -> Mapping[str, Jso
     """The message as a chat would have it: the bash block as a call, the call's result as a tool's message."""
     role, content = message.get("role"), message.get("content")
     if role == "user" and answered:
-        failed = _mapping(message.get("extra")).get("interrupt_type") == "FormatError"
+        failed = mapping(message.get("extra")).get("interrupt_type") == "FormatError"
         return {**message, "role": "tool", "is_error": failed}
     if role != "assistant":
         return message
@@ -135,21 +114,21 @@ def _as_chat(message: Mapping[str, Json], *, answered: bool) -> Mapping[str, Jso
 
 def _thought(message: Mapping[str, Json]) -> str:
     """The reasoning that only the provider's stored response holds."""
-    choices = _mapping(_mapping(message.get("extra")).get("response")).get("choices")
-    first = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
-    answer = _mapping(first.get("message"))
+    choices = mapping(mapping(message.get("extra")).get("response")).get("choices")
+    first = mapping(choices[0]) if isinstance(choices, list) and choices else {}
+    answer = mapping(first.get("message"))
     return text_of(answer.get("reasoning_content") or answer.get("reasoning"))
 
 
 def _time(message: Mapping[str, Json]) -> datetime | None:
-    extra = _mapping(message.get("extra"))
-    return timestamp(extra.get("timestamp")) or timestamp(_mapping(extra.get("response")).get("created"))
+    extra = mapping(message.get("extra"))
+    return timestamp(extra.get("timestamp")) or timestamp(mapping(extra.get("response")).get("created"))
 
 
 def _meta(run: Mapping[str, Json]) -> dict[str, Json]:
-    info = _mapping(run.get("info"))
-    stats = _mapping(info.get("model_stats"))
-    model = _mapping(_mapping(info.get("config")).get("model"))
+    info = mapping(run.get("info"))
+    stats = mapping(info.get("model_stats"))
+    model = mapping(mapping(info.get("config")).get("model"))
     found = {
         "instance_id": run.get("instance_id"),
         "exit_status": info.get("exit_status"),
@@ -158,21 +137,10 @@ def _meta(run: Mapping[str, Json]) -> dict[str, Json]:
         "api_calls": stats.get("api_calls"),
         "version": info.get("mini_version"),
     }
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float) and value != ""}
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _end(document: Json) -> End:
-    status = _mapping(_mapping(document).get("info")).get("exit_status")
-    if status:
-        return End(mark=True, reason=f"info.exit_status is {status}")
-    return End(mark=False, reason="info has no exit_status")
+    return filled_scalars(found)
 
 
 ROWS: tuple[Format, ...] = (
-    Format(name="mini_swe_agent", shape="document", recognises=_recognise, read=_read, end=_end),
-    Format(name="mini_swe_agent", shape="lines", recognises=_recognise_lines, reader=_reader),
+    Format(name="mini_swe_agent", shape="document", recognises=_recognise, read=_read, end=exit_status_end),
+    Format(name="mini_swe_agent", shape="lines", recognises=_recognise_lines, reader=run_per_line(_read_line)),
 )

@@ -6,23 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from components.contracts import Json
-from components.sources.formats.contract import (
-    End,
-    Format,
-    Head,
-    LineReader,
-    Options,
-    Read,
-    Turns,
-    Verdict,
-    accept,
-    decline,
-)
-from components.sources.formats.messages import pieces_of, role_type
-from components.sources.formats.pieces import Names, Piece, answer_pieces, events, guarded, mostly, named, not_an_object
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import guarded, not_an_object
+from components.sources.formats.message_parts import role_type
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import Piece, answer_pieces, events
+from components.sources.formats.runs import RunNames, run_per_line
+from components.sources.formats.values import listed, mostly, pick_scalars
 
 
 def recognises(head: Head) -> Verdict:
+    """Are they runs with a trajectory of roles and texts?"""
     items = head.lines if head.shape == "lines" else _runs(head.document)
     if mostly(items, _is_run):
         return accept("runs with a `trajectory` of `role` and `text`")
@@ -36,7 +30,7 @@ def _runs(document: Json) -> list[Json]:
         if not isinstance(rows, list):
             return [document]
         return [row.get("row", row) if isinstance(row, dict) else row for row in rows]
-    return document if isinstance(document, list) else []
+    return listed(document)
 
 
 def _is_run(item: Json) -> bool:
@@ -52,23 +46,27 @@ def _is_run(item: Json) -> bool:
 
 
 def read(document: Json, _: Options) -> Iterator[Read]:
-    names = Names()
+    """The items of all runs of a document."""
+    names = RunNames()
     for index, run in enumerate(_runs(document)):
         yield from _read_run(index, run, names)
 
 
-def _read_run(index: int, run: Json, names: Names) -> Iterator[Read]:
+def _read_line(item: Json, names: RunNames, _: Options) -> Iterator[Read]:
+    return _read_run(0, item, names)
+
+
+def _read_run(index: int, run: Json, names: RunNames) -> Iterator[Read]:
     if isinstance(run, dict):
         yield from guarded(index, _steps(index, run, names))
     else:
         yield not_an_object(index, run)
 
 
-def _steps(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Read]:
+def _steps(index: int, run: Mapping[str, Json], names: RunNames) -> Iterator[Read]:
     turns = Turns(run=names.unique(run.get("instance_id")))
-    about = named(run, "instance_id", "model_name", "exit_status", "target")
-    steps = run.get("trajectory")
-    for step in steps if isinstance(steps, list) else ():
+    about = pick_scalars(run, "instance_id", "model_name", "exit_status", "target")
+    for step in listed(run.get("trajectory")):
         if not isinstance(step, dict):
             yield not_an_object(index, step)
             continue
@@ -84,34 +82,23 @@ def _pieces(kind: str, step: Mapping[str, Json], iteration: int) -> list[Piece]:
         return pieces_of({"role": kind, "content": text})
     if kind == "assistant":
         return answer_pieces(text)
-    if kind == "user" and iteration:  # what a user says after the first answer is the environment's reply
+    if kind == "user" and iteration:  # a user's message after the first answer is the environment's reply
         kind = "tool_result"
     return pieces_of({"role": kind, "content": text})
 
 
-class Runs:
-    """Reads a run a line."""
-
-    def __init__(self, state: Json) -> None:
-        self.names = Names(state.get("names") if isinstance(state, dict) else None)
-
-    def read(self, item: Json) -> Iterator[Read]:
-        yield from _read_run(0, item, self.names)
-
-    def state(self) -> Json:
-        return {"names": self.names.count}
-
-
-def _reader(state: Json, _: Options) -> LineReader:
-    return Runs(state)
-
-
 def end(document: Json) -> End:
+    """Has every run its exit status?"""
     done = all(isinstance(run, dict) and run.get("exit_status") for run in _runs(document))
     return End(mark=done, reason="every run has an exit status" if done else "a run has no exit status yet")
 
 
 ROWS: Final = (
     Format(name="nebius_swe_agent", shape="document", recognises=recognises, read=read, end=end),
-    Format(name="nebius_swe_agent", shape="lines", recognises=recognises, reader=_reader),
+    Format(
+        name="nebius_swe_agent",
+        shape="lines",
+        recognises=recognises,
+        reader=run_per_line(_read_line, state_key="names"),
+    ),
 )

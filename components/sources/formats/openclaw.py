@@ -10,20 +10,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from components.contracts import Json, Skipped
-from components.sources.formats.content import json_text, text_of, timestamp, tool_call
-from components.sources.formats.contract import (
-    Format,
-    Head,
-    LineReader,
-    Options,
-    Read,
-    Turns,
-    Verdict,
-    accept,
-    decline,
-)
+from components.sources.formats.content import json_text, text_of, tool_call
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.deduplication import SeenPieces
+from components.sources.formats.defects import REPEATED, guarded, not_an_object
 from components.sources.formats.messages import pieces_of
-from components.sources.formats.pieces import GENERATED, REPEATED, Piece, Said, guarded, mostly, named, not_an_object
+from components.sources.formats.pieces import GENERATED, Piece, piece_if_text
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import mostly, pick_scalars
 
 MAX_KEYS: Final = 20_000  # messages that a reader remembers of one run
 NO_TEXT: Final = Skipped(rule="event without text")
@@ -39,6 +33,7 @@ ABOUT: Final = ("sessionKey", "agentId", "channel", "toolName", "durationMs", "s
 
 
 def recognises(head: Head) -> Verdict:
+    """Are its lines events with dotted types?"""
     if mostly(head.lines, _is_event):
         return accept("lines of events with dotted types such as `agent.start` and `tool.start`")
     return decline("no lines of events with dotted types such as `agent.start`")
@@ -47,25 +42,25 @@ def recognises(head: Head) -> Verdict:
 def _is_event(line: Json) -> bool:
     kind = line.get("type") if isinstance(line, dict) else None
     if not isinstance(kind, str) or not kind.startswith(PREFIXES) or isinstance(line.get("data"), dict):
-        return False  # other agents nest what they tell under `data`
+        return False  # other agents nest their values under `data`
     return bool({"sessionKey", "agentId", "channel", "toolName", "ts", "seq", "timestamp"} & line.keys())
 
 
 class _Run:
-    __slots__ = ("answering", "said", "turns")
+    __slots__ = ("answering", "seen", "turns")
 
     def __init__(self, name: str, state: Json = None) -> None:
-        iteration, idx, said, answering = state or (0, 0, None, False)
+        iteration, idx, seen, answering = state or (0, 0, None, False)
         self.turns = Turns(run=name, iteration=iteration, idx=idx)
-        self.said = Said(said)
+        self.seen = SeenPieces(seen)
         self.answering: bool = answering
 
     def state(self) -> Json:
-        return [self.turns.iteration, self.turns.idx, self.said.state(), self.answering]
+        return [self.turns.iteration, self.turns.idx, self.seen.state(), self.answering]
 
 
 class Events:
-    """Reads event after event. Of several witnesses of one message the first one counts."""
+    """Reads event after event. Of several events that hold one message the first one counts."""
 
     def __init__(self, state: Json, options: Options) -> None:
         self.all = options.history == "all"
@@ -73,9 +68,11 @@ class Events:
         self.runs = {name: _Run(name, run) for name, run in runs.items()}
 
     def state(self) -> Json:
+        """The numbering and the messages of every run."""
         return {name: run.state() for name, run in self.runs.items()}
 
     def read(self, item: Json) -> Iterator[Read]:
+        """What one event becomes."""
         if isinstance(item, dict):
             yield from guarded(0, self._read(item))
         else:
@@ -83,17 +80,17 @@ class Events:
 
     def _read(self, event: Mapping[str, Json]) -> Iterator[Read]:
         run = self._run(event)
-        run.said.forget(MAX_KEYS)
+        run.seen.forget(MAX_KEYS)
         kind = str(event.get("type"))
         when = timestamp(event.get("ts") or event.get("timestamp"))
-        about = {**named(event, *ABOUT), "event": kind}
+        about = {**pick_scalars(event, *ABOUT), "event": kind}
         history = event.get("messages")
         if isinstance(history, list):
             yield from self._history(run, history, about)
         pieces = list(_pieces(kind, event))
         view = f"{kind} with history" if isinstance(history, list) else kind
-        told = self._live(run, view, pieces)
-        yield from self._given(run, told, when, about)
+        checked = ((piece, run.seen.new_in_view(view, piece)) for piece in pieces)
+        yield from self._emit(run, checked, when, about)
         if kind.startswith("tool.") and kind != "tool.start":  # what comes next answers the tool
             run.answering = False
         if not history and not pieces:
@@ -106,17 +103,13 @@ class Events:
 
     def _history(self, run: _Run, messages: Iterable[Json], about: Mapping[str, Any]) -> Iterator[Read]:
         pieces = [piece for message in messages for piece in pieces_of(message)]
-        yield from self._given(run, run.said.new_in_history(pieces), None, about)
+        yield from self._emit(run, run.seen.new_in_history(pieces), None, about)
 
-    def _live(self, run: _Run, view: str, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, bool]]:
-        for piece in pieces:
-            yield piece, run.said.new_in_view(view, piece)
-
-    def _given(
-        self, run: _Run, told: Iterable[tuple[Piece, bool]], when: datetime | None, about: Mapping[str, Any]
+    def _emit(
+        self, run: _Run, checked: Iterable[tuple[Piece, bool]], when: datetime | None, about: Mapping[str, Any]
     ) -> Iterator[Read]:
-        for piece, new in told:
-            if not new and not self.all:
+        for piece, is_new in checked:
+            if not is_new and not self.all:
                 yield REPEATED
                 continue
             generated = piece.type in GENERATED
@@ -127,24 +120,26 @@ class Events:
 
 
 def _pieces(kind: str, event: Mapping[str, Json]) -> Iterator[Piece]:
-    """What an event itself says, in the usual types."""
+    """The pieces of an event itself."""
     if isinstance(error := event.get("error"), str | dict) and error:
-        yield from _piece("error", text_of(error))
+        yield from piece_if_text("error", text_of(error))
     if kind == "tool.start":
-        yield from _piece("tool_call", tool_call(event.get("toolName"), event.get("params") or event.get("arguments")))
+        yield from piece_if_text(
+            "tool_call", tool_call(event.get("toolName"), event.get("params") or event.get("arguments"))
+        )
     elif kind.startswith("tool."):
         for key in ("result", "output", "content"):
             if (result := event.get(key)) is not None:
                 failed = event.get("success") is False
                 text = result if isinstance(result, str) else text_of(result) if key == "content" else json_text(result)
-                yield from _piece("error" if failed else "tool_result", text)
+                yield from piece_if_text("error" if failed else "tool_result", text)
                 return
     else:
         text = next((text for key in TEXT_KEYS if (text := text_of(event.get(key))).strip()), "")
-        yield from _piece(_speaker(kind), text)
+        yield from piece_if_text(_type_of_text(kind), text)
 
 
-def _speaker(kind: str) -> str:
+def _type_of_text(kind: str) -> str:
     if kind in ("message.in", "message.received", "agent.start"):
         return "user"
     if kind.startswith(("message.", "agent.", "llm.", "model.")):
@@ -152,12 +147,4 @@ def _speaker(kind: str) -> str:
     return kind
 
 
-def _piece(kind: str, text: str) -> list[Piece]:
-    return [Piece(type=kind, text=text)] if text.strip() else []
-
-
-def _events(state: Json, options: Options) -> LineReader:
-    return Events(state, options)
-
-
-ROWS: Final = (Format(name="openclaw_events", shape="lines", recognises=recognises, reader=_events),)
+ROWS: Final = (Format(name="openclaw_events", shape="lines", recognises=recognises, reader=Events),)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.content import text_of, timestamp, tool_call
+from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, Names, excerpt, mostly, not_an_object
+from components.sources.formats.defects import EMPTY, excerpt, not_an_object, too_deep
+from components.sources.formats.runs import RunNames
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import filled_scalars, listed, mapping, mostly
 
-ENCRYPTED: Final = Skipped(rule="reasoning is encrypted")
 STATE: Final = Skipped(rule="state of the agent")
 RECALL: Final = Skipped(rule="recall of workspace knowledge")
 SILENT: Final = {
@@ -51,19 +53,19 @@ KINDS: Final = SILENT_KINDS | {
     "Condensation",
     "CondensationSummaryEvent",
 }
-PLAIN: Final = (str, int, float)
 BOOKKEEPING: Final = frozenset(
     {
         *("thought", "blocking", "hidden", "is_static", "is_input", "confirmation_state", "impl_source", "kind"),
         *("translated_ipython_code", "security_risk", "keep_prompt", "wait_for_response", "image_urls"),
     }
 )
+OUTCOME_KEYS: Final = ("content", "output", "error", "rejection_reason", "detail")
 ENDED: Final = frozenset({"finished", "awaiting_user_input", "error", "stopped", "rejected"})
 
 
 @dataclass(slots=True)
 class Events:
-    """The events of one run in their order; a response goes on while its id stays the same."""
+    """The events of one run in their order; a response continues while its id stays the same."""
 
     turns: Turns
     extra: Mapping[str, Json] = field(default_factory=dict)
@@ -81,20 +83,20 @@ class Events:
             if isinstance(event.get("observation"), str):
                 return self._observation(event)
         except RecursionError:
-            return [Defect(offset=place, reason="nested too deeply to be read")]
+            return [too_deep(place)]
         return [Defect(offset=place, reason="neither an action nor an observation", excerpt=excerpt(event))]
 
-    def say(
+    def record(
         self, kind: str, text: str, event: Mapping[str, Json], more: Mapping[str, Json] | None = None
     ) -> list[Read]:
         """One record at the event's time, or a skip where there is nothing to read."""
         if not text or text.isspace():
             return [EMPTY]
-        extra = {**self.extra, **_plain(more)} if more else self.extra
+        extra = {**self.extra, **filled_scalars(more)} if more else self.extra
         return [self.turns.event(kind, text, timestamp(event.get("timestamp")), extra)]
 
-    def _answer(self, response: Json) -> bool:
-        """Opens an iteration unless the response is the one going on; says whether it did."""
+    def _begin_response(self, response: Json) -> bool:
+        """Begins an iteration unless the response is the current one; returns whether it did."""
         known = isinstance(response, str) and bool(response)
         if known and response == self.response:
             return False
@@ -105,46 +107,48 @@ class Events:
     # --- version 0 ---
 
     def _action(self, event: Mapping[str, Json]) -> list[Read]:
-        name, args = event["action"], _mapping(event.get("args"))
+        name, args = event["action"], mapping(event.get("args"))
         if name in SILENT:
             return [SILENT[name]]
         if name == "system":
-            return self.say("system", text_of(args.get("content")), event)
+            return self.record("system", text_of(args.get("content")), event)
         source = event.get("source") or ("agent" if self.turns.iteration or name != "message" else "user")
-        called = _mapping(event.get("tool_call_metadata"))
+        called = mapping(event.get("tool_call_metadata"))
         got: list[Read] = []
         if source == "agent":
-            model = _mapping(called.get("model_response"))
-            if self._answer(model.get("id")) and (thought := _reasoning(model)):
-                got = self.say("reasoning", thought, event)
+            model = mapping(called.get("model_response"))
+            if self._begin_response(model.get("id")) and (thought := _reasoning(model)):
+                got = self.record("reasoning", thought, event)
         if name == "message":
             text = text_of(args.get("content")) or text_of(event.get("message"))
             kind = {"agent": "assistant", "user": "user"}.get(source, "system") if isinstance(source, str) else "user"
-            return got + self.say(kind, text, event)
+            return got + self.record(kind, text, event)
         if name == "condensation":
-            return got + self.say("summary", text_of(args.get("summary")), event)
+            return got + self.record("summary", text_of(args.get("summary")), event)
         return got + self._call(name, args, event, called.get("tool_call_id"))
 
     def _call(self, name: str, args: Mapping[str, Json], event: Mapping[str, Json], call_id: Json) -> list[Read]:
         thought = text_of(args.get("thought"))
         if name == "think":
-            return self.say("reasoning", thought, event)
-        said = self.say("assistant", thought, event) if thought.strip() else []
+            return self.record("reasoning", thought, event)
+        prose = self.record("assistant", thought, event) if thought.strip() else []
         kept = {k: v for k, v in args.items() if k not in BOOKKEEPING and v is not None and v not in ("", {}, [])}
-        return said + self.say("tool_call", tool_call(name, kept or None), event, {"tool": name, "call_id": call_id})
+        return prose + self.record(
+            "tool_call", tool_call(name, kept or None), event, {"tool": name, "call_id": call_id}
+        )
 
     def _observation(self, event: Mapping[str, Json]) -> list[Read]:
-        name, extras = event["observation"], _mapping(event.get("extras"))
+        name, extras = event["observation"], mapping(event.get("extras"))
         if name in SILENT:
             return [SILENT[name]]
         kind = "error" if name == "error" else "summary" if name == "condense" else "tool_result"
-        called = _mapping(event.get("tool_call_metadata"))
+        called = mapping(event.get("tool_call_metadata"))
         about = {
             "tool": name if kind == "tool_result" else called.get("function_name"),
             "call_id": called.get("tool_call_id"),
-            "exit_code": extras.get("exit_code", _mapping(extras.get("metadata")).get("exit_code")),
+            "exit_code": extras.get("exit_code", mapping(extras.get("metadata")).get("exit_code")),
         }
-        return self.say(kind, text_of(event.get("content")), event, about)
+        return self.record(kind, text_of(event.get("content")), event, about)
 
     # --- version 1 ---
 
@@ -153,68 +157,59 @@ class Events:
         if kind in SILENT_KINDS:
             return [STATE]
         if kind == "SystemPromptEvent":
-            return self.say("system", text_of(event.get("system_prompt")), event)
+            return self.record("system", text_of(event.get("system_prompt")), event)
         if kind == "MessageEvent":
             return self._message(event)
         if kind == "ActionEvent":
             return self._v1_action(event)
         if kind in ("Condensation", "CondensationSummaryEvent"):
-            return self.say("summary", text_of(event.get("summary")), event)
+            return self.record("summary", text_of(event.get("summary")), event)
         return self._outcome(event)
 
     def _message(self, event: Mapping[str, Json]) -> list[Read]:
-        message = _mapping(event.get("llm_message"))
+        message = mapping(event.get("llm_message"))
         text = text_of(message.get("content"))
         if event.get("source") != "agent":
-            return self.say("user" if event.get("source") == "user" else "system", text, event)
-        opened = self._answer(event.get("llm_response_id"))
+            return self.record("user" if event.get("source") == "user" else "system", text, event)
+        opened = self._begin_response(event.get("llm_response_id"))
         thought = text_of(message.get("reasoning_content")) if opened else ""
-        got = self.say("reasoning", thought, event) if thought.strip() else []
-        return got + self.say("assistant", text, event)
+        got = self.record("reasoning", thought, event) if thought.strip() else []
+        return got + self.record("assistant", text, event)
 
     def _v1_action(self, event: Mapping[str, Json]) -> list[Read]:
-        opened = self._answer(event.get("llm_response_id"))
+        opened = self._begin_response(event.get("llm_response_id"))
         thought = text_of(event.get("reasoning_content")) if opened else ""
-        got = self.say("reasoning", thought, event) if thought.strip() else []
-        if (said := text_of(event.get("thought"))).strip():
-            got += self.say("assistant", said, event)
-        called, action = _mapping(event.get("tool_call")), _mapping(event.get("action"))
+        got = self.record("reasoning", thought, event) if thought.strip() else []
+        if (prose := text_of(event.get("thought"))).strip():
+            got += self.record("assistant", prose, event)
+        called, action = mapping(event.get("tool_call")), mapping(event.get("action"))
         name = event.get("tool_name") or called.get("name") or action.get("kind")
         arguments = called.get("arguments")
         if arguments is None:
             arguments = {k: v for k, v in action.items() if k not in BOOKKEEPING and v is not None} or None
         about = {"tool": name, "call_id": event.get("tool_call_id")}
-        return got + self.say("tool_call", tool_call(name, arguments), event, about)
+        return got + self.record("tool_call", tool_call(name, arguments), event, about)
 
     def _outcome(self, event: Mapping[str, Json]) -> list[Read]:
         """What came of an action: an observation, a rejection, an error."""
-        seen = _mapping(event.get("observation"))
+        seen = mapping(event.get("observation"))
         failed = event["kind"] in ("AgentErrorEvent", "ConversationErrorEvent") or seen.get("is_error") is True
-        text = next((text for part in (seen, event) for key in SAID if (text := text_of(part.get(key))).strip()), "")
+        text = next(
+            (text for part in (seen, event) for key in OUTCOME_KEYS if (text := text_of(part.get(key))).strip()), ""
+        )
         about = {
             "tool": event.get("tool_name"),
             "call_id": event.get("tool_call_id"),
             "exit_code": seen.get("exit_code"),
         }
-        return self.say("error" if failed else "tool_result", text, event, about)
-
-
-def _plain(values: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in values.items() if isinstance(value, PLAIN) and value != ""}
-
-
-SAID: Final = ("content", "output", "error", "rejection_reason", "detail")
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
+        return self.record("error" if failed else "tool_result", text, event, about)
 
 
 def _reasoning(model: Mapping[str, Json]) -> str:
     """The reasoning that only the stored model response holds."""
     choices = model.get("choices")
-    first = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
-    thought = text_of(_mapping(first.get("message")).get("reasoning_content"))
+    first = mapping(choices[0]) if isinstance(choices, list) and choices else {}
+    thought = text_of(mapping(first.get("message")).get("reasoning_content"))
     return thought if thought.strip() else ""
 
 
@@ -277,37 +272,37 @@ def _run(item: Mapping[str, Json], name: str) -> Iterator[Read]:
     events = Events(turns=Turns(run=name), extra=_meta(item))
     instruction = item.get("instruction")
     if isinstance(instruction, str) and instruction.strip() and not any(map(_is_of_the_user, history)):
-        yield from events.say("user", instruction, {})
+        yield from events.record("user", instruction, {})
     for place, event in enumerate(history):
         yield from events.read(event, place)
     if isinstance(error := item.get("error"), str) and error.strip():
-        yield from events.say("error", error, {})
+        yield from events.record("error", error, {})
 
 
 def _is_of_the_user(event: Json) -> bool:
-    """Does a user's message open the history already?"""
+    """Does the history begin with a user's message already?"""
     message = isinstance(event, dict) and event.get("action") == "message"
     return message and event.get("source", "user") == "user"
 
 
 def _meta(item: Mapping[str, Json]) -> dict[str, Json]:
-    metadata, issue = _mapping(item.get("metadata")), _mapping(item.get("issue"))
+    metadata, issue = mapping(item.get("metadata")), mapping(item.get("issue"))
     found: dict[str, Any] = {
         "instance_id": item.get("instance_id"),
         "issue": issue.get("number"),
         "agent": metadata.get("agent_class"),
-        "model": _mapping(metadata.get("llm_config")).get("model"),
-        "cost": _mapping(item.get("metrics")).get("accumulated_cost"),
+        "model": mapping(metadata.get("llm_config")).get("model"),
+        "cost": mapping(item.get("metrics")).get("accumulated_cost"),
         "success": item.get("success"),
     }
-    return _plain(found)
+    return filled_scalars(found)
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:
     if isinstance(document, dict) and not _is_v1(document):
         yield from _run(document, "")
     elif isinstance(document, list) and mostly(document, _is_run):
-        names = Names()
+        names = RunNames()
         for place, item in enumerate(document):
             if isinstance(item, dict):
                 yield from _run(item, names.unique(item.get("instance_id")))
@@ -323,12 +318,12 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
 class _Lines:
     """JSONL of runs, or of the events of one run."""
 
-    names: Names
+    names: RunNames
     events: Events
 
     def read(self, item: Json) -> Iterable[Read]:
         if isinstance(item, dict) and _history_of(item) is not None:
-            issue = _mapping(item.get("issue")).get("number")
+            issue = mapping(item.get("issue")).get("number")
             return _run(item, self.names.unique(item.get("instance_id", issue)))
         return self.events.read(item)
 
@@ -339,7 +334,7 @@ class _Lines:
 
 def _reader(state: Json, _: Options) -> _Lines:
     names, (iteration, idx, response) = (state["names"], state["events"]) if state else ({}, (0, 0, ""))
-    return _Lines(Names(names), Events(turns=Turns(iteration=iteration, idx=idx), response=response))
+    return _Lines(RunNames(names), Events(turns=Turns(iteration=iteration, idx=idx), response=response))
 
 
 def _end(document: Json) -> End:
@@ -347,12 +342,12 @@ def _end(document: Json) -> End:
         if _is_v1(document):
             return End(mark=True, reason="an event's file is written once")
         return End(mark=True, reason="a run is written out when it is over")
-    last = next((e for e in reversed(document if isinstance(document, list) else []) if isinstance(e, dict)), {})
+    last = next((e for e in reversed(listed(document)) if isinstance(e, dict)), {})
     if _is_run(last):
         return End(mark=True, reason="runs are written out when they are over")
     if last.get("action") in ("finish", "reject") or last.get("tool_name") == "finish":
         return End(mark=True, reason="the last event is the agent's finish")
-    state = _mapping(last.get("extras")).get("agent_state")
+    state = mapping(last.get("extras")).get("agent_state")
     if isinstance(state, str) and state in ENDED:
         return End(mark=True, reason=f"the agent's last state is {state}")
     return End(mark=False, reason="the last event is neither finish nor a final state")

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from components.contracts import COPIED_FROM, Defect, Json, Skipped
-from components.sources.formats.content import text_of, timestamp, tool_call
+from components.contracts import COPIED_FROM, Json, Skipped
+from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import BOOKKEEPING, EMPTY, not_an_object, too_deep
 from components.sources.formats.messages import Conversation
-from components.sources.formats.pieces import EMPTY, not_an_object
+from components.sources.formats.times import timestamp
+from components.sources.formats.values import filled_scalars, mapping
 
-PLAIN: Final = (str, int, float)
-BOOKKEEPING: Final = Skipped(rule="bookkeeping of the session")
 UNKNOWN: Final = Skipped(rule="entry of a type that the format does not know", is_unknown=True)
 SUMMARIES: Final = frozenset({"compaction", "branch_summary"})
 ENTRIES: Final = SUMMARIES | {
@@ -54,22 +54,22 @@ class Session:
             if kind == "message":
                 return self._message(entry)
             if isinstance(kind, str) and kind in SUMMARIES:
-                return self._say("summary", text_of(entry.get("summary")), entry)
+                return self._record("summary", text_of(entry.get("summary")), entry)
             if kind == "custom_message":
-                return self._say("user", text_of(entry.get("content")), entry, {"name": entry.get("customType")})
+                return self._record("user", text_of(entry.get("content")), entry, {"name": entry.get("customType")})
         except RecursionError:
-            return [Defect(offset=0, reason="nested too deeply to be read")]
+            return [too_deep(0)]
         if kind == "session":
             self.extra = {"session": entry["id"]} if isinstance(entry.get("id"), str) else {}
             self.parent, self.began = _parent(entry.get("parentSession")), timestamp(entry.get("timestamp"))
         return [BOOKKEEPING if kind == "session" or (isinstance(kind, str) and kind in ENTRIES) else UNKNOWN]
 
-    def _say(
+    def _record(
         self, kind: str, text: str, entry: Mapping[str, Json], more: Mapping[str, Json] | None = None
     ) -> list[Read]:
         if not text or text.isspace():
             return [EMPTY]
-        extra = {**self._about(entry), **_plain(more)} if more else self._about(entry)
+        extra = {**self._about(entry), **filled_scalars(more)} if more else self._about(entry)
         return [self.turns.event(kind, text, timestamp(entry.get("timestamp")), extra)]
 
     def _message(self, entry: Mapping[str, Json]) -> list[Read]:
@@ -82,33 +82,33 @@ class Session:
         if role == "toolResult":
             kind = "error" if message.get("isError") is True else "tool_result"
             about = {"tool": message.get("toolName"), "call_id": message.get("toolCallId")}
-            return self._say(kind, text_of(message.get("content")), entry, about)
+            return self._record(kind, text_of(message.get("content")), entry, about)
         if role == "bashExecution":
             about = {"tool": "bash", "role": role, "exit_code": message.get("exitCode")}
             called = tool_call("bash", text_of(message.get("command")))
-            got = self._say("tool_call", called, entry, about)
-            return got + self._say("tool_result", text_of(message.get("output")), entry, about)
+            got = self._record("tool_call", called, entry, about)
+            return got + self._record("tool_result", text_of(message.get("output")), entry, about)
         if role in ("branchSummary", "compactionSummary"):
-            return self._say("summary", text_of(message.get("summary")), entry)
+            return self._record("summary", text_of(message.get("summary")), entry)
         kind = "user" if role in ("user", "custom", "hookMessage") or not isinstance(role, str) or not role else role
         name = message.get("customType")
-        return self._say(kind, text_of(message.get("content")), entry, {"name": name} if name else None)
+        return self._record(kind, text_of(message.get("content")), entry, {"name": name} if name else None)
 
     def _response(self, message: Mapping[str, Json], entry: Mapping[str, Json]) -> list[Read]:
-        usage = _mapping(message.get("usage"))
+        usage = mapping(message.get("usage"))
         about = {
             "model": message.get("model"),
             "stop_reason": message.get("stopReason"),
             "tokens_in": usage.get("input"),
             "tokens_out": usage.get("output"),
-            "cost": _mapping(usage.get("cost")).get("total"),
+            "cost": mapping(usage.get("cost")).get("total"),
         }
-        conversation = Conversation(turns=self.turns, extra={**self._about(entry), **_plain(about)})
+        conversation = Conversation(turns=self.turns, extra={**self._about(entry), **filled_scalars(about)})
         chat = {"role": "assistant", "content": _renamed(message.get("content"))}
         got = conversation.read(chat, when=timestamp(entry.get("timestamp")))
         error = message.get("errorMessage")
         if isinstance(error, str) and error.strip():
-            return [read for read in got if read != EMPTY] + self._say("error", error, entry, about)
+            return [read for read in got if read != EMPTY] + self._record("error", error, entry, about)
         return got
 
     def _about(self, entry: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -119,12 +119,13 @@ class Session:
         return {**self.extra, COPIED_FROM: self.parent} if when < self.began else self.extra
 
     def state(self) -> Json:
+        """The numbering, and the session with its parent and its beginning."""
         began = self.began.isoformat() if self.began else None
         return [self.turns.iteration, self.turns.idx, dict(self.extra), self.parent, began]
 
 
 def _parent(path: Json) -> str:
-    """The id of the parent session, from the path of its file (`<time>_<id>.jsonl`), or as it stands."""
+    """The id of the parent session, from the path of its file (`<time>_<id>.jsonl`), or as it is."""
     if not isinstance(path, str):
         return ""
     name = path.replace("\\", "/").rpartition("/")[2]
@@ -139,14 +140,6 @@ def _renamed(content: Json) -> Json:
         {**block, "type": "tool_call"} if isinstance(block, dict) and block.get("type") == "toolCall" else block
         for block in content
     ]
-
-
-def _plain(values: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in values.items() if isinstance(value, PLAIN) and value != ""}
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
 
 
 def _reader(state: Json, _: Options) -> Session:

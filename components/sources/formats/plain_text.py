@@ -1,6 +1,6 @@
 """Plain text logs: a record per stamped entry, per paragraph or per line, as the text itself suggests.
 
-Taken only when asked for, or when the text clearly is a log: lines that begin with a time or a level, or a transcript.
+Used only on request (`--format`), or when the text clearly is a log: lines that begin with a time or a level, or a transcript.
 A plain text has no model responses to count, so all its records are of iteration 0.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from components.contracts import Defect, Json
-from components.sources.formats.content import timestamp
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.times import timestamp
 
 JUDGED_LINES: Final = 400
 _TIME = r"\d{4}[-/]\d\d[-/]\d\d[T ,_]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d| UTC)?"
@@ -29,16 +29,17 @@ _SPEAKER = re.compile(
 
 
 def recognises(head: Head) -> Verdict:
+    """Do its lines begin with times, levels or speakers?"""
     lines = [line for line in head.text.splitlines()[:JUDGED_LINES] if line.strip()]
     if len(lines) < 2:
-        return decline("too short to tell a log from any other text; ask for it by name")
+        return decline("too short to be recognised as a log; `--format plain_text` reads it")
     stamped = sum(is_stamped(line) for line in lines)
     if stamped >= 0.5 * len(lines) or (stamped >= 0.1 * len(lines) and is_stamped(lines[0])):
         return accept(f"{stamped} of its first {len(lines)} lines begin with a time or a level")
     speakers = [found.group(1) or "think" for line in lines if (found := _SPEAKER.match(line))]
     if len(speakers) >= 0.1 * len(lines) and len(set(speakers)) >= 2 and len(speakers) >= 4:
         return accept(f"a transcript: {len(speakers)} of its first {len(lines)} lines name who speaks")
-    return decline("its lines begin with neither a time, a level nor a speaker; ask for it by name")
+    return decline("its lines begin with neither a time, a level nor a speaker; `--format plain_text` reads it")
 
 
 def is_stamped(line: str) -> bool:
@@ -49,10 +50,10 @@ def is_stamped(line: str) -> bool:
 def unit_of(text: str) -> str:
     """What makes a record of this text: `stamped` entries, each a `paragraph`, or each a `line`."""
     lines = text.splitlines()[:JUDGED_LINES]
-    spoken = [line for line in lines if line.strip()]
-    if spoken and sum(is_stamped(line) for line in spoken) >= 0.1 * len(spoken):
+    filled = [line for line in lines if line.strip()]
+    if filled and sum(is_stamped(line) for line in filled) >= 0.1 * len(filled):
         return "stamped"
-    return "paragraph" if len(lines) - len(spoken) >= 0.05 * len(lines) and len(spoken) > 1 else "line"
+    return "paragraph" if len(lines) - len(filled) >= 0.05 * len(lines) and len(filled) > 1 else "line"
 
 
 def begins_item(unit: str, _: bytes, line: bytes) -> bool:
@@ -67,9 +68,11 @@ class Reader:
         self.turns = Turns(idx=(state or {}).get("idx", 0))
 
     def state(self) -> Json:
+        """The number of records so far."""
         return {"idx": self.turns.idx}
 
     def read(self, item: Json) -> Iterable[Read]:
+        """The record of one text."""
         if not isinstance(item, str):
             return (Defect(offset=0, reason="not a text"),)
         found = _STAMP.match(item)

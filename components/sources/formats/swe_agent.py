@@ -1,7 +1,7 @@
 """SWE-agent trajectories: `.traj`, one JSON document a run.
 
-A step of `trajectory` is one model response: the thought, the action, the observation. `history` tells the same again
-as the model saw it (shortened), so only its opening is read: system prompt and task. Some files have `history` alone.
+A step of `trajectory` is one model response: the thought, the action, the observation. `history` repeats them as
+the model saw them (shortened), so only its opening is read: system prompt and task. Some files have `history` alone.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from components.contracts import Json, Skipped
-from components.sources.formats.chat import is_message, read_messages
 from components.sources.formats.content import text_of
-from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.pieces import EMPTY, guarded, mostly, not_an_object
+from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import EMPTY, guarded, not_an_object
+from components.sources.formats.message_parts import is_message
+from components.sources.formats.messages import read_messages
+from components.sources.formats.runs import exit_status_end
+from components.sources.formats.values import listed, mapping, mostly, scalars
 
 DEMONSTRATION: Final = Skipped(rule="demonstration")
-RETOLD: Final = Skipped(rule="history retells the trajectory")
+REPEATED_HISTORY: Final = Skipped(rule="history retells the trajectory")
 
 
 def _recognise(head: Head) -> Verdict:
@@ -38,10 +41,10 @@ def _is_step(item: Json) -> bool:
 
 
 def _is_history(history: Json) -> bool:
-    return isinstance(history, list) and mostly(history, _tells_its_agent)
+    return isinstance(history, list) and mostly(history, _names_its_agent)
 
 
-def _tells_its_agent(message: Json) -> bool:
+def _names_its_agent(message: Json) -> bool:
     return is_message(message) and not message.keys().isdisjoint(("agent", "message_type"))
 
 
@@ -53,11 +56,11 @@ def _read(document: Json, _: Options) -> Iterator[Read]:
     extra = _meta(document)
     if isinstance(steps, list) and steps:
         turns = Turns()
-        yield from guarded(0, _opening(turns, history if isinstance(history, list) else [], extra))
+        yield from guarded(0, _opening(turns, listed(history), extra))
         for place, step in enumerate(steps):
             yield from guarded(place, _step(turns, step, place, extra))
     else:
-        yield from _history(history if isinstance(history, list) else [], extra)
+        yield from _history(listed(history), extra)
 
 
 def _history(history: list[Json], extra: Mapping[str, Json]) -> Iterator[Read]:
@@ -66,7 +69,7 @@ def _history(history: list[Json], extra: Mapping[str, Json]) -> Iterator[Read]:
 
 
 def _opening(turns: Turns, history: list[Json], extra: Mapping[str, Json]) -> Iterator[Read]:
-    """System prompt and task: what stands in the history before the first response."""
+    """System prompt and task: what the history holds before the first response."""
     opening = True
     for place, message in enumerate(history):
         if not isinstance(message, dict):
@@ -74,7 +77,7 @@ def _opening(turns: Turns, history: list[Json], extra: Mapping[str, Json]) -> It
         elif _is_demonstration(message):
             yield DEMONSTRATION
         elif not (opening := opening and message.get("role") != "assistant"):
-            yield RETOLD
+            yield REPEATED_HISTORY
         elif (text := text_of(message.get("content"))).strip():
             yield turns.event("system" if message.get("role") == "system" else "user", text, extra=extra)
         else:
@@ -95,7 +98,7 @@ def _step(turns: Turns, step: Json, place: int, extra: Mapping[str, Json]) -> It
     own = extra
     if isinstance(seconds := step.get("execution_time"), int | float):
         own = {**extra, "execution_time_s": seconds}
-    said: list[Read] = [
+    events: list[Read] = [
         turns.event(kind, text, extra=more)
         for kind, text, more in (
             ("reasoning", text_of(step.get("thinking_blocks")), extra),
@@ -105,34 +108,25 @@ def _step(turns: Turns, step: Json, place: int, extra: Mapping[str, Json]) -> It
         )
         if text and not text.isspace()
     ]
-    yield from said or [EMPTY]
+    yield from events or [EMPTY]
 
 
 def _meta(document: Mapping[str, Json]) -> dict[str, Json]:
-    """What is worth keeping of the run: how it ended, what it cost, which environment and model."""
-    info, config = _mapping(document.get("info")), _mapping(document.get("replay_config"))
-    stats = _mapping(info.get("model_stats"))
-    agent = _mapping(config.get("agent"))
+    """What is kept of the run: how it ended, what it cost, which environment and model."""
+    info, config = mapping(document.get("info")), mapping(document.get("replay_config"))
+    stats = mapping(info.get("model_stats"))
+    agent = mapping(config.get("agent"))
     found = {
         "environment": document.get("environment"),
         "exit_status": info.get("exit_status"),
-        "model": _mapping(agent.get("model")).get("name"),
-        "instance_id": _mapping(config.get("problem_statement")).get("id"),
+        "model": mapping(agent.get("model")).get("name"),
+        "instance_id": mapping(config.get("problem_statement")).get("id"),
         "cost": stats.get("instance_cost"),
         "api_calls": stats.get("api_calls"),
     }
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+    return scalars(found)
 
 
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _end(document: Json) -> End:
-    status = _mapping(_mapping(document).get("info")).get("exit_status")
-    if status:
-        return End(mark=True, reason=f"info.exit_status is {status}")
-    return End(mark=False, reason="info has no exit_status")
-
-
-ROWS: tuple[Format, ...] = (Format(name="swe_agent", shape="document", recognises=_recognise, read=_read, end=_end),)
+ROWS: tuple[Format, ...] = (
+    Format(name="swe_agent", shape="document", recognises=_recognise, read=_read, end=exit_status_end),
+)

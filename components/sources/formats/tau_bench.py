@@ -7,26 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from components.contracts import Defect, Json, Skipped
-from components.sources.formats.contract import (
-    End,
-    Format,
-    Head,
-    LineReader,
-    Options,
-    Read,
-    Turns,
-    Verdict,
-    accept,
-    decline,
-)
-from components.sources.formats.messages import pieces_of, role_type
-from components.sources.formats.pieces import EMPTY, Names, events, excerpt, guarded, mostly, not_an_object
+from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
+from components.sources.formats.defects import EMPTY, excerpt, guarded, not_an_object
+from components.sources.formats.message_parts import role_type
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import events
+from components.sources.formats.runs import RunNames
+from components.sources.formats.values import mapping, mostly, scalars
 
 EMPTY_RUN: Final = Skipped(rule="run without messages")
 _SPEAKER: Final = re.compile(r"^\s*([A-Za-z_ ]{2,20}):\s", re.MULTILINE)
 
 
 def recognises(head: Head) -> Verdict:
+    """Are they scored runs, or simulations with messages?"""
     runs = _runs(head.document)
     if runs is None:
         return decline("no list of runs with `traj` and `reward`, and no tau2 `simulations`")
@@ -69,7 +63,8 @@ def _flat(messages: Iterable[Json]) -> Iterator[Json]:
 
 
 def read(document: Json, _: Options) -> Iterator[Read]:
-    names = Names()
+    """The items of all runs of a document."""
+    names = RunNames()
     for index, run in enumerate(_runs(document) or ()):
         if isinstance(run, dict):
             yield from guarded(index, _read_run(index, run, names))
@@ -77,7 +72,7 @@ def read(document: Json, _: Options) -> Iterator[Read]:
             yield not_an_object(index, run)
 
 
-def _read_run(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Read]:
+def _read_run(index: int, run: Mapping[str, Json], names: RunNames) -> Iterator[Read]:
     about = _about(run)
     turns = Turns(run=names.unique("-".join(str(about[key]) for key in ("task_id", "trial") if key in about)))
     messages = _messages(run)
@@ -90,8 +85,7 @@ def _read_run(index: int, run: Mapping[str, Json], names: Names) -> Iterator[Rea
         if role_type(message.get("role")) == "assistant":
             turns.respond()
         yield from events(turns, pieces_of(message), about)
-    info = run.get("info")
-    if isinstance(info, dict) and isinstance(error := info.get("error"), str) and error.strip():
+    if isinstance(error := mapping(run.get("info")).get("error"), str) and error.strip():
         yield turns.event("error", error, extra=about)
 
 
@@ -105,10 +99,11 @@ def _about(run: Mapping[str, Json]) -> dict[str, Any]:
         "reward": reward,
         "termination_reason": run.get("termination_reason"),
     }
-    return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
+    return scalars(values)
 
 
 def end(document: Json) -> End:
+    """Has every run its reward, or the reason why it ended?"""
     runs = _runs(document) or []
     done = bool(runs) and all(isinstance(run, dict) and {"reward", "termination_reason"} & run.keys() for run in runs)
     return End(mark=done, reason="every run has its reward" if done else "a run has no reward yet")
@@ -118,6 +113,7 @@ def end(document: Json) -> End:
 
 
 def recognises_lines(head: Head) -> Verdict:
+    """Are they few-shot dialogues or scored runs?"""
     if mostly(head.lines, lambda line: isinstance(line, dict) and "messages_display" in line):
         return accept("lines with `messages_display`")
     if mostly(head.lines, _is_run):
@@ -128,34 +124,37 @@ def recognises_lines(head: Head) -> Verdict:
 class Lines:
     """Reads few-shot dialogues or scored runs, one a line."""
 
-    def __init__(self, state: Json) -> None:
+    def __init__(self, state: Json, _: Options) -> None:
         self.lines = int(state["lines"]) if isinstance(state, dict) else 0
-        self.names = Names(state["names"] if isinstance(state, dict) else None)
+        self.names = RunNames(state["names"] if isinstance(state, dict) else None)
 
     def read(self, item: Json) -> Iterator[Read]:
+        """The items of one line."""
         self.lines += 1
         if _is_run(item):
             yield from guarded(0, _read_run(0, item, self.names))
             return
-        display = item.get("messages_display") if isinstance(item, dict) else None
+        display = mapping(item).get("messages_display")
         if not isinstance(display, str):
             yield Defect(offset=0, reason="a line without the text `messages_display`", excerpt=excerpt(item))
             return
         turns = Turns(run=str(self.lines))
-        spoken = list(_spoken(display))
-        if not spoken:
+        messages = list(_split_dialogue(display))
+        if not messages:
             yield EMPTY
-        for role, text in spoken:
+        for role, text in messages:
             kind = {"customer": "user", "agent": "assistant"}.get(role, role_type(role))
             if kind == "assistant":
                 turns.respond()
             yield turns.event(kind, text)
 
     def state(self) -> Json:
+        """The number of lines read and the names used."""
         return {"lines": self.lines, "names": self.names.count}
 
 
-def _spoken(display: str) -> Iterator[tuple[str, str]]:
+def _split_dialogue(display: str) -> Iterator[tuple[str, str]]:
+    """Role and text of each message."""
     found = [match for match in _SPEAKER.finditer(display) if _is_speaker(match.group(1))]
     bounds = [match.start() for match in found] + [len(display)]
     before = display[: bounds[0]].strip()
@@ -170,11 +169,7 @@ def _is_speaker(word: str) -> bool:
     return word.strip().lower() in {"user", "assistant", "customer", "agent", "tool", "system", "api", "function"}
 
 
-def _reader(state: Json, _: Options) -> LineReader:
-    return Lines(state)
-
-
 ROWS: Final = (
     Format(name="tau_bench", shape="document", recognises=recognises, read=read, end=end),
-    Format(name="tau_bench", shape="lines", recognises=recognises_lines, reader=_reader),
+    Format(name="tau_bench", shape="lines", recognises=recognises_lines, reader=Lines),
 )

@@ -8,25 +8,20 @@ from typing import Any, Final
 
 from components.contracts import Json, Skipped
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.messages import pieces_of, role_type
-from components.sources.formats.pieces import (
-    REPEATED,
-    Names,
-    Piece,
-    Said,
-    answer_pieces,
-    events,
-    guarded,
-    mostly,
-    named,
-    not_an_object,
-)
+from components.sources.formats.deduplication import SeenPieces
+from components.sources.formats.defects import REPEATED, guarded, not_an_object
+from components.sources.formats.message_parts import role_type
+from components.sources.formats.messages import pieces_of
+from components.sources.formats.pieces import Piece, answer_pieces, events
+from components.sources.formats.runs import RunNames
+from components.sources.formats.values import listed, mostly, pick_scalars
 
 REPEATED_PROMPT: Final = Skipped(rule="the prompt repeats the messages")
 REPEATED_OUTPUT: Final = Skipped(rule="the output repeats the answer")
 
 
 def recognises(head: Head) -> Verdict:
+    """Is it a list of steps?"""
     steps = head.document
     if isinstance(steps, list) and mostly(steps, _is_step):
         return accept("a list of steps with `prompt`, `messages` and `output`")
@@ -47,44 +42,44 @@ def _name(step: Json) -> Json:
 
 
 def read(document: Json, options: Options) -> Iterator[Read]:
-    names = Names()
-    steps = enumerate(document if isinstance(document, list) else ())
+    """The items of all steps."""
+    names = RunNames()
+    steps = enumerate(listed(document))
     for name, run in groupby(steps, key=lambda step: str(_name(step[1]))):
-        turns, said = Turns(run=names.unique(name)), Said()
+        turns, seen = Turns(run=names.unique(name)), SeenPieces()
         for index, step in run:
             if isinstance(step, dict):
-                yield from guarded(index, _read_step(turns, said, step, options))
+                yield from guarded(index, _read_step(turns, seen, step, options))
             else:
                 yield not_an_object(index, step)
 
 
-def _read_step(turns: Turns, said: Said, step: Mapping[str, Json], options: Options) -> Iterator[Read]:
-    about = named(step, "id", "task_name", "dataset", "n_tokens")
-    found = step.get("messages")
-    listed = found if isinstance(found, list) else []
-    messages = [message for message in listed if isinstance(message, dict)]
-    yield from (not_an_object(place, message) for place, message in enumerate(listed) if not isinstance(message, dict))
+def _read_step(turns: Turns, seen: SeenPieces, step: Mapping[str, Json], options: Options) -> Iterator[Read]:
+    about = pick_scalars(step, "id", "task_name", "dataset", "n_tokens")
+    items = listed(step.get("messages"))
+    messages = [message for message in items if isinstance(message, dict)]
+    yield from (not_an_object(place, item) for place, item in enumerate(items) if not isinstance(item, dict))
     answered = bool(messages) and role_type(messages[-1].get("role")) == "assistant"
-    answer = answer_pieces(_spelled(messages[-1])) if answered else []
+    answer = answer_pieces(_text(messages[-1])) if answered else []
     asked = [piece for message in messages[: -1 if answered else None] for piece in _asked(turns, message)]
     prompt = step.get("prompt")
     if not messages and isinstance(prompt, str):
         asked = pieces_of(prompt, "user")
-    for piece, new in said.new_in_history(asked[:-1]):
-        yield from events(turns, [piece], about) if new or options.history == "all" else (REPEATED,)
+    for piece, is_new in seen.new_in_history(asked[:-1]):
+        yield from events(turns, [piece], about) if is_new or options.history == "all" else (REPEATED,)
     for piece in asked[-1:]:  # what the page shows now is new, even where it looks as before
-        said.new_answer(piece)
+        seen.new_answer(piece)
         yield from events(turns, [piece], about)
     if messages and isinstance(prompt, str):
         yield REPEATED_PROMPT
     output = _without_marks(step.get("output"))
     turns.respond()
     if answered:
-        yield from _answer(turns, said, answer, about)
-    if answered and output == _spelled(messages[-1]).strip():
+        yield from _answer(turns, seen, answer, about)
+    if answered and output == _text(messages[-1]).strip():
         yield REPEATED_OUTPUT
     elif output:
-        yield from _answer(turns, said, answer_pieces(output), about)
+        yield from _answer(turns, seen, answer_pieces(output), about)
 
 
 def _asked(turns: Turns, message: Mapping[str, Json]) -> list[Piece]:
@@ -97,13 +92,13 @@ def _asked(turns: Turns, message: Mapping[str, Json]) -> list[Piece]:
     ]
 
 
-def _answer(turns: Turns, said: Said, pieces: list[Piece], about: Mapping[str, Any]) -> Iterator[Read]:
+def _answer(turns: Turns, seen: SeenPieces, pieces: list[Piece], about: Mapping[str, Any]) -> Iterator[Read]:
     for piece in pieces:
-        said.new_answer(piece)
+        seen.new_answer(piece)
     yield from events(turns, pieces, about)
 
 
-def _spelled(message: Mapping[str, Json]) -> str:
+def _text(message: Mapping[str, Json]) -> str:
     return "\n".join(piece.text for piece in pieces_of(message))
 
 

@@ -1,27 +1,21 @@
-"""Zipkin traces (v2), and flat lists of spans whose every field stands at the top level."""
+"""Zipkin traces (v2), and flat lists of spans whose fields are all at the top level."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from components.contracts import Defect, Json
-from components.sources.formats.content import text_of, timestamp
-from components.sources.formats.contract import (
-    End,
-    Format,
-    Head,
-    LineReader,
-    Options,
-    Read,
-    Verdict,
-    accept,
-    decline,
-)
-from components.sources.formats.otel import attributes_of
-from components.sources.formats.otel_genai import role_of, told_by
-from components.sources.formats.pieces import guarded, mostly, not_an_object
-from components.sources.formats.spans import Failure, Span, SpanRuns, nanoseconds
+from components.sources.formats.content import text_of
+from components.sources.formats.contract import End, Format, Head, Verdict, accept, decline
+from components.sources.formats.defects import not_an_object
+from components.sources.formats.otel_genai import extract_messages, role_of
+from components.sources.formats.otel_values import attributes_of
+from components.sources.formats.span_formats import root_span_end, span_document, span_lines
+from components.sources.formats.spans import Failure, Span
+from components.sources.formats.times import has_zone, nanoseconds, nanoseconds_from_us, timestamp
+from components.sources.formats.values import listed, mapping, mostly
 
 TRACE_KEYS: Final = ("trace_id", "traceId", "traceID", "TraceId")
 SPAN_KEYS: Final = ("span_id", "spanId", "spanID", "SpanId")
@@ -80,6 +74,7 @@ def _spans(document: Json) -> list[Json]:
 
 
 def recognises_zipkin(head: Head) -> Verdict:
+    """Are they spans of Zipkin?"""
     spans = head.lines if head.shape == "lines" else _spans(head.document)
     if mostly(spans, _is_zipkin):
         return accept("spans with `traceId`, `id` and an endpoint, as Zipkin writes them")
@@ -87,6 +82,7 @@ def recognises_zipkin(head: Head) -> Verdict:
 
 
 def recognises_flat(head: Head) -> Verdict:
+    """Are they flat spans?"""
     spans = head.lines if head.shape == "lines" else _spans(head.document)
     if mostly(spans, _is_flat):
         return accept("flat spans with a trace id, a span id and a name")
@@ -97,15 +93,12 @@ def zipkin_span(index: int, span: Json) -> Span | Defect:
     """One Zipkin span; times are in µs. The two halves of a shared span keep one id and differ in kind."""
     if not isinstance(span, dict):
         return not_an_object(index, span)
-    tags = span.get("tags")
-    tags = dict(tags) if isinstance(tags, dict) else {}
-    endpoint = span.get("localEndpoint")
-    start = _microseconds(span.get("timestamp"))
-    duration = _microseconds(span.get("duration"))
+    tags = dict(mapping(span.get("tags")))
+    start = nanoseconds_from_us(span.get("timestamp"))
+    duration = nanoseconds_from_us(span.get("duration"))
     failed = "error" in tags and str(tags["error"]).lower() != "false"
     message = text_of(tags.get("error")) if failed else ""
-    remote = span.get("remoteEndpoint")
-    if isinstance(remote, dict) and isinstance(peer := remote.get("serviceName"), str):
+    if isinstance(peer := mapping(span.get("remoteEndpoint")).get("serviceName"), str):
         tags.setdefault("peer.service", peer)
     return _finished(
         tags,
@@ -113,7 +106,7 @@ def zipkin_span(index: int, span: Json) -> Span | Defect:
         span_id=text_of(span.get("id")),
         parent_id=text_of(span.get("parentId")),
         name=text_of(span.get("name")),
-        service=text_of(endpoint.get("serviceName")) if isinstance(endpoint, dict) else "",
+        service=text_of(mapping(span.get("localEndpoint")).get("serviceName")),
         kind=text_of(span.get("kind")).lower(),
         status="ERROR" if failed else "UNSET",
         message="" if message == "true" else message,
@@ -149,43 +142,39 @@ def flat_span(index: int, span: Json) -> Span | Defect:
         start_ns=start,
         end_ns=end,
         took_ms=took_ms,
-        zoned=began is None or began.tzinfo is not None,
-        events=[event for event in _list(span.get("events")) if isinstance(event, dict)],
+        zoned=has_zone(began),
+        events=[event for event in listed(span.get("events")) if isinstance(event, dict)],
     )
 
 
 def _finished(attributes: dict[str, Json], *, name: str, **fields: Any) -> Span:
     role = role_of(name, attributes)
-    told = told_by(role, name, attributes, ())
+    messages = extract_messages(role, name, attributes, ())
     conversation = attributes.get("gen_ai.conversation.id")
     failures: tuple[Failure, ...] = ()
-    if isinstance(sort := attributes.get("exception.type"), str):
-        said = text_of(attributes.get("exception.message"))
-        failures = (Failure(text=f"{sort}: {said}" if said else sort),)
+    if isinstance(type := attributes.get("exception.type"), str):
+        message = text_of(attributes.get("exception.message"))
+        failures = (Failure(text=f"{type}: {message}" if message else type),)
     return Span(
         name=name,
         attributes=attributes,
         role=role,
         failures=failures,
         conversation=conversation if isinstance(conversation, str) else "",
-        inputs=told.inputs,
-        outputs=told.outputs,
-        whole=told.whole,
+        inputs=messages.inputs,
+        outputs=messages.outputs,
+        is_history=messages.is_history,
         **fields,
     )
 
 
 def _annotations(annotations: Json) -> list[Json]:
-    values = (text_of(each.get("value")) for each in _list(annotations) if isinstance(each, dict))
+    values = (text_of(each.get("value")) for each in listed(annotations) if isinstance(each, dict))
     return [{"name": text[:500]} for text in values if text]
 
 
 def _first(span: Mapping[str, Json], keys: Iterable[str]) -> Json:
     return next((span[key] for key in keys if span.get(key) not in (None, "")), None)
-
-
-def _list(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
 
 
 def _number(value: Json) -> float | None:
@@ -194,84 +183,48 @@ def _number(value: Json) -> float | None:
     )
 
 
-def _microseconds(value: Json) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**53:
-        return None
-    return int(value) * 1_000
-
-
 def _status(status: Json) -> str:
     word = text_of(status).upper().removeprefix("STATUS_CODE_")
     return {"1": "OK", "2": "ERROR", "0": "UNSET", "": "UNSET"}.get(word, word[:20])
 
 
-def _read(spans: Iterable[Span | Defect], runs: SpanRuns) -> Iterator[Read]:
-    found: list[Span] = []
-    for span in spans:
-        if isinstance(span, Span):
-            found.append(span)
-        else:
-            yield span
-    yield from runs.read(found)
+SpanOf = Callable[[int, Json], Span | Defect]
 
 
-def read_zipkin(document: Json, options: Options) -> Iterator[Read]:
-    spans = (zipkin_span(index, span) for index, span in enumerate(_spans(document)))
-    yield from guarded(0, _read(spans, SpanRuns(options.history)))
+def _find(span_of: SpanOf, item: Json) -> Iterator[Span | Defect]:
+    return (span_of(index, span) for index, span in enumerate(_spans(item)))
 
 
-def read_flat(document: Json, options: Options) -> Iterator[Read]:
-    spans = (flat_span(index, span) for index, span in enumerate(_spans(document)))
-    yield from guarded(0, _read(spans, SpanRuns(options.history)))
-
-
-class Lines:
-    """Reads a span a line, or a list of them a line."""
-
-    def __init__(self, state: Json, options: Options, *, flat: bool) -> None:
-        self.runs = SpanRuns(options.history, state)
-        self.span = flat_span if flat else zipkin_span
-
-    def read(self, item: Json) -> Iterator[Read]:
-        spans = item if isinstance(item, list) else [item]
-        yield from guarded(0, _read((self.span(0, span) for span in spans), self.runs))
-
-    def state(self) -> Json:
-        return self.runs.state()
-
-
-def zipkin_reader(state: Json, options: Options) -> LineReader:
-    return Lines(state, options, flat=False)
-
-
-def flat_reader(state: Json, options: Options) -> LineReader:
-    return Lines(state, options, flat=True)
+def _find_in_line(span_of: SpanOf, item: Json) -> Iterator[Span | Defect]:
+    return (span_of(0, span) for span in (item if isinstance(item, list) else [item]))
 
 
 def _end(spans: list[Json], trace_keys: Iterable[str], parent_keys: Iterable[str]) -> End:
-    """A trace whose root span has not arrived is still running."""
-    traces: dict[str, bool] = {}
-    for span in spans:
-        if isinstance(span, dict):
-            trace = str(_first(span, trace_keys))
-            traces[trace] = traces.get(trace, False) or _first(span, parent_keys) is None
-    open_ones = sum(not done for done in traces.values())
-    if not traces or open_ones:
-        return End(mark=False, reason=f"{open_ones} of {len(traces)} traces have no root span yet")
-    return End(mark=True, reason="every trace has its root span")
+    objects = (span for span in spans if isinstance(span, dict))
+    return root_span_end((str(_first(span, trace_keys)), _first(span, parent_keys) is None) for span in objects)
 
 
 def end_zipkin(document: Json) -> End:
+    """Has every trace its root span?"""
     return _end(_spans(document), ("traceId",), ("parentId",))
 
 
 def end_flat(document: Json) -> End:
+    """Has every trace its root span?"""
     return _end(_spans(document), TRACE_KEYS, PARENT_KEYS)
 
 
+def _rows(
+    name: str, recognises: Callable[[Head], Verdict], span_of: SpanOf, end: Callable[[Json], End]
+) -> list[Format]:
+    read, reader = span_document(partial(_find, span_of)), span_lines(partial(_find_in_line, span_of))
+    return [
+        Format(name=name, shape="document", recognises=recognises, read=read, end=end),
+        Format(name=name, shape="lines", recognises=recognises, reader=reader),
+    ]
+
+
 ROWS: Final = (
-    Format(name="zipkin", shape="document", recognises=recognises_zipkin, read=read_zipkin, end=end_zipkin),
-    Format(name="zipkin", shape="lines", recognises=recognises_zipkin, reader=zipkin_reader),
-    Format(name="flat_spans", shape="document", recognises=recognises_flat, read=read_flat, end=end_flat),
-    Format(name="flat_spans", shape="lines", recognises=recognises_flat, reader=flat_reader),
+    *_rows("zipkin", recognises_zipkin, zipkin_span, end_zipkin),
+    *_rows("flat_spans", recognises_flat, flat_span, end_flat),
 )

@@ -11,7 +11,7 @@ import orjson
 import sqlalchemy as sa
 from alembic import context, op
 
-from components.urls import without_password
+from components.locations import without_password
 
 revision = "0005"
 down_revision = "0004"

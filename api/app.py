@@ -1,0 +1,62 @@
+"""The HTTP API: one FastAPI application, made from settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api.auth import Guard, require_token_beyond_loopback
+from api.dependencies import Dependencies, open_dependencies
+from api.limits import BodyLimit
+from api.openapi import describe
+from api.problems import install_problems
+from api.responses import StaticAssets, static_folder
+from api.routes import datasets, pages, runs
+from api.routes import map as map_routes
+from components.settings import Settings
+
+about = (
+    "Loads the logs of LLM-agent runs, places them on a map, and publishes it. Errors are RFC 9457 problem documents. "
+    "If RUNATLAS_API_TOKEN is set, every call except /health needs `Authorization: Bearer`."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. It starts without database and Prefect, and connects to them at the first use.
+
+    Raises `BadSetting` if other machines could reach it without a token.
+    """
+    require_token_beyond_loopback(settings)
+    deps = open_dependencies(settings)
+    app = FastAPI(
+        title="runatlas",
+        version=version("runatlas"),
+        description=about,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(deps),
+    )
+    app.state.dependencies = deps
+    install_problems(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
+    app.add_middleware(Guard, settings=settings)
+    for router in (datasets.router, runs.router, map_routes.router, pages.router):
+        app.include_router(router)
+    describe(app, is_locked=settings.api_token is not None)
+    app.mount("/static", StaticAssets(directory=static_folder))
+    return app
+
+
+def _lifespan(deps: Dependencies) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await deps.monitor.start()
+        yield
+        deps.monitor.close()
+        await deps.prefect.close()
+        deps.state.close()
+
+    return lifespan

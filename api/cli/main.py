@@ -1,0 +1,67 @@
+"""The command line, `runatlas`. Reports go to stdout, logs to stderr; exit codes: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from api.cli.command import guarded
+from api.cli.configuration import configure
+from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
+from api.cli.loading import index, load
+from api.cli.serving import up, view, watch
+from api.cli.snapshots import export, publish, verify
+from api.up.environment import bypass_proxy
+
+commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
+    *(load, index),
+    *(status, defects, failed, show, configure),
+    *(publish, export, verify),
+    *(up, view, watch, doctor),
+)
+
+app = typer.Typer(
+    name="runatlas",
+    help="Builds a searchable map of agent logs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in commands:
+    app.command()(guarded(command))
+
+sources_app = typer.Typer(
+    no_args_is_help=False, rich_markup_mode=None, help="List the sources of a dataset, or remove one."
+)
+sources_app.callback(invoke_without_command=True)(guarded(sources))
+sources_app.command("remove")(guarded(remove_sources))
+app.add_typer(sources_app, name="sources")
+
+
+def main() -> None:
+    """Run the command that the arguments name; the entry point of the console script."""
+    bypass_proxy()
+    app()
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"runatlas {installed_version('runatlas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()

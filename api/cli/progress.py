@@ -1,0 +1,100 @@
+"""Progress on stderr: bars on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TextIO
+
+line_every_s = 5.0
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """The callback that steps report to. `quiet` turns bars off; lines are logs and stay on."""
+    if not sys.stderr.isatty():
+        with ProgressLines(sys.stderr) as lines:
+            yield lines
+    elif quiet:
+        yield None
+    else:
+        with _bars() as bars:
+            yield bars
+
+
+class ProgressLines:
+    """A callback that prints one line every `every_s` seconds, also while a step does not report for long."""
+
+    def __init__(self, out: TextIO, every_s: float = line_every_s) -> None:
+        self._out = out
+        self._every_s = every_s
+        self._latest: tuple[str, int, int] | None = None
+        self._started = time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._print_lines, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if self._latest is None or self._latest[0] != step:
+            self._started = time.monotonic()
+        self._latest = (step, done, total)
+
+    def _print_lines(self) -> None:
+        while not self._done.wait(self._every_s):
+            if self._latest is not None:
+                self._out.write(f"{progress_line(*self._latest, seconds=time.monotonic() - self._started)}\n")
+                self._out.flush()
+
+
+def progress_line(step: str, done: int, total: int, *, seconds: float) -> str:
+    """The progress of a step after `seconds`.
+
+    >>> progress_line("embed", 512, 2_048, seconds=10.2)
+    'embed: 512 of 2,048 (25%), 10 s'
+    >>> progress_line("fetch", 512, 0, seconds=10.2)
+    'fetch: 512, 10 s'
+    """
+    share = f"{done:,} of {total:,} ({done / total:.0%})" if total else f"{done:,}"
+    return f"{step}: {share}, {seconds:.0f} s"
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each step; for embedding, with tokens per second."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    class Bars(Progress):
+        def __init__(self) -> None:
+            super().__init__(*columns, console=Console(stderr=True), transient=True)
+            self._ids: dict[str, Any] = {}
+
+        def __call__(self, step: str, done: int, total: int) -> None:
+            if step not in self._ids:
+                self._ids[step] = self.add_task(step, total=total or None, rate="")
+            self.update(self._ids[step], completed=done, total=total or None)
+
+        def tokens(self, done: int, total: int) -> None:  # noqa: ARG002
+            elapsed_s = self.tasks[self._ids["embed"]].elapsed if "embed" in self._ids else None
+            if elapsed_s and done:
+                self.update(self._ids["embed"], rate=f"{done / elapsed_s:,.0f} tokens/s")
+
+    columns = (
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Bars() as bars:
+        yield bars

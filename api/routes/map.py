@@ -1,0 +1,135 @@
+"""The map page and its data: points, region names, records and runs of one snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Dependencies, Deps
+from api.health import dataset_json
+from api.inputs import DatasetName, RowNumber, RowNumbers, SnapshotNumber, WantedId, Words
+from api.map_data import MapData, row_of, rows_of_run, version_of
+from api.map_payload import summary
+from api.problems import Problem
+from api.responses import Json, content, static_folder
+from api.security_headers import with_policy
+from components.errors import NotFound
+from components.snapshot.read import open_snapshot, records_at
+from components.snapshot.search import rows_with_words
+
+router = APIRouter(prefix="/map", tags=["map"])
+
+max_found = 20_000  # rows of one search
+
+
+@router.get("/{dataset}.png", response_class=Response, responses=content("image/png"), summary="Map as a picture")
+def picture(deps: Deps, dataset: DatasetName) -> Response:
+    """The newest snapshot as a PNG."""
+    file = deps.maps.picture_file(deps.state.output(dataset))
+    return FileResponse(file, media_type="image/png", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/{dataset}", response_class=Response, responses=content("text/html"), summary="Map page")
+def page(deps: Deps, dataset: DatasetName) -> Response:
+    """The map page. It needs WebGL2 or a 2-D canvas, and follows new snapshots."""
+    deps.state.output(dataset)
+    return with_policy(FileResponse(static_folder / "map.html", headers={"Cache-Control": "no-cache"}))
+
+
+@router.get("/{dataset}/current.json", response_class=Json, summary="Newest snapshot and progress")
+async def current(deps: Deps, dataset: DatasetName) -> Json:
+    """The newest snapshot's number and the progress of a running index; small, for polling."""
+    await deps.monitor.refresh()
+    output = await run_in_threadpool(deps.state.output, dataset)
+    answer: dict[str, Any] = {"snapshot": None, "version": None, "rows": 0, "created": None}
+    try:
+        snapshot = await run_in_threadpool(open_snapshot, output)
+        answer = {
+            "snapshot": snapshot.number,
+            "version": version_of(snapshot),
+            "rows": snapshot.manifest.rows,
+            "created": snapshot.manifest.created,
+        }
+    except NotFound:
+        pass
+    known = deps.monitor.store.value
+    status = dataset_json(known.datasets[dataset]) if known and dataset in known.datasets else {}
+    work = {key: status.get(key) for key in ("indexing", "step", "progress")}
+    return Json({**answer, **work, "waiting": status.get("unindexed", 0)}, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{dataset}/snapshot.json", response_class=Json, summary="Describe a snapshot")
+def snapshot(deps: Deps, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Json:
+    """Legends, bounds, region names, and where the points are."""
+    return Json(summary(_map_of(deps, dataset, snapshot)), headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/{dataset}/points.bin",
+    response_class=Response,
+    responses=content("application/octet-stream"),
+    summary="Points of a snapshot",
+)
+def points(deps: Deps, request: Request, dataset: DatasetName, snapshot: SnapshotNumber = None) -> Response:
+    """The points, column by column as described in `snapshot.json`; gzip if the client accepts it."""
+    data = _map_of(deps, dataset, snapshot)
+    lifetime = "private, max-age=31536000, immutable" if request.query_params.get("v") == data.version else "no-cache"
+    headers = {"Cache-Control": lifetime, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return FileResponse(deps.maps.points_file(data), media_type="application/octet-stream", headers=headers)
+    return Response(deps.maps.unpacked_points(data), media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/{dataset}/records", response_class=Json, summary="Records by row")
+def records(deps: Deps, dataset: DatasetName, rows: RowNumbers, snapshot: SnapshotNumber = None) -> Json:
+    """The records at these rows (`rows=1,2,3`), in that order."""
+    data = _map_of(deps, dataset, snapshot)
+    wanted = _expect_rows([int(row) for row in rows.split(",")], data.rows)
+    return Json(_records(deps, dataset, data, wanted), headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/{dataset}/run", response_class=Json, summary="Run of a row")
+def run(deps: Deps, dataset: DatasetName, row: RowNumber, snapshot: SnapshotNumber = None) -> Json:
+    """The rows of the run that this row belongs to, in chronological order."""
+    data = _map_of(deps, dataset, snapshot)
+    _expect_rows([row], data.rows)
+    return Json({"filename": data.filenames[data.filename[row]], "rows": rows_of_run(data, row)})
+
+
+@router.get("/{dataset}/row", response_class=Json, summary="Row of a record")
+def row(deps: Deps, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber = None) -> Json:
+    """The row of the record with this id."""
+    return Json({"row": row_of(_map_of(deps, dataset, snapshot), id)})
+
+
+@router.get("/{dataset}/search", response_class=Json, summary="Search for words")
+def search(deps: Deps, dataset: DatasetName, q: Words, snapshot: SnapshotNumber = None) -> Json:
+    """The rows whose text or filename contains every word of `q`, ignoring case."""
+    rows, is_cut = rows_with_words(_map_of(deps, dataset, snapshot).snapshot, q, max_found)
+    return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
+
+
+def _map_of(deps: Dependencies, dataset: str, number: int | None) -> MapData:
+    """The map of snapshot `number`, or of the newest one. Raises `Problem` or `NotFound`."""
+    output = deps.state.output(dataset)
+    return deps.maps.newest(output) if number is None else deps.maps.at(output, number)
+
+
+def _expect_rows(rows: list[int], n: int) -> list[int]:
+    """The same rows. Raises `Problem` 404 for one that a snapshot of `n` rows does not have."""
+    if max(rows) >= n:
+        raise Problem(404, "unknown-row", f"This snapshot has {n} rows; row {max(rows)} was requested.")
+    return rows
+
+
+def _records(deps: Dependencies, dataset: str, data: MapData, rows: list[int]) -> list[dict[str, Any]]:
+    """By id from the database, which is fast; from the snapshot's files while the database is unreachable."""
+    try:
+        found = [deps.state.record(dataset, data.ids[row].decode()) for row in rows]
+    except Problem:
+        found = records_at(data.snapshot, rows)
+    return [{"row": row, **record} for row, record in zip(rows, found, strict=True)]

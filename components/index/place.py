@@ -1,0 +1,309 @@
+"""Give pending records a position: on the map that exists, on a first one, or on one that is fitted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.atomic import disk_errors
+from components.contracts import Layout, Placed, Positions, Step
+from components.errors import NotFound
+from components.index.batches import digest_list
+from components.index.context import IndexContext
+from components.index.plan import Ids, Plan
+from components.neighbors.cores import on_all_cores
+from components.projector.geometry import placement
+from components.projector.layout import FittedMap, read_folder, write_folder
+from components.retry import retry_while_busy
+from components.store.layouts import LayoutInfo, PositionRows
+from components.store.tables import RecordState
+
+place_rows = 4_096  # vectors placed at once, on each core
+lookup_rows = 5_000  # digests looked up at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Records and their vectors: parallel arrays (n,)."""
+
+    seqs: Ids
+    vector_ids: Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What placing did. `layout` is the one to publish, `n_failed` counts records whose text can't be embedded."""
+
+    step: Step
+    layout: LayoutInfo | None
+    n_placed: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedVectors:
+    """Distinct vectors by ascending id (n,), their positions (n, 2), and which are off the map (n,)."""
+
+    vector_ids: Ids
+    positions: Positions
+    off_map: NDArray[np.bool_]
+
+
+def place(context: IndexContext, plan: Plan) -> Placement:
+    """Give every planned record that has a vector a position, by a fit, a refit or the existing layout."""
+    return retry_while_busy(lambda: _place(context, plan))
+
+
+def _place(context: IndexContext, plan: Plan) -> Placement:
+    pending, n_failed = _links(context, plan)
+    step: Step = "none" if _is_empty(plan, pending) else _step(context, plan, pending)
+    layout = plan.layout
+    if step in {"fit", "refit"}:
+        layout = _make_map(context, plan, pending, step)
+    elif not len(pending.seqs):
+        step = "none"
+    elif layout is not None:
+        _place_new(context, layout, pending)
+    return Placement(step=step, layout=layout, n_placed=len(pending.seqs), n_failed=n_failed)
+
+
+def _is_empty(plan: Plan, pending: Links) -> bool:
+    """Is there nothing to make a map of: nothing is pending, and nothing was ever on one?"""
+    if len(pending.seqs) or plan.is_other_space:
+        return False
+    return plan.layout is None or plan.layout.n_fitted + plan.layout.n_placed == 0
+
+
+def _step(context: IndexContext, plan: Plan, pending: Links) -> Step:
+    layout, settings = plan.layout, context.settings.project
+    if layout is None:
+        return "fit"
+    young = min(settings.young, settings.landmarks)  # a map of all its landmarks can't grow by a refit
+    n_total = layout.n_fitted
+    if layout.n_fitted < young and len(pending.seqs):
+        on_map, _ = _published_map(context, plan)
+        n_total = len(np.union1d(on_map, pending.vector_ids))
+    return placement(has_layout=True, recompute=plan.recompute, n_fitted=layout.n_fitted, n_total=n_total, young=young)
+
+
+# --- the pending records and their vectors
+
+
+def _links(context: IndexContext, plan: Plan) -> tuple[Links, int]:
+    """The planned records that are still to be placed, with their vectors, and how many others failed.
+
+    Records with the text of another one that failed fail as well.
+    """
+    seqs, vector_ids = plan.pending.seqs, plan.pending.vector_ids.copy()
+    is_there = _still_pending(context, plan)
+    is_unknown = vector_ids < 0
+    digests = digest_list(plan.pending.unknown.digests)
+    vector_ids[is_unknown] = _vector_ids(context, digests)
+    failing = {
+        seq: name
+        for seq, name, vector_id, there in zip(
+            seqs[is_unknown].tolist(),
+            digests,
+            vector_ids[is_unknown].tolist(),
+            is_there[is_unknown].tolist(),
+            strict=True,
+        )
+        if vector_id < 0 and there
+    }
+    n_failed = _fail_with_equal_texts(context, failing) if failing else 0
+    is_placed = is_there & (vector_ids >= 0)
+    return Links(seqs=seqs[is_placed], vector_ids=vector_ids[is_placed]), n_failed
+
+
+def _still_pending(context: IndexContext, plan: Plan) -> NDArray[np.bool_]:
+    """Which planned records are still in the states that are placed, (n,): a load may have superseded some."""
+    target = context.target
+    found = [np.array(batch, np.int64) for batch in target.store.records.stream_seqs(target.dataset_id, *plan.states)]
+    return np.isin(plan.pending.seqs, np.concatenate([np.empty(0, np.int64), *found]), assume_unique=True)
+
+
+def _vector_ids(context: IndexContext, digests: list[bytes]) -> Ids:
+    """Ids of the vectors of texts, -1 where there is none."""
+    target = context.target
+    ids: list[int] = []
+    for start in range(0, len(digests), lookup_rows):
+        chunk = digests[start : start + lookup_rows]
+        known = target.store.vectors.known(target.model_id, chunk)
+        ids += [known.get(name, -1) for name in chunk]
+    return np.array(ids, np.int64)
+
+
+def _fail_with_equal_texts(context: IndexContext, digests: dict[int, bytes]) -> int:
+    """Record these records as failed if their text failed for another one; returns how many."""
+    target = context.target
+    errors = target.store.records.failed_digests(target.dataset_id)
+    by_error: dict[str, dict[int, bytes]] = {}
+    for seq, name in digests.items():
+        if name in errors:
+            by_error.setdefault(errors[name], {})[seq] = name
+    for error, failed in by_error.items():
+        target.store.records.fail(target.fence, target.dataset_id, failed, error)
+    return sum(map(len, by_error.values()))
+
+
+# --- on the layout that exists
+
+
+def _place_new(context: IndexContext, layout: LayoutInfo, pending: Links) -> None:
+    """Place on the existing layout; everything on the map keeps its position."""
+    is_new = ~context.target.store.layouts.have_position(layout.id, pending.seqs)
+    links = Links(seqs=pending.seqs[is_new], vector_ids=pending.vector_ids[is_new])
+    if not len(links.seqs):
+        return
+    fitted_ids, opened = _open_layout(context, layout)
+    placed = _transform(context, opened, fitted_ids, np.unique(links.vector_ids))
+    _store_positions(context, layout, links, placed, is_new=True)
+
+
+def _open_layout(context: IndexContext, info: LayoutInfo) -> tuple[Ids, Layout]:
+    """The ids of the fitted vectors, ascending, and the layout, memory-mapped from the cache."""
+    store, dim = context.target.store, context.target.embedder.dim
+    arrays = store.layouts.arrays(info.id)
+    fitted_ids = arrays.pop("fitted_ids")
+    folder = _layout_folder(context, info)
+    try:
+        return fitted_ids, read_folder(folder)
+    except NotFound:
+        layout = context.projector.open(arrays, store.vectors.get(fitted_ids, dim))
+        with disk_errors(folder):
+            write_folder(cast("FittedMap", layout), folder)
+        return fitted_ids, read_folder(folder)
+
+
+def _layout_folder(context: IndexContext, info: LayoutInfo) -> Path:
+    created = info.created_at.strftime("%Y%m%d%H%M%S%f")
+    return context.settings.cache / "layouts" / f"{context.dataset}-{info.version}-{created}"
+
+
+def _transform(context: IndexContext, layout: Layout, fitted_ids: Ids, vector_ids: Ids) -> PlacedVectors:
+    """Positions of distinct, ascending vector ids; fitted ones keep the position that the fit gave them."""
+    target = context.target
+    at = np.searchsorted(fitted_ids, vector_ids)
+    is_fitted = (at < len(fitted_ids)) & (fitted_ids[np.minimum(at, max(len(fitted_ids) - 1, 0))] == vector_ids)
+    positions = np.zeros((len(vector_ids), 2), np.float32)
+    off_map = np.zeros(len(vector_ids), np.bool_)
+    if is_fitted.any():
+        positions[is_fitted] = layout.arrays()["places"][at[is_fitted]]
+    others = np.flatnonzero(~is_fitted)
+    chunks = [others[start : start + place_rows] for start in range(0, len(others), place_rows)]
+    done = 0
+
+    def transform(chunk: Ids) -> Placed:
+        return layout.transform(target.store.vectors.get(vector_ids[chunk], target.embedder.dim))
+
+    for chunk, placed in zip(chunks, on_all_cores(transform, chunks), strict=True):
+        positions[chunk], off_map[chunk] = placed.positions, placed.off_map
+        done += len(chunk)
+        context.report("place", done, len(others))
+    return PlacedVectors(vector_ids=vector_ids, positions=positions, off_map=off_map)
+
+
+def _store_positions(
+    context: IndexContext, layout: LayoutInfo, links: Links, placed: PlacedVectors, *, is_new: bool
+) -> None:
+    for start in range(0, len(links.seqs), place_rows):
+        part = slice(start, start + place_rows)
+        at = np.searchsorted(placed.vector_ids, links.vector_ids[part])
+        rows = PositionRows(seqs=links.seqs[part], vector_ids=links.vector_ids[part], positions=placed.positions[at])
+        n_off_map = int(placed.off_map[at].sum())
+        context.target.store.layouts.put(context.target.fence, layout.id, rows, n_off_map=n_off_map, is_new=is_new)
+        context.report("keep positions", start + len(rows.seqs), len(links.seqs))
+
+
+# --- fit and refit
+
+
+def _make_map(context: IndexContext, plan: Plan, pending: Links, step: Step) -> LayoutInfo:
+    """A new layout of everything that has a vector; all positions are stored before it is published."""
+    target, store = context.target, context.target.store
+    old_ids, old_places = _published_map(context, plan)
+    ids = np.unique(pending.vector_ids) if plan.is_other_space else np.union1d(old_ids, pending.vector_ids)
+    chosen = _landmarks(context, ids)
+    context.report(step, 0, len(chosen))
+    vectors = store.vectors.get(chosen, target.embedder.dim)
+    if step == "refit" and plan.layout is not None:
+        old = (
+            _positions_by_record(context, plan.layout, pending, chosen)
+            if plan.is_other_space
+            else _lookup(old_ids, old_places, chosen)
+        )
+        layout = cast("FittedMap", context.projector.refit(vectors, old))
+    else:
+        layout = cast("FittedMap", context.projector.fit(vectors))
+    context.report(step, len(chosen), len(chosen))
+    info = store.layouts.add(
+        target.fence,
+        target.dataset_id,
+        model_id=target.model_id,
+        text_hash=context.text_hash,
+        arrays={**layout.arrays(), "fitted_ids": chosen},
+        n_fitted=len(chosen),
+        displacement=layout.displacement,
+    )
+    with disk_errors(context.settings.cache):
+        write_folder(layout, _layout_folder(context, info))
+    placed = _transform(context, layout, chosen, ids)
+    for links in _all_links(context, plan, pending):
+        _store_positions(context, info, links, placed, is_new=False)
+    return info
+
+
+def _landmarks(context: IndexContext, ids: Ids) -> Ids:
+    """The vectors to fit, ascending: all of them, or those whose texts have the lowest digests.
+
+    So the sample is uniform, the same on every machine, and chosen before a vector is read; as the data grows, most of
+    a new sample was in the old one, so refits keep the landmarks that they can.
+    """
+    limit = context.settings.project.landmarks
+    if len(ids) <= limit:
+        return ids
+    return np.sort(ids[np.argpartition(context.target.store.vectors.ranks(ids), limit)[:limit]])
+
+
+def _published_map(context: IndexContext, plan: Plan) -> tuple[Ids, Positions]:
+    """The distinct vectors on the published map, ascending, and their positions: (n,), (n, 2)."""
+    if plan.layout is None:
+        return np.empty(0, np.int64), np.empty((0, 2), np.float32)
+    return context.target.store.layouts.distinct(plan.layout.id, context.target.dataset_id)
+
+
+def _positions_by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> Positions:
+    """Positions of these vectors' records on the old map (n, 2), though it was fitted on other vectors."""
+    old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
+    seqs = np.full(len(chosen), -1, np.int64)
+    at = np.searchsorted(chosen, links.vector_ids)
+    hit = (at < len(chosen)) & (chosen[np.minimum(at, len(chosen) - 1)] == links.vector_ids)
+    seqs[at[hit]] = links.seqs[hit]
+    return _lookup(old.seqs, old.positions, seqs)
+
+
+def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Links]:
+    """Every record that goes on the new map: the pending ones, and those on the old map."""
+    yield pending
+    if plan.layout is None or plan.is_other_space:
+        return
+    store, dataset_id = context.target.store, context.target.dataset_id
+    for batch in store.records.stream_seqs(dataset_id, RecordState.INDEXED, size=place_rows):
+        old = store.layouts.placed(plan.layout.id, batch[0], batch[-1])
+        is_kept = np.isin(old.seqs, np.array(batch, np.int64)) & ~np.isin(old.seqs, pending.seqs)
+        yield Links(seqs=old.seqs[is_kept], vector_ids=old.vector_ids[is_kept])
+
+
+def _lookup(keys: Ids, positions: Positions, wanted: Ids) -> Positions:
+    """Positions (n, 2) of the wanted ascending keys, NaN where there is none."""
+    out = np.full((len(wanted), 2), np.nan, np.float32)
+    if len(keys):
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[at] == wanted
+        out[hit] = positions[at[hit]]
+    return out

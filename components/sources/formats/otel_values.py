@@ -1,0 +1,118 @@
+"""Values as OpenTelemetry exporters write them: attributes, ids, times, status and kind of a span."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final
+
+from components.contracts import Json
+
+KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
+STATUSES: Final[Mapping[Json, str]] = {
+    1: "OK",
+    2: "ERROR",
+    "1": "OK",
+    "2": "ERROR",
+    "OK": "OK",
+    "ERROR": "ERROR",
+    "STATUS_CODE_OK": "OK",
+    "STATUS_CODE_ERROR": "ERROR",
+    "STATUSCODE.OK": "OK",
+    "STATUSCODE.ERROR": "ERROR",
+}
+
+
+def value_of(value: Json) -> Json:
+    """The plain value of an OTLP any-value.
+
+    >>> value_of({"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}})
+    [1, 'a']
+    """
+    if not isinstance(value, dict):
+        return value
+    for key, inner in value.items():
+        match key.replace("_v", "V"):
+            case "intValue":
+                return int(inner) if isinstance(inner, str) and inner.lstrip("-").isdecimal() else inner
+            case "arrayValue":
+                return [value_of(each) for each in list_at(inner, "values")]
+            case "kvlistValue":
+                return attributes_of(list_at(inner, "values"))
+            case "bytesValue":
+                return "[bytes]"
+            case "stringValue" | "boolValue" | "doubleValue":
+                return inner
+    return None
+
+
+def attributes_of(pairs: Json) -> dict[str, Json]:
+    """Attributes as a dict, whether they come as OTLP pairs, Jaeger tags or a plain object."""
+    if isinstance(pairs, dict):
+        return {str(key): value for key, value in pairs.items() if value is not None}
+    found: dict[str, Json] = {}
+    for pair in pairs if isinstance(pairs, list) else ():
+        if isinstance(pair, dict) and isinstance(key := pair.get("key"), str):
+            value = value_of(pair.get("value"))
+            if value is not None:
+                found[key] = value
+    return found
+
+
+def identity(value: Json, size: int) -> str:
+    """An id as lower-case hex: OTLP/JSON has it so, protobuf's own JSON in base64, the SDK with `0x`.
+
+    >>> identity("EEE19B7EC3C1B174", 8), identity("7uGbfsPBsXQ=", 8), identity("0xeee19b7ec3c1b174", 8)
+    ('eee19b7ec3c1b174', 'eee19b7ec3c1b174', 'eee19b7ec3c1b174')
+    """
+    if not isinstance(value, str):
+        return ""
+    text: str = value.strip().removeprefix("0x")
+    if len(text) != 2 * size and len(text) == 4 * ((size + 2) // 3):
+        try:
+            text = base64.b64decode(text, validate=True).hex()
+        except (ValueError, binascii.Error):
+            return text
+    return "" if not text.strip("0") else text.lower()
+
+
+def integer_nanoseconds(value: Json) -> int | None:
+    """Nanoseconds since 1970 from a number or a string of digits; None where they are not plausible."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        return None
+    return value
+
+
+def get_any(mapping: Mapping[str, Json], *keys: str) -> Json:
+    """The value of the first key that is there: exporters write keys in camel case or with underscores."""
+    for key in keys:
+        if key in mapping:
+            return mapping[key]
+    return None
+
+
+def list_at(value: Json, *keys: str) -> list[Json]:
+    """The list under the first key that is there, else an empty one."""
+    found = get_any(value, *keys) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def status_of(status: Json) -> tuple[str, str]:
+    """The status of a span (`UNSET`, `OK` or `ERROR`) and its message."""
+    if isinstance(status, dict):
+        code = get_any(status, "code", "status_code", "statusCode")
+        message = get_any(status, "message", "description")
+    else:
+        code, message = status, ""
+    key = code.upper() if isinstance(code, str) else code if isinstance(code, int) else ""
+    return STATUSES.get(key, "UNSET"), message if isinstance(message, str) else ""
+
+
+def kind_of(kind: Json) -> str:
+    """The kind of a span in lower case, such as `client`."""
+    if isinstance(kind, int) and 0 <= kind < len(KINDS):
+        return KINDS[kind]
+    return str(kind or "").rpartition(".")[2].removeprefix("SPAN_KIND_").lower()
