@@ -22,6 +22,7 @@ from components.errors import BadSetting, NotFound
 from components.locations import without_credentials, without_password
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
+from components.search.filters import Filters
 from components.settings import Settings, load_settings
 from components.sources.specs import covers, remembered_spec
 from components.store import DatasetStatus, Store, lease_name
@@ -29,6 +30,7 @@ from components.store.index_requests import IndexRequest
 from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
+    from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
 
@@ -251,6 +253,37 @@ class Pipeline:
         if not output.is_dir():
             find_dataset(self.settings, self.store, dataset)
         return open_snapshot(output)
+
+    def search(
+        self,
+        text: str = "",
+        dataset: str = "default",
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        vector: Sequence[float] = (),
+        mode: Mode = "both",
+        k: int = 10,
+        filters: Filters | None = None,
+    ) -> list[Hit]:
+        """The records of the newest snapshot that fit best, equal texts as one hit.
+
+        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for a query that can't be answered, `NotFound`
+        for an unknown record or before the first index.
+        """
+        retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
+        return wiring.search(
+            self.effective_settings(),
+            self.store,
+            dataset,
+            text=text,
+            like=tuple(like),
+            unlike=tuple(unlike),
+            vector=vector,
+            mode=mode,
+            k=k,
+            filters=filters or Filters(),
+        )
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish an interrupted publication, and rebuild published files that are missing or damaged.

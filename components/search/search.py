@@ -1,0 +1,269 @@
+"""Search a published dataset: by meaning, by words, or by both, fused by reciprocal rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import Embedder, Record
+from components.errors import BadQuery, ModelChanged, NotFound
+from components.search.filters import Filters
+from components.search.rows import matching_rows
+from components.search.vectors import Rows, RowVectors
+from components.snapshot.read import Snapshot, records_at
+from components.store import Store
+
+Mode = Literal["meaning", "words", "both"]
+max_query_chars = 4_000
+max_hits = 1_000
+fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
+fused_hits = 100  # of each ranking, at least
+max_matches = 5_000  # records with the words, of which the best are shown and equal texts counted
+first_rows = 4_096  # best rows among which distinct texts are looked for first
+dislike_weight = 0.5
+same_score = 1e-5  # scores of equal vectors may differ by the order of their sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is searched for: a text, records that are `like` it by id and others that are not, or a vector.
+
+    `mode` applies to a text; everything else is compared by meaning.
+    """
+
+    text: str = ""
+    like: Sequence[str] = ()
+    unlike: Sequence[str] = ()
+    vector: Sequence[float] = ()
+    mode: Mode = "both"
+    k: int = 10
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A record, for all of equal text: `count` records have it. The position is on the map; scores order one answer."""
+
+    record: Record
+    score: float
+    count: int
+    x: float | None
+    y: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A published dataset that can be searched. `vectors` are those of the snapshot's rows."""
+
+    store: Store
+    dataset_id: int
+    snapshot: Snapshot
+    vectors: RowVectors
+    embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ranked:
+    """One record of each text, best first, and how many records have the text."""
+
+    ids: Sequence[str]
+    scores: Sequence[float]
+    counts: Sequence[int]
+
+
+def search(searched: Searched, query: Query) -> list[Hit]:
+    """The best hits, equal texts folded into one.
+
+    Raises `BadQuery` for a query that is empty, too long or of another dimension, `NotFound` for an unknown record,
+    `ModelChanged` if the settings name another model than the map's.
+    """
+    check(query)
+    is_meant = query.mode != "words" or not query.text
+    by_meaning = _by_meaning(searched, query) if is_meant else None
+    by_words = _by_words(searched, query) if query.text and query.mode != "meaning" else None
+    return _hits(searched, [one for one in (by_meaning, by_words) if one is not None], query.k)
+
+
+def check(query: Query) -> None:
+    """Raises `BadQuery` for one that can't be answered."""
+    if not 1 <= query.k <= max_hits:
+        raise BadQuery(f"k is {query.k}: give a number from 1 to {max_hits}.")
+    if len(query.text) > max_query_chars:
+        raise BadQuery(f"The query has {len(query.text):,} characters; at most {max_query_chars:,} are allowed.")
+    for name in query.filters.extra:
+        if not name or '"' in name:
+            raise BadQuery(f"The name of the extra field {name!r} can't be used: leave out the quotes.")
+    if not (query.text.strip() or query.like or len(query.vector)):
+        raise BadQuery("The query is empty: give a text, the id of a record, or a vector.")
+
+
+# --- by meaning
+
+
+def _by_meaning(searched: Searched, query: Query) -> _Ranked:
+    """All rows compared with the query's vector."""
+    direction = _direction(searched, query)
+    scores = searched.vectors.scores(direction[None, :])[:, 0]
+    if query.filters:
+        scores[~matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))] = -np.inf
+    if query.like:
+        scores[matching_rows(searched.snapshot, Filters(), None, among=query.like)] = -np.inf
+    rows, counts = _distinct(searched.vectors, scores, max(query.k, fused_hits))
+    return _Ranked(ids=_ids_at(searched, rows), scores=scores[rows].tolist(), counts=counts.tolist())
+
+
+def _ids_at(searched: Searched, rows: Rows) -> list[str]:
+    return [row["id"] for row in records_at(searched.snapshot, rows.tolist(), ["id"])] if len(rows) else []
+
+
+def _direction(searched: Searched, query: Query) -> NDArray[np.float32]:
+    """The vector that is searched for (dim,), of unit length: Rocchio's, with likes and dislikes."""
+    dim = searched.snapshot.manifest.dim
+    likes: list[NDArray[np.float32]] = []
+    if query.text.strip():
+        likes.append(_embedded(searched, query.text))
+    if len(query.vector):
+        likes.append(_given(query.vector, dim))
+    likes += [_vector_of(searched, id) for id in query.like]
+    dislikes = [_vector_of(searched, id) for id in query.unlike]
+    direction = np.mean(likes, axis=0) - (dislike_weight * np.mean(dislikes, axis=0) if dislikes else 0.0)
+    length = float(np.linalg.norm(direction))
+    if length < 1e-6:
+        raise BadQuery("What is liked and what is disliked cancel each other out.")
+    return np.asarray(direction / length, np.float32)
+
+
+def _embedded(searched: Searched, text: str) -> NDArray[np.float32]:
+    model = searched.snapshot.manifest.model
+    if searched.embedder.identity != model:
+        raise ModelChanged(
+            f"The map was made by model {model}, the settings name {searched.embedder.identity}: index with "
+            "recompute=true, restore the model, or search by words."
+        )
+    return np.asarray(searched.embedder.embed([text]).vectors[0], np.float32)
+
+
+def _given(vector: Sequence[float], dim: int) -> NDArray[np.float32]:
+    given = np.asarray(vector, np.float32)
+    if given.shape != (dim,):
+        raise BadQuery(f"The vector has {len(given)} dimensions, the map has {dim}.")
+    length = float(np.linalg.norm(given))
+    if not np.isfinite(length) or length < 1e-6:
+        raise BadQuery("The vector has no direction: it is zero or not finite.")
+    return given / length
+
+
+def _vector_of(searched: Searched, id: str) -> NDArray[np.float32]:
+    """The vector of a record on the map. Raises `NotFound`."""
+    store, dataset_id = searched.store, searched.dataset_id
+    stored, layout = store.records.by_id(dataset_id, id), store.layouts.current(dataset_id)
+    placed = store.layouts.placed_at(layout.id, [stored.seq]) if stored and layout else None
+    if placed is None or not len(placed.seqs):
+        raise NotFound(f"No record {id!r} is on the map. Ids are the 32 hex digits of the outputs.")
+    return np.asarray(store.vectors.get(placed.vector_ids, searched.snapshot.manifest.dim)[0], np.float32)
+
+
+def _distinct(vectors: RowVectors, scores: NDArray[np.float32], n: int) -> tuple[Rows, NDArray[np.int64]]:
+    """The first rows of the n best distinct vectors, best first, and how many rows have each."""
+    eligible = np.flatnonzero(np.isfinite(scores))
+    m = first_rows
+    while True:
+        best = eligible[_largest(scores[eligible], m)]
+        _, first = np.unique(vectors.at(best).view(np.void), axis=0, return_index=True)
+        if len(first) >= n or len(best) == len(eligible):
+            break
+        m *= 8
+    rows = best[np.sort(first)[:n]]
+    return rows, np.array([_count(vectors, scores, row) for row in rows], np.int64)
+
+
+def _largest(scores: NDArray[np.float32], n: int) -> Rows:
+    """Where the n largest scores are, largest first, equal ones by row."""
+    chosen = np.sort(np.argpartition(scores, -n)[-n:]) if n < len(scores) else np.arange(len(scores))
+    return chosen[np.argsort(-scores[chosen], kind="stable")]
+
+
+def _count(vectors: RowVectors, scores: NDArray[np.float32], row: int) -> int:
+    """How many rows have the vector of this row."""
+    near = np.flatnonzero(np.abs(scores - scores[row]) <= same_score)
+    return int((vectors.at(near) == vectors.at(np.array([row]))).all(axis=1).sum())
+
+
+# --- by words
+
+
+def _by_words(searched: Searched, query: Query) -> _Ranked:
+    """Records with all words; where meaning counts too, then those with some of them."""
+    words, dataset_id = searched.store.words, searched.dataset_id
+    found = words.search(dataset_id, query.text, max_matches)
+    if len(found) < query.k and query.mode == "both":
+        with_all = {one.seq for one in found}
+        some = words.search(dataset_id, query.text, max_matches, every=False)
+        found = [*found, *(one for one in some if one.seq not in with_all)]
+    records = {stored.seq: stored.record for stored in searched.store.records.by_seq([one.seq for one in found])}
+    accepted = _accepted(searched, query.filters, [record.id for record in records.values()])
+    best: dict[str, tuple[str, float]] = {}
+    counts: dict[str, int] = {}
+    for one in found:
+        record = records.get(one.seq)
+        if record is None or record.id not in accepted:
+            continue
+        best.setdefault(record.text, (record.id, one.score))
+        counts[record.text] = counts.get(record.text, 0) + 1
+    return _Ranked(
+        ids=[id for id, _ in best.values()],
+        scores=[score for _, score in best.values()],
+        counts=[counts[text] for text in best],
+    )
+
+
+def _accepted(searched: Searched, filters: Filters, ids: Sequence[str]) -> set[str]:
+    if not filters:
+        return set(ids)
+    rows = np.flatnonzero(
+        matching_rows(searched.snapshot, filters, _ids_by_extra(searched, filters), among=ids)
+    ).tolist()
+    return {row["id"] for row in records_at(searched.snapshot, rows, ["id"])} if rows else set()
+
+
+def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
+    """Ids of the records that have all wanted extra fields; None if none is wanted."""
+    found: set[str] | None = None
+    for name, values in filters.extra.items():
+        ids = set(searched.store.records.ids_with_extra(searched.dataset_id, name, values))
+        found = ids if found is None else found & ids
+    return None if found is None else sorted(found)
+
+
+# --- hits
+
+
+def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int) -> list[Hit]:
+    """The k best of one ranking, or of several fused by reciprocal rank; records of equal text are one hit."""
+    store, dataset_id = searched.store, searched.dataset_id
+    stored = {one.record.id: one for one in store.records.by_ids(dataset_id, _unique(one.ids for one in rankings))}
+    fused: dict[str, tuple[float, str, int]] = {}
+    for ranking in rankings:
+        for rank, (id, score, count) in enumerate(zip(ranking.ids, ranking.scores, ranking.counts, strict=True), 1):
+            if id in stored:
+                text = stored[id].record.text
+                value = score if len(rankings) == 1 else 1.0 / (fused_rank + rank)
+                sum_, first, counted = fused.get(text, (0.0, id, count))
+                fused[text] = (sum_ + value, first, max(counted, count))
+    best = sorted(fused.values(), key=lambda one: -one[0])[:k]
+    layout = store.layouts.current(dataset_id)
+    placed = store.layouts.placed_at(layout.id, [stored[id].seq for _, id, _ in best]) if layout else None
+    at = dict(zip(placed.seqs.tolist(), placed.positions.tolist(), strict=True)) if placed else {}
+    hits = []
+    for score, id, count in best:
+        x, y = at.get(stored[id].seq, (None, None))
+        hits.append(Hit(record=stored[id].record, score=round(score, 6), count=count, x=x, y=y))
+    return hits
+
+
+def _unique(groups: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(id for group in groups for id in group))
