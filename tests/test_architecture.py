@@ -29,6 +29,7 @@ allowed = {
     "snapshot": {"store"},
     "views": {"snapshot", "neighbors"},
     "publish": {"snapshot", "store"},
+    "search": {"snapshot", "store", "neighbors"},
     "load": {"sources", "store", "datasets", "credentials"},
     "index": {"store", "projector", "embedders", "neighbors", "publish"},
 }
