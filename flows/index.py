@@ -25,7 +25,7 @@ from flows.recorder import record_flow_run
 from flows.runs import record_cancelled
 from flows.steps import run_as_task
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flows.index")  # Prefect runs this file under another module name
 
 
 @flow(name="index", flow_run_name=run_name)

@@ -25,7 +25,7 @@ from flows.recorder import record_flow_run
 from flows.runs import record_cancelled, skip_overdue, watched_sources
 from flows.steps import run_as_task
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flows.load")  # Prefect runs this file under another module name
 
 
 @flow(name="load", flow_run_name=run_name)
@@ -64,11 +64,17 @@ def load_one(
     pipeline: Pipeline, dataset: str, sources: Sequence[str] = (), *, verify: bool, is_part: bool = False
 ) -> LoadReport:
     """Load a dataset, show the report, and announce that enough records are pending for an index."""
+    record = partial(record_flow_run, is_part=is_part)
+    try:
+        allowed = permitted(pipeline, dataset, sources)
+    except BadSetting:
+        with record(pipeline.store, dataset, "load"):
+            raise  # and recorded as the failure of this run
     report = pipeline.load(
-        permitted(pipeline, dataset, sources),
+        allowed,
         dataset,
         verify=verify,
-        record=partial(record_flow_run, is_part=is_part),
+        record=record,
         on_report=partial(show_report, is_given=bool(sources)),
     )
     if not report.records.new and pipeline.store.runs.is_held_back(dataset):
