@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import Embedder, Record
+from components.contracts import UNIT_TOLERANCE, Embedder, Record, Vectors
 from components.errors import BadQuery, ModelChanged, NotFound
 from components.search.filters import Filters
 from components.search.rows import matching_rows
-from components.search.vectors import Rows, RowVectors
+from components.search.vectors import Rows, RowVectors, f16
 from components.snapshot.read import Snapshot, records_at
 from components.store import Store
 
@@ -22,10 +22,9 @@ max_query_chars = 4_000
 max_hits = 1_000
 fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
 fused_hits = 100  # of each ranking, at least
-max_matches = 5_000  # records with the words, of which the best are shown and equal texts counted
-first_rows = 4_096  # best rows among which distinct texts are looked for first
+max_matches = 2_000  # records with the words, among which the best texts are found and counted
+first_rows = 256  # best rows among which distinct texts are looked for first
 dislike_weight = 0.5
-same_score = 1e-5  # scores of equal vectors may differ by the order of their sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +67,10 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
-    """One record of each text, best first, and how many records have the text."""
+    """One record of each text, best first."""
 
     ids: Sequence[str]
     scores: Sequence[float]
-    counts: Sequence[int]
 
 
 def search(searched: Searched, query: Query) -> list[Hit]:
@@ -82,10 +80,11 @@ def search(searched: Searched, query: Query) -> list[Hit]:
     `ModelChanged` if the settings name another model than the map's.
     """
     check(query)
+    accepted = _accepted_rows(searched, query)
     is_meant = query.mode != "words" or not query.text
-    by_meaning = _by_meaning(searched, query) if is_meant else None
+    by_meaning = _by_meaning(searched, query, accepted) if is_meant else None
     by_words = _by_words(searched, query) if query.text and query.mode != "meaning" else None
-    return _hits(searched, [one for one in (by_meaning, by_words) if one is not None], query.k)
+    return _hits(searched, [one for one in (by_meaning, by_words) if one is not None], query.k, accepted)
 
 
 def check(query: Query) -> None:
@@ -104,16 +103,23 @@ def check(query: Query) -> None:
 # --- by meaning
 
 
-def _by_meaning(searched: Searched, query: Query) -> _Ranked:
-    """All rows compared with the query's vector."""
-    direction = _direction(searched, query)
-    scores = searched.vectors.scores(direction[None, :])[:, 0]
+def _accepted_rows(searched: Searched, query: Query) -> NDArray[np.bool_]:
+    """The rows that may be found (rows,): all that the filters accept, but for the records that are liked."""
+    accepted = np.ones(searched.snapshot.manifest.rows, np.bool_)
     if query.filters:
-        scores[~matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))] = -np.inf
+        accepted &= matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
     if query.like:
-        scores[matching_rows(searched.snapshot, Filters(), None, among=query.like)] = -np.inf
-    rows, counts = _distinct(searched.vectors, scores, max(query.k, fused_hits))
-    return _Ranked(ids=_ids_at(searched, rows), scores=scores[rows].tolist(), counts=counts.tolist())
+        accepted &= ~matching_rows(searched.snapshot, Filters(), None, among=query.like)
+    return accepted
+
+
+def _by_meaning(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
+    """All accepted rows compared with the query's vector."""
+    scores = searched.vectors.scores(_direction(searched, query)[None, :])[:, 0]
+    scores[~accepted] = -np.inf
+    is_fused = bool(query.text) and query.mode == "both"
+    rows = _distinct(searched.vectors, scores, max(query.k, fused_hits) if is_fused else query.k)
+    return _Ranked(ids=_ids_at(searched, rows), scores=scores[rows].tolist())
 
 
 def _ids_at(searched: Searched, rows: Rows) -> list[str]:
@@ -167,18 +173,17 @@ def _vector_of(searched: Searched, id: str) -> NDArray[np.float32]:
     return np.asarray(store.vectors.get(placed.vector_ids, searched.snapshot.manifest.dim)[0], np.float32)
 
 
-def _distinct(vectors: RowVectors, scores: NDArray[np.float32], n: int) -> tuple[Rows, NDArray[np.int64]]:
-    """The first rows of the n best distinct vectors, best first, and how many rows have each."""
+def _distinct(vectors: RowVectors, scores: NDArray[np.float32], n: int) -> Rows:
+    """The first rows of the n best distinct vectors, best first."""
     eligible = np.flatnonzero(np.isfinite(scores))
-    m = first_rows
+    m = max(first_rows, 2 * n)
     while True:
         best = eligible[_largest(scores[eligible], m)]
         _, first = np.unique(vectors.at(best).view(np.void), axis=0, return_index=True)
         if len(first) >= n or len(best) == len(eligible):
             break
         m *= 8
-    rows = best[np.sort(first)[:n]]
-    return rows, np.array([_count(vectors, scores, row) for row in rows], np.int64)
+    return best[np.sort(first)[:n]]
 
 
 def _largest(scores: NDArray[np.float32], n: int) -> Rows:
@@ -187,10 +192,14 @@ def _largest(scores: NDArray[np.float32], n: int) -> Rows:
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def _count(vectors: RowVectors, scores: NDArray[np.float32], row: int) -> int:
-    """How many rows have the vector of this row."""
-    near = np.flatnonzero(np.abs(scores - scores[row]) <= same_score)
-    return int((vectors.at(near) == vectors.at(np.array([row]))).all(axis=1).sum())
+def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors) -> list[int]:
+    """How many accepted rows have each of these vectors (n, dim)."""
+    scores = vectors.scores(wanted)
+    counts = []
+    for n, vector in enumerate(wanted.astype(f16)):
+        near = np.flatnonzero(accepted & (scores[:, n] >= 1.0 - UNIT_TOLERANCE * 3))
+        counts.append(int((vectors.at(near) == vector).all(axis=1).sum()))
+    return counts
 
 
 # --- by words
@@ -207,18 +216,11 @@ def _by_words(searched: Searched, query: Query) -> _Ranked:
     records = {stored.seq: stored.record for stored in searched.store.records.by_seq([one.seq for one in found])}
     accepted = _accepted(searched, query.filters, [record.id for record in records.values()])
     best: dict[str, tuple[str, float]] = {}
-    counts: dict[str, int] = {}
     for one in found:
         record = records.get(one.seq)
-        if record is None or record.id not in accepted:
-            continue
-        best.setdefault(record.text, (record.id, one.score))
-        counts[record.text] = counts.get(record.text, 0) + 1
-    return _Ranked(
-        ids=[id for id, _ in best.values()],
-        scores=[score for _, score in best.values()],
-        counts=[counts[text] for text in best],
-    )
+        if record is not None and record.id in accepted:
+            best.setdefault(record.text, (record.id, one.score))
+    return _Ranked(ids=[id for id, _ in best.values()], scores=[score for _, score in best.values()])
 
 
 def _accepted(searched: Searched, filters: Filters, ids: Sequence[str]) -> set[str]:
@@ -242,27 +244,41 @@ def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
 # --- hits
 
 
-def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int) -> list[Hit]:
+def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDArray[np.bool_]) -> list[Hit]:
     """The k best of one ranking, or of several fused by reciprocal rank; records of equal text are one hit."""
     store, dataset_id = searched.store, searched.dataset_id
     stored = {one.record.id: one for one in store.records.by_ids(dataset_id, _unique(one.ids for one in rankings))}
-    fused: dict[str, tuple[float, str, int]] = {}
+    first: dict[str, str] = {}  # text -> id
+    scores: dict[str, float] = {}
     for ranking in rankings:
-        for rank, (id, score, count) in enumerate(zip(ranking.ids, ranking.scores, ranking.counts, strict=True), 1):
+        for n, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
             if id in stored:
-                text = stored[id].record.text
-                value = score if len(rankings) == 1 else 1.0 / (fused_rank + rank)
-                sum_, first, counted = fused.get(text, (0.0, id, count))
-                fused[text] = (sum_ + value, first, max(counted, count))
-    best = sorted(fused.values(), key=lambda one: -one[0])[:k]
-    layout = store.layouts.current(dataset_id)
-    placed = store.layouts.placed_at(layout.id, [stored[id].seq for _, id, _ in best]) if layout else None
-    at = dict(zip(placed.seqs.tolist(), placed.positions.tolist(), strict=True)) if placed else {}
-    hits = []
-    for score, id, count in best:
-        x, y = at.get(stored[id].seq, (None, None))
-        hits.append(Hit(record=stored[id].record, score=round(score, 6), count=count, x=x, y=y))
-    return hits
+                first_id = first.setdefault(stored[id].record.text, id)
+                value = score if len(rankings) == 1 else 1.0 / (fused_rank + n + 1)
+                scores[first_id] = scores.get(first_id, 0.0) + value
+    best = sorted(scores, key=scores.__getitem__, reverse=True)[:k]
+    placed = _placed(searched, [stored[id].seq for id in best], accepted)
+    return [
+        Hit(record=stored[id].record, score=round(scores[id], 6), **placed.get(stored[id].seq, _unplaced))
+        for id in best
+    ]
+
+
+_unplaced: dict[str, Any] = {"count": 1, "x": None, "y": None}
+
+
+def _placed(searched: Searched, seqs: Sequence[int], accepted: NDArray[np.bool_]) -> dict[int, dict[str, Any]]:
+    """Seq -> position and number of records with the same vector, of records that are on the map."""
+    store = searched.store
+    layout = store.layouts.current(searched.dataset_id)
+    if layout is None or not seqs:
+        return {}
+    placed = store.layouts.placed_at(layout.id, seqs)
+    counts = _counts(searched.vectors, accepted, store.vectors.get(placed.vector_ids, searched.vectors.dim))
+    return {
+        seq: {"count": max(1, count), "x": x, "y": y}
+        for seq, count, (x, y) in zip(placed.seqs.tolist(), counts, placed.positions.tolist(), strict=True)
+    }
 
 
 def _unique(groups: Iterable[Sequence[str]]) -> list[str]:
