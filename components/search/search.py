@@ -25,6 +25,7 @@ fused_hits = 100  # of each ranking, at least
 max_matches = 2_000  # records with the words, among which the best texts are found and counted
 first_rows = 256  # best rows among which distinct texts are looked for first
 dislike_weight = 0.5
+same_score = 1e-5  # by which scores of equal vectors may differ: sums in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +68,19 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
-    """One record of each text, best first."""
+    """One record of each text, best first; with the comparison that the ranking comes from, if it is one."""
 
     ids: Sequence[str]
     scores: Sequence[float]
+    compared: _Compared | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """A direction (dim,), and the scores of all rows (rows,), -inf for rows that are not accepted."""
+
+    direction: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
 
 def search(searched: Searched, query: Query) -> list[Hit]:
@@ -115,11 +125,16 @@ def _accepted_rows(searched: Searched, query: Query) -> NDArray[np.bool_]:
 
 def _by_meaning(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
     """All accepted rows compared with the query's vector."""
-    scores = searched.vectors.scores(_direction(searched, query)[None, :])[:, 0]
+    direction = _direction(searched, query)
+    scores = searched.vectors.scores(direction[None, :])[:, 0]
     scores[~accepted] = -np.inf
     is_fused = bool(query.text) and query.mode == "both"
     rows = _distinct(searched.vectors, scores, max(query.k, fused_hits) if is_fused else query.k)
-    return _Ranked(ids=_ids_at(searched, rows), scores=scores[rows].tolist())
+    return _Ranked(
+        ids=_ids_at(searched, rows),
+        scores=scores[rows].tolist(),
+        compared=_Compared(direction=direction, scores=scores),
+    )
 
 
 def _ids_at(searched: Searched, rows: Rows) -> list[str]:
@@ -192,14 +207,22 @@ def _largest(scores: NDArray[np.float32], n: int) -> Rows:
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors) -> list[int]:
-    """How many accepted rows have each of these vectors (n, dim)."""
-    scores = vectors.scores(wanted)
-    counts = []
-    for n, vector in enumerate(wanted.astype(f16)):
-        near = np.flatnonzero(accepted & (scores[:, n] >= 1.0 - UNIT_TOLERANCE * 3))
-        counts.append(int((vectors.at(near) == vector).all(axis=1).sum()))
-    return counts
+def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors, compared: _Compared | None) -> list[int]:
+    """How many accepted rows have each of these vectors (n, dim).
+
+    Equal vectors have equal scores in any direction, so only rows of about that score are compared; without a
+    comparison at hand, each vector is compared with all rows.
+    """
+    if compared:
+        targets = wanted @ compared.direction
+        near = [np.flatnonzero(np.abs(compared.scores - target) <= same_score) for target in targets]
+    else:
+        scores = vectors.scores(wanted)
+        near = [np.flatnonzero(accepted & (scores[:, n] >= 1.0 - 3 * UNIT_TOLERANCE)) for n in range(len(wanted))]
+    return [
+        int((vectors.at(rows) == vector).all(axis=1).sum())
+        for rows, vector in zip(near, wanted.astype(f16), strict=True)
+    ]
 
 
 # --- by words
@@ -257,7 +280,8 @@ def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDA
                 value = score if len(rankings) == 1 else 1.0 / (fused_rank + n + 1)
                 scores[first_id] = scores.get(first_id, 0.0) + value
     best = sorted(scores, key=scores.__getitem__, reverse=True)[:k]
-    placed = _placed(searched, [stored[id].seq for id in best], accepted)
+    compared = next((one.compared for one in rankings if one.compared), None)
+    placed = _placed(searched, [stored[id].seq for id in best], accepted, compared)
     return [
         Hit(record=stored[id].record, score=round(scores[id], 6), **placed.get(stored[id].seq, _unplaced))
         for id in best
@@ -267,14 +291,17 @@ def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDA
 _unplaced: dict[str, Any] = {"count": 1, "x": None, "y": None}
 
 
-def _placed(searched: Searched, seqs: Sequence[int], accepted: NDArray[np.bool_]) -> dict[int, dict[str, Any]]:
+def _placed(
+    searched: Searched, seqs: Sequence[int], accepted: NDArray[np.bool_], compared: _Compared | None
+) -> dict[int, dict[str, Any]]:
     """Seq -> position and number of records with the same vector, of records that are on the map."""
     store = searched.store
     layout = store.layouts.current(searched.dataset_id)
     if layout is None or not seqs:
         return {}
     placed = store.layouts.placed_at(layout.id, seqs)
-    counts = _counts(searched.vectors, accepted, store.vectors.get(placed.vector_ids, searched.vectors.dim))
+    vectors = store.vectors.get(placed.vector_ids, searched.vectors.dim)
+    counts = _counts(searched.vectors, accepted, vectors, compared)
     return {
         seq: {"count": max(1, count), "x": x, "y": y}
         for seq, count, (x, y) in zip(placed.seqs.tolist(), counts, placed.positions.tolist(), strict=True)
