@@ -118,6 +118,23 @@ def test_more_records_than_are_added_at_once_are_all_found(tmp_path: Path, monke
         assert all(found(pipeline, f"word{n}", mode="words") == [f"word{n} here"] for n in range(20))
 
 
+def test_records_of_an_older_database_are_found_at_once(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from components.store.migrate import migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        with pipeline.store.db.write() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0008")
+    with opened(tmp_path / "home") as pipeline:
+        assert found(pipeline, "tck-4071", mode="words") == texts[:1]
+
+
 def test_equal_texts_are_one_hit_with_their_number(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as pipeline:
         said = ["how can I help you"] * 5_000 + [f"another text {n}" for n in range(30)]

@@ -14,6 +14,7 @@ def upgrade() -> None:
             "create virtual table record_words using fts5("
             "text, content='record', content_rowid='seq', tokenize='unicode61 remove_diacritics 2')"
         )
+        op.execute("insert into record_words(record_words) values ('rebuild')")  # of the records that are there
     else:  # as components/store/words.py spells it
         op.execute(
             "create index record_words on record using gin (to_tsvector('simple', "
