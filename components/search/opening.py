@@ -7,6 +7,7 @@ from pathlib import Path
 from components.contracts import Embedder
 from components.search.search import Searched
 from components.search.vectors import open_vectors
+from components.snapshot.parts import read_columns
 from components.snapshot.read import open_snapshot
 from components.store import Store
 
@@ -24,6 +25,7 @@ def open_dataset(
         store=store,
         dataset_id=dataset_id,
         snapshot=snapshot,
+        ids=read_columns(snapshot.logs_files, ["id"])["id"].to_numpy().astype("S32"),
         vectors=open_vectors(snapshot, cache / "search" / output.name, in_memory=in_memory),
         embedder=embedder,
     )

@@ -15,14 +15,8 @@ from components.snapshot.manifest import snapshot_name
 from components.snapshot.read import Snapshot, new_since, snapshot_at
 
 
-def matching_rows(
-    snapshot: Snapshot,
-    filters: Filters,
-    ids_by_extra: Sequence[str] | None,
-    *,
-    among: Sequence[str] | None = None,
-) -> NDArray[np.bool_]:
-    """Which rows of the snapshot the filters accept, (rows,); `among`: of the records with these ids.
+def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:
+    """Which rows of the snapshot the filters accept, (rows,).
 
     `ids_by_extra` are the ids of the records whose extra fields match, None without a filter on these. Raises
     `NotFound` if the snapshot of `new_since` no longer exists.
@@ -39,8 +33,6 @@ def matching_rows(
         accepted &= pl.col("timestamp") >= pl.lit(filters.since)
     if filters.until:
         accepted &= pl.col("timestamp") < pl.lit(filters.until)
-    if among is not None:
-        accepted &= pl.col("id").is_in(list(among))
     if ids_by_extra is not None:
         accepted &= pl.col("id").is_in(list(ids_by_extra))
     found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()

@@ -14,7 +14,7 @@ from components.errors import BadQuery, ModelChanged, NotFound
 from components.search.filters import Filters
 from components.search.rows import matching_rows
 from components.search.vectors import Rows, RowVectors, f16
-from components.snapshot.read import Snapshot, records_at
+from components.snapshot.read import Snapshot
 from components.store import Store
 
 Mode = Literal["meaning", "words", "both"]
@@ -57,11 +57,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """A published dataset that can be searched. `vectors` are those of the snapshot's rows."""
+    """A published dataset that can be searched: the ids (rows,) and vectors of the snapshot's rows."""
 
     store: Store
     dataset_id: int
     snapshot: Snapshot
+    ids: NDArray[np.bytes_]
     vectors: RowVectors
     embedder: Embedder
 
@@ -93,7 +94,7 @@ def search(searched: Searched, query: Query) -> list[Hit]:
     accepted = _accepted_rows(searched, query)
     is_meant = query.mode != "words" or not query.text
     by_meaning = _by_meaning(searched, query, accepted) if is_meant else None
-    by_words = _by_words(searched, query) if query.text and query.mode != "meaning" else None
+    by_words = _by_words(searched, query, accepted) if query.text and query.mode != "meaning" else None
     return _hits(searched, [one for one in (by_meaning, by_words) if one is not None], query.k, accepted)
 
 
@@ -119,7 +120,7 @@ def _accepted_rows(searched: Searched, query: Query) -> NDArray[np.bool_]:
     if query.filters:
         accepted &= matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
     if query.like:
-        accepted &= ~matching_rows(searched.snapshot, Filters(), None, among=query.like)
+        accepted &= ~np.isin(searched.ids, _as_ids(query.like))
     return accepted
 
 
@@ -131,14 +132,14 @@ def _by_meaning(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -
     is_fused = bool(query.text) and query.mode == "both"
     rows = _distinct(searched.vectors, scores, max(query.k, fused_hits) if is_fused else query.k)
     return _Ranked(
-        ids=_ids_at(searched, rows),
+        ids=[id.decode() for id in searched.ids[rows].tolist()],
         scores=scores[rows].tolist(),
         compared=_Compared(direction=direction, scores=scores),
     )
 
 
-def _ids_at(searched: Searched, rows: Rows) -> list[str]:
-    return [row["id"] for row in records_at(searched.snapshot, rows.tolist(), ["id"])] if len(rows) else []
+def _as_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    return np.array([id.encode("ascii", "replace") for id in ids], "S32")
 
 
 def _direction(searched: Searched, query: Query) -> NDArray[np.float32]:
@@ -228,7 +229,7 @@ def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors, c
 # --- by words
 
 
-def _by_words(searched: Searched, query: Query) -> _Ranked:
+def _by_words(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
     """Records with all words; where meaning counts too, then those with some of them."""
     words, dataset_id = searched.store.words, searched.dataset_id
     found = words.search(dataset_id, query.text, max_matches)
@@ -237,22 +238,19 @@ def _by_words(searched: Searched, query: Query) -> _Ranked:
         some = words.search(dataset_id, query.text, max_matches, every=False)
         found = [*found, *(one for one in some if one.seq not in with_all)]
     records = {stored.seq: stored.record for stored in searched.store.records.by_seq([one.seq for one in found])}
-    accepted = _accepted(searched, query.filters, [record.id for record in records.values()])
+    kept = _kept(searched, accepted, [record.id for record in records.values()]) if query.filters else None
     best: dict[str, tuple[str, float]] = {}
     for one in found:
         record = records.get(one.seq)
-        if record is not None and record.id in accepted:
+        if record is not None and (kept is None or record.id in kept):
             best.setdefault(record.text, (record.id, one.score))
     return _Ranked(ids=[id for id, _ in best.values()], scores=[score for _, score in best.values()])
 
 
-def _accepted(searched: Searched, filters: Filters, ids: Sequence[str]) -> set[str]:
-    if not filters:
-        return set(ids)
-    rows = np.flatnonzero(
-        matching_rows(searched.snapshot, filters, _ids_by_extra(searched, filters), among=ids)
-    ).tolist()
-    return {row["id"] for row in records_at(searched.snapshot, rows, ["id"])} if rows else set()
+def _kept(searched: Searched, accepted: NDArray[np.bool_], ids: Sequence[str]) -> set[str]:
+    """Those of the ids whose rows are accepted."""
+    is_kept = np.isin(_as_ids(ids), searched.ids[accepted])
+    return {id for id, kept in zip(ids, is_kept.tolist(), strict=True) if kept}
 
 
 def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:

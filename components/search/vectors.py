@@ -39,6 +39,9 @@ class RowVectors:
 
     def scores(self, queries: Vectors) -> NDArray[np.float32]:
         """Cosine similarities of all rows to the queries (n, dim), which are of unit length: (rows, n)."""
+        if all(part.dtype == np.float32 for part in self.parts):
+            found = [part @ queries.T for part in self.parts]
+            return np.concatenate([np.empty((0, len(queries)), np.float32), *found])
         found = list(on_all_cores(lambda chunk: chunk.astype(np.float32, copy=False) @ queries.T, self._chunks()))
         return np.concatenate([np.empty((0, len(queries)), np.float32), *found])
 

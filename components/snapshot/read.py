@@ -162,8 +162,8 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
     return ordered, pc.index_in(column, pa.array(ordered, pa.string())).to_numpy().astype(np.int32)
 
 
-def records_at(snapshot: Snapshot, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The records at these row numbers, in the requested order; only their row groups are read, or `columns` of them.
+def records_at(snapshot: Snapshot, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """The records at these row numbers, in the requested order; only the row groups that hold them are read.
 
     Raises `NotFound` for a row that the snapshot does not have.
     """
@@ -176,7 +176,7 @@ def records_at(snapshot: Snapshot, rows: Sequence[int], columns: Sequence[str] |
                 end = start + parquet.metadata.row_group(group).num_rows
                 inside = wanted[(wanted >= start) & (wanted < end)]
                 if len(inside):
-                    taken = parquet.read_row_group(group, columns=columns).take(pa.array(inside - start)).to_pylist()
+                    taken = parquet.read_row_group(group).take(pa.array(inside - start)).to_pylist()
                     found.update(zip(inside.tolist(), taken, strict=True))
                 start = end
     missing = [row for row in rows if row not in found]
