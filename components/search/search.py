@@ -16,13 +16,16 @@ from components.search.rows import matching_rows
 from components.search.vectors import Rows, RowVectors, f16
 from components.snapshot.read import Snapshot
 from components.store import Store
+from components.store.words import Found
 
 Mode = Literal["meaning", "words", "both"]
 max_query_chars = 4_000
 max_hits = 1_000
 fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
 fused_hits = 100  # of each ranking, at least
-max_matches = 2_000  # records with the words, among which the best texts are found and counted
+some_words_weight = 0.1  # of records with some of the words, beside those with all of them and those of like meaning
+max_matches = 1_000  # records with the words, among which the best texts are
+max_filtered = 100_000  # records with the words that filters are applied to
 first_rows = 256  # best rows among which distinct texts are looked for first
 dislike_weight = 0.5
 same_score = 1e-5  # by which scores of equal vectors may differ: sums in another order
@@ -69,10 +72,14 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
-    """One record of each text, best first; with the comparison that the ranking comes from, if it is one."""
+    """One record of each text, best first; with the comparison that the ranking comes from, if it is one.
+
+    `weight` is that of its ranks among others.
+    """
 
     ids: Sequence[str]
     scores: Sequence[float]
+    weight: float = 1.0
     compared: _Compared | None = None
 
 
@@ -92,10 +99,14 @@ def search(searched: Searched, query: Query) -> list[Hit]:
     """
     check(query)
     accepted = _accepted_rows(searched, query)
-    is_meant = query.mode != "words" or not query.text
-    by_meaning = _by_meaning(searched, query, accepted) if is_meant else None
-    by_words = _by_words(searched, query, accepted) if query.text and query.mode != "meaning" else None
-    return _hits(searched, [one for one in (by_meaning, by_words) if one is not None], query.k, accepted)
+    rankings: list[_Ranked] = []
+    if query.mode != "words" or not query.text:
+        rankings.append(_by_meaning(searched, query, accepted))
+    if query.text and query.mode != "meaning":
+        rankings.append(_by_words(searched, query, accepted, every=True))
+    if query.text and query.mode == "both":
+        rankings.append(_by_words(searched, query, accepted, every=False))
+    return _hits(searched, rankings, query.k, accepted)
 
 
 def check(query: Query) -> None:
@@ -229,28 +240,22 @@ def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors, c
 # --- by words
 
 
-def _by_words(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
-    """Records with all words; where meaning counts too, then those with some of them."""
-    words, dataset_id = searched.store.words, searched.dataset_id
-    found = words.search(dataset_id, query.text, max_matches)
-    if len(found) < query.k and query.mode == "both":
-        with_all = {one.seq for one in found}
-        some = words.search(dataset_id, query.text, max_matches, every=False)
-        found = [*found, *(one for one in some if one.seq not in with_all)]
-    records = {stored.seq: stored.record for stored in searched.store.records.by_seq([one.seq for one in found])}
-    kept = _kept(searched, accepted, [record.id for record in records.values()]) if query.filters else None
-    best: dict[str, tuple[str, float]] = {}
+def _by_words(searched: Searched, query: Query, accepted: NDArray[np.bool_], *, every: bool) -> _Ranked:
+    """Records with all words, or with some, which is much weaker evidence."""
+    limit = max_filtered if query.filters else max_matches
+    found = searched.store.words.search(searched.dataset_id, query.text, limit, every=every)
+    if query.filters:
+        is_kept = np.isin(_as_ids([one.id for one in found]), searched.ids[accepted])
+        found = [one for one, kept in zip(found, is_kept.tolist(), strict=True) if kept][:max_matches]
+    texts = {one.seq: one.record.text for one in searched.store.records.by_seq([one.seq for one in found])}
+    best: dict[str, Found] = {}
     for one in found:
-        record = records.get(one.seq)
-        if record is not None and (kept is None or record.id in kept):
-            best.setdefault(record.text, (record.id, one.score))
-    return _Ranked(ids=[id for id, _ in best.values()], scores=[score for _, score in best.values()])
-
-
-def _kept(searched: Searched, accepted: NDArray[np.bool_], ids: Sequence[str]) -> set[str]:
-    """Those of the ids whose rows are accepted."""
-    is_kept = np.isin(_as_ids(ids), searched.ids[accepted])
-    return {id for id, kept in zip(ids, is_kept.tolist(), strict=True) if kept}
+        best.setdefault(texts.get(one.seq, ""), one)
+    return _Ranked(
+        ids=[one.id for one in best.values()],
+        scores=[one.score for one in best.values()],
+        weight=1.0 if every else some_words_weight,
+    )
 
 
 def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
@@ -275,7 +280,7 @@ def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDA
         for n, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
             if id in stored:
                 first_id = first.setdefault(stored[id].record.text, id)
-                value = score if len(rankings) == 1 else 1.0 / (fused_rank + n + 1)
+                value = score if len(rankings) == 1 else ranking.weight / (fused_rank + n + 1)
                 scores[first_id] = scores.get(first_id, 0.0) + value
     best = sorted(scores, key=scores.__getitem__, reverse=True)[:k]
     compared = next((one.compared for one in rankings if one.compared), None)

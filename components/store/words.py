@@ -23,9 +23,10 @@ max_postgres_chars = 50_000  # of a text that are indexed: longer vectors of wor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A record that contains words, by its number in the order of arrival; the best has the highest score."""
+    """A record that contains words; the best has the highest score."""
 
     seq: int
+    id: str
     score: float
 
 
@@ -70,7 +71,7 @@ class Words:
         }
         with self.db.read() as connection:
             rows = connection.execute(text(statement), parameters).all()
-        return [Found(seq=seq, score=float(score)) for seq, score in rows]
+        return [Found(seq=seq, id=id, score=float(score)) for seq, id, score in rows]
 
 
 _sqlite_newest = "select coalesce(max(id), 0) from record_words_docsize"
@@ -80,14 +81,14 @@ _sqlite_add = f"""
 """
 # the rank of FTS5 is the smaller the better
 _sqlite = """
-    select record.seq, -record_words.rank as score
+    select record.seq, record.id, -record_words.rank as score
     from record_words join record on record.seq = record_words.rowid
     where record_words match :query and record.dataset_id = :dataset and record.state = :state
     order by record_words.rank, record.seq limit :limit
 """
 _vector = f"to_tsvector('simple', regexp_replace(lower(left(text, {max_postgres_chars})), '[^[:alnum:]]+', ' ', 'g'))"
 _postgres = f"""
-    select seq, ts_rank_cd({_vector}, cast(:query as tsquery), 1) as score
+    select seq, id, ts_rank_cd({_vector}, cast(:query as tsquery), 1) as score
     from record
     where {_vector} @@ cast(:query as tsquery) and dataset_id = :dataset and state = :state
     order by score desc, seq limit :limit
