@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from api.dependencies import Deps
 from api.inputs import MAX_NUMBER, DatasetName
@@ -17,20 +18,22 @@ from components.search.filters import Filters
 router = APIRouter(tags=["data"])
 
 MAX_VALUES = 100  # of one filter
+MAX_VALUE_CHARS = 1_000
 MAX_HITS = 100
 
-Values = Annotated[list[str], Query(max_length=MAX_VALUES)]
+Value = Annotated[str, Field(max_length=MAX_VALUE_CHARS)]
+Values = Annotated[list[Value], Query(max_length=MAX_VALUES)]
 Text = Annotated[str, Query(max_length=searching.max_query_chars, description="What to search for.")]
 Id = Annotated[str, Query(max_length=1_000, description="Id of a record: the records most similar to it.")]
 HowMany = Annotated[int, Query(ge=1, le=MAX_HITS, description="Number of hits.")]
 Mode = Annotated[searching.Mode, Query(description="How to compare texts: by meaning, by words, or both, fused.")]
-Globs = Annotated[list[str], Query(max_length=MAX_VALUES, description="Globs of filenames, for instance `*codex*`.")]
+Globs = Annotated[list[Value], Query(max_length=MAX_VALUES, description="Globs of filenames, for instance `*codex*`.")]
 Since = Annotated[datetime | None, Query(description="Only records at or after this time (ISO 8601).")]
 Until = Annotated[datetime | None, Query(description="Only records before this time.")]
 NewSince = Annotated[
     int | None, Query(ge=1, le=MAX_NUMBER, description="Only records that this snapshot did not have.")
 ]
-Extras = Annotated[list[str], Query(max_length=MAX_VALUES, description="Other extra fields, each as `NAME=VALUE`.")]
+Extras = Annotated[list[Value], Query(max_length=MAX_VALUES, description="Other extra fields, each as `NAME=VALUE`.")]
 
 
 @router.get("/datasets/{dataset}/search", response_class=Json, summary="Search by meaning and words")
