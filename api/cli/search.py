@@ -75,7 +75,7 @@ def similar(
 def _search(dataset: str, *, json: bool, filters: Filters, **query: Any) -> None:
     with open_pipeline() as pipeline:
         hits = pipeline.search(dataset=dataset, filters=filters, **query)
-    emit([hit_json(hit) for hit in hits], hit_lines(hits), json=json)
+    emit([hit.as_dict() for hit in hits], hit_lines(hits), json=json)
 
 
 def _filters(
@@ -102,11 +102,6 @@ def _filters(
         new_since=new_since,
         extra=found,
     )
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit as an object."""
-    return {**hit.record._asdict(), "score": hit.score, "count": hit.count, "x": hit.x, "y": hit.y}
 
 
 def hit_lines(hits: Sequence[Hit]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -81,14 +81,9 @@ def search(
     opened = deps.searches.get(dataset)
     hits = searching.search(opened, wanted)
     return Json(
-        {"snapshot": opened.snapshot.number, "mode": mode, "hits": [hit_json(hit) for hit in hits]},
+        {"snapshot": opened.snapshot.number, "mode": mode, "hits": [hit.as_dict() for hit in hits]},
         headers={"Cache-Control": "no-cache"},
     )
-
-
-def hit_json(hit: searching.Hit) -> dict[str, Any]:
-    """A hit: the record's fields, and `score`, `count`, `x`, `y`."""
-    return {**hit.record._asdict(), "score": hit.score, "count": hit.count, "x": hit.x, "y": hit.y}
 
 
 def _extras(given: list[str]) -> dict[str, list[str]]:

@@ -57,6 +57,10 @@ class Hit:
     x: float | None
     y: float | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """The record's fields, and `score`, `count`, `x`, `y`."""
+        return {**self.record._asdict(), "score": self.score, "count": self.count, "x": self.x, "y": self.y}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
