@@ -463,7 +463,7 @@ def test_a_dataset_is_searched_by_words_and_meaning_with_filters(client: Client)
     assert (found["snapshot"], found["mode"], len(found["hits"])) == (2, "words", 13)
     hit = found["hits"][0]
     assert {"id", "text", "type", "filename", "score", "count", "x", "y"} <= hit.keys()
-    filters = {"type": "error", "filename": "b*", "since": "2026-01-04T00:00:00Z"}
+    filters = {"type": "error", "filename": "b*", "since": "2026-01-04T00:00:00"}
     fewer = client.get("/datasets/default/search", params={"q": "step", "k": 100, **filters}).json()["hits"]
     assert {(hit["type"], hit["filename"]) for hit in fewer} == {("error", "b.jsonl")}
     near = client.get("/datasets/default/search", params={"id": hit["id"], "k": 3}).json()["hits"]

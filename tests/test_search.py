@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,10 @@ def test_a_record_a_vector_likes_and_dislikes_find_what_is_near(tmp_path: Path) 
         (Filters(run=("b.jsonl",)), "b0 b1"),
         (Filters(since=datetime(2026, 1, 2, tzinfo=UTC)), "a1 a2"),
         (Filters(until=datetime(2026, 1, 2, tzinfo=UTC)), "a0"),
+        (Filters(since=datetime(2026, 1, 2)), "a1 a2"),  # noqa: DTZ001 - as a shell gives it
+        (Filters(since=datetime(2026, 1, 2, 1, tzinfo=timezone(timedelta(hours=1)))), "a1 a2"),
+        (Filters(until=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))), ""),
+        (Filters(since=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))), ""),
         (Filters(extra={"tool": ("bash",)}), "a1"),
         (Filters(extra={"tool": ("bash", "edit"), "ok": ("true", "1")}), "a1"),
         (Filters(extra={"steps": ("7",)}), "b1"),

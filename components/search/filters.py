@@ -13,7 +13,7 @@ KNOWN_EXTRAS = ("tool", "model", "project", "outcome")  # extra fields with filt
 class Filters:
     """All must hold; several values of one filter are alternatives. `filename` is a glob, `run` a whole filename.
 
-    `since` is included, `until` is not. `new_since` is the number of a snapshot; `extra` compares values as text.
+    `since` is included, `until` is not; times without a zone are UTC. `new_since` is the number of a snapshot; `extra` compares values as text.
     """
 
     type: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -30,9 +31,9 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
     if filters.filename:
         accepted &= pl.col("filename").is_in(_matching_names(frame, filters.filename))
     if filters.since:
-        accepted &= pl.col("timestamp") >= pl.lit(filters.since)
+        accepted &= pl.col("timestamp") >= pl.lit(_in_utc(filters.since))
     if filters.until:
-        accepted &= pl.col("timestamp") < pl.lit(filters.until)
+        accepted &= pl.col("timestamp") < pl.lit(_in_utc(filters.until))
     if ids_by_extra is not None:
         accepted &= pl.col("id").is_in(list(ids_by_extra))
     found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()
@@ -40,6 +41,14 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
     if filters.new_since is not None:
         rows = rows & new_since(_snapshot(snapshot, filters.new_since), found["id"].to_list())
     return np.asarray(rows, np.bool_)
+
+
+def _in_utc(time: datetime) -> datetime:
+    """The time in UTC, which a time without a zone is taken to be in."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:  # beyond the years 1 and 9999
+        return (datetime.min if time.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def _matching_names(frame: pl.LazyFrame, globs: Sequence[str]) -> list[str]:
