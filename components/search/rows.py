@@ -48,7 +48,7 @@ def _in_utc(time: datetime) -> datetime:
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:  # beyond the years 1 and 9999
-        return (datetime.min if time.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return datetime.min.replace(tzinfo=UTC) if time.year == 1 else datetime.max.replace(tzinfo=UTC)
 
 
 def _matching_names(frame: pl.LazyFrame, globs: Sequence[str]) -> list[str]:
