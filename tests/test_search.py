@@ -183,7 +183,8 @@ def test_a_record_a_vector_likes_and_dislikes_find_what_is_near(tmp_path: Path) 
         (Filters(until=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))), ""),
         (Filters(since=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))), ""),
         (Filters(extra={"tool": ("bash",)}), "a1"),
-        (Filters(extra={"tool": ("bash", "edit"), "ok": ("true", "1")}), "a1"),
+        (Filters(extra={"tool": ("bash", "edit"), "ok": ("true",)}), "a1"),
+        (Filters(extra={"ok": ("false",)}), "a2"),
         (Filters(extra={"steps": ("7",)}), "b1"),
         (Filters(new_since=1), "b0 b1"),
         (Filters(new_since=1, run=("b.jsonl",), extra={"steps": ("7",)}), "b1"),
@@ -194,6 +195,17 @@ def test_a_record_a_vector_likes_and_dislikes_find_what_is_near(tmp_path: Path) 
 def test_filters_are_combined_freely(filtered: Pipeline, filters: Filters, expected: str, mode: Any) -> None:
     hits = filtered.search("common", mode=mode, filters=filters)
     assert {hit.record.text.split()[0] for hit in hits} == set(expected.split())
+
+
+@pytest.mark.parametrize("extra", [{"tool": "bash"}, {"ok": "true"}, {"steps": "7"}, {"share": "0.5"}], ids=str)
+def test_extra_fields_are_compared_as_text_on_both_databases(
+    tmp_path: Path, database: str | None, extra: dict[str, str]
+) -> None:
+    item = {"iteration": 0, "idx": 0, "type": "user", "text": "a", "tool": "bash", "ok": True, "steps": 7, "share": 0.5}
+    with opened(tmp_path / "home", database_url=database) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", [item, *items("another", ok=False)])
+        wanted = Filters(extra={name: (value,) for name, value in extra.items()})
+        assert found(pipeline, "anything", mode="meaning", filters=wanted) == ["a"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, ColumnElement, Select, Text, and_, delete, func, select, update
+from sqlalchemy import JSON, ColumnElement, Select, Text, and_, case, delete, func, select, update
 
 from components.contracts import Json, Record, in_batches
 from components.store.engine import Database, in_clause
@@ -100,7 +100,11 @@ class Records:
     def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
         """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""
         if self.db.dialect == "sqlite":
-            value = func.json_extract(record_t.c.extra, f'$."{name}"').cast(Text)
+            path = f'$."{name}"'
+            kind = func.json_type(record_t.c.extra, path)  # true and false, where the value is 1 and 0
+            value = case(
+                (kind.in_(["true", "false"]), kind), else_=func.json_extract(record_t.c.extra, path).cast(Text)
+            )
         else:
             value = record_t.c.extra.cast(JSON).op("->>")(name)
         wanted = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
