@@ -11,6 +11,7 @@ from api.atlas_site import AtlasSites
 from api.map_cache import MapCache
 from api.monitor import Monitor
 from api.prefect_client import PrefectRuns
+from api.search_cache import SearchCache
 from api.state import State
 from components.settings import Settings
 
@@ -25,6 +26,7 @@ class Dependencies:
     monitor: Monitor
     maps: MapCache
     atlas: AtlasSites
+    searches: SearchCache
 
 
 def open_dependencies(settings: Settings) -> Dependencies:
@@ -37,6 +39,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
         monitor=Monitor(settings, state),
         maps=MapCache(settings.cache),
         atlas=AtlasSites(settings.cache),
+        searches=SearchCache(settings, state),
     )
 
 

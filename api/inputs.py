@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Header, Path, Query
 
@@ -32,8 +32,10 @@ RowNumbers = Annotated[
 ]
 WantedId = Annotated[str, Query(min_length=1, max_length=1_000, description="Id of the record.")]
 Words = Annotated[
-    str, Query(min_length=1, max_length=400, description="Words that the record contains, separated by spaces.")
+    str, Query(max_length=400, description="Words that the record contains, separated by spaces; or what is meant.")
 ]
+SimilarTo = Annotated[str, Query(max_length=1_000, description="Id of a record: rows that are similar to it.")]
+SearchedBy = Annotated[Literal["words", "meaning"], Query(description="Search by words, or by meaning.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(

@@ -164,3 +164,12 @@ def row_of(data: MapData, id: str) -> int:
     if not len(found):
         raise Problem(404, "unknown-record", f"Snapshot {data.snapshot.number} has no record {id!r}.")
     return int(found[0])
+
+
+def rows_of(data: MapData, ids: Sequence[str]) -> list[int]:
+    """The rows of the records with these ids, in their order; ids that the snapshot does not have are left out."""
+    wanted = np.array([id.encode("ascii", "replace") for id in ids], data.ids.dtype)
+    order = np.argsort(data.ids, kind="stable") if len(wanted) else np.empty(0, np.int64)
+    at = np.searchsorted(data.ids, wanted, sorter=order)
+    found = order[np.minimum(at, max(len(order) - 1, 0))] if len(order) else np.empty(0, np.int64)
+    return [int(row) for row, id in zip(found, wanted, strict=False) if data.ids[row] == id]

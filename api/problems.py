@@ -15,7 +15,15 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew, TransientError
+from components.errors import (
+    BadQuery,
+    BadSetting,
+    ModelChanged,
+    NotFound,
+    RunAtlasError,
+    SchemaTooNew,
+    TransientError,
+)
 from components.redact import public_text
 
 media_type = "application/problem+json"
@@ -79,6 +87,10 @@ def as_problem(error: Exception) -> Problem:
             return Problem(404, "not-found", str(error))
         case BadSetting():
             return Problem(422, "unusable-value", str(error))
+        case BadQuery():
+            return Problem(422, "unusable-query", str(error))
+        case ModelChanged():
+            return Problem(409, "model-changed", str(error))
         case TransientError():
             wait_s = max(1, round(error.retry_after_s or 2))
             return Problem(503, "try-again", str(error), headers={"Retry-After": str(wait_s)})

@@ -34,6 +34,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "fit": (["--rows", "2000"], ["--rows", "20000"]),
     "publish": (["--large", "100000", "--rounds", "4"], []),
     "index": (["--large", "40000", "--peer-rows", "100"], ["--full"]),
+    "search": (["--rows", "20000"], ["--rows", "100000"]),
     "health": (["--runs", "150"], ["--runs", "600"]),
 }
 

@@ -7,6 +7,7 @@ RunAtlasError
 │   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
+    ├── BadQuery                a search that can't be answered as it is
     ├── SourceError             one source can't be read; the others go on
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it
@@ -57,6 +58,10 @@ class TerminalError(RunAtlasError):
 
 class BadSetting(TerminalError):
     """A setting, argument or parameter is wrong."""
+
+
+class BadQuery(TerminalError):
+    """A search that is empty, too long, of another dimension or contradicts itself; the message says which."""
 
 
 class SourceError(TerminalError):

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,37 +17,21 @@ from typing import TYPE_CHECKING, Any, Self
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
+from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, NotFound
-from components.locations import without_credentials, without_password
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
+from components.search.filters import Filters
 from components.settings import Settings, load_settings
-from components.sources.specs import covers, remembered_spec
 from components.store import DatasetStatus, Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
+    from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedSource:
-    """A source of a dataset, and where it is set."""
-
-    source: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemovedSources:
-    """What was forgotten: the sources as given, the files or tables below them, the records that leave the map."""
-
-    sources: list[str]
-    files: int
-    records: int
 
 
 class Pipeline:
@@ -164,14 +148,7 @@ class Pipeline:
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
         """The sources of the dataset, and where each is set; URLs without credentials."""
-        configured = set(map(without_password, self.settings.dataset(dataset).sources))
-        return [
-            ListedSource(
-                source=without_credentials(spec),
-                origin="set in the settings" if spec in configured else "remembered from a load",
-            )
-            for spec in self.sources(dataset)
-        ]
+        return list_sources(self.settings, dataset, self.sources(dataset))
 
     def remove_sources(
         self, sources: Sequence[str], dataset: str = "default", *, with_records: bool = False
@@ -182,20 +159,7 @@ class Pipeline:
         """
         dataset_id = self.dataset_id(dataset)
         configured = self.settings.dataset(dataset).sources
-        remembered = self.store.datasets.sources(dataset_id)
-        specs = [remembered_spec(source, remembered, configured, dataset) for source in sources]
-        rest = [spec for spec in (*configured, *remembered) if spec not in specs]
-
-        def is_left(location: str) -> bool:
-            return any(covers(spec, location) for spec in specs) and not any(covers(spec, location) for spec in rest)
-
-        entries = [entry for entry in self.store.ledger.entries(dataset_id) if is_left(entry.location)]
-        records = retry_while_busy(
-            lambda: self.store.ledger.remove(
-                dataset_id, specs, [entry.source_id for entry in entries], with_records=with_records
-            )
-        )
-        return RemovedSources(sources=list(sources), files=len(entries), records=records)
+        return remove_sources(self.store, dataset, dataset_id, configured, sources, with_records=with_records)
 
     def effective_settings(self) -> Settings:
         """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
@@ -251,6 +215,37 @@ class Pipeline:
         if not output.is_dir():
             find_dataset(self.settings, self.store, dataset)
         return open_snapshot(output)
+
+    def search(
+        self,
+        text: str = "",
+        dataset: str = "default",
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        vector: Sequence[float] = (),
+        mode: Mode = "both",
+        k: int = 10,
+        filters: Filters | None = None,
+    ) -> list[Hit]:
+        """The records of the newest snapshot that fit best, equal texts as one hit.
+
+        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for a query that can't be answered, `NotFound`
+        for an unknown record or before the first index.
+        """
+        retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
+        return wiring.search(
+            self.effective_settings(),
+            self.store,
+            dataset,
+            text=text,
+            like=tuple(like),
+            unlike=tuple(unlike),
+            vector=vector,
+            mode=mode,
+            k=k,
+            filters=filters or Filters(),
+        )
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish an interrupted publication, and rebuild published files that are missing or damaged.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.contracts import Embedder, IndexReport, LoadReport, Progress, Projector, StepRunner
 from components.credentials import Credentials
@@ -25,6 +25,7 @@ from components.store.lease import Fence
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.publish.run import Publishing
+    from components.search.search import Hit
     from components.sources.files import FileSource
 
 
@@ -141,6 +142,28 @@ def run_index(
         should_stop=should_stop,
     )
     return run.run_index(inputs, run_step=run_step)
+
+
+def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list[Hit]:
+    """Search the newest snapshot of a dataset; `query` are the fields of `components.search.search.Query`.
+
+    Raises what `components.search.search.search` raises, and `NotFound` before the first index.
+    """
+    from components.search import opening, search
+
+    wanted = search.Query(**query)
+    search.check(wanted)
+    dataset_id = find_dataset(settings, store, dataset)
+    return search.search(
+        opening.open_dataset(
+            store,
+            dataset_id,
+            output=settings.output / dataset,
+            cache=settings.cache,
+            embedder=open_embedder(settings, dataset),
+        ),
+        wanted,
+    )
 
 
 def embed_batch(

@@ -458,6 +458,41 @@ def test_search_finds_rows_that_contain_every_word(client: Client, q: str, n: in
     assert all(word.lower() in texts.lower() for word in q.split() if n)
 
 
+def test_a_dataset_is_searched_by_words_and_meaning_with_filters(client: Client) -> None:
+    found = client.get("/datasets/default/search", params={"q": "Traceback step", "mode": "words", "k": 100}).json()
+    assert (found["snapshot"], found["mode"], len(found["hits"])) == (2, "words", 13)
+    hit = found["hits"][0]
+    assert {"id", "text", "type", "filename", "score", "count", "x", "y"} <= hit.keys()
+    filters = {"type": "error", "filename": "b*", "since": "2026-01-04T00:00:00"}
+    fewer = client.get("/datasets/default/search", params={"q": "step", "k": 100, **filters}).json()["hits"]
+    assert {(hit["type"], hit["filename"]) for hit in fewer} == {("error", "b.jsonl")}
+    near = client.get("/datasets/default/search", params={"id": hit["id"], "k": 3}).json()["hits"]
+    assert len(near) == 3
+    assert hit["id"] not in {one["id"] for one in near}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "named"),
+    [
+        ({}, 422, "empty"),
+        ({"q": "  "}, 422, "empty"),
+        ({"q": "x" * 4_001}, 422, "q"),
+        ({"q": "x", "k": "0"}, 422, "k"),
+        ({"q": "x", "k": "101"}, 422, "k"),
+        ({"q": "x", "mode": "magic"}, 422, "mode"),
+        ({"q": "x", "since": "yesterday"}, 422, "since"),
+        ({"q": "x", "extra": "tool"}, 422, "extra.0"),
+        ({"q": "x", "extra": 'a"b=1'}, 422, "quotes"),
+        ({"id": "unknown"}, 404, "unknown"),
+        ({"q": "x", "new_since": "99"}, 404, "Snapshot 99"),
+    ],
+)
+def test_a_search_that_can_not_be_answered_says_why(
+    client: Client, parameters: dict[str, str], status: int, named: str
+) -> None:
+    assert_problem(client.get("/datasets/default/search", params=parameters), status, named)
+
+
 def test_an_older_snapshot_can_still_be_read_by_an_open_page(client: Client) -> None:
     assert client.get("/map/default/snapshot.json?snapshot=1").json()["rows"] == 40
 

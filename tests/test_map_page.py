@@ -137,6 +137,22 @@ def test_words_are_searched_and_marked(browser: Browser, address: str) -> None:
     assert browser.run("return window.runatlas.page.points.hit.reduce((a, b) => a + b)") == 13
 
 
+def test_records_are_searched_by_meaning_and_by_likeness(browser: Browser, address: str) -> None:
+    open_map(browser, address)
+    browser.press("#by button[data-by='meaning']")
+    browser.type("#search input", "Please step 0 of a: the (weird) thing 0")
+    browser.wait_for("document.querySelector('#found span').textContent === '52 found'")
+    browser.wait_for("document.querySelector('#hits .text')?.textContent.startsWith('Please step 0 of a')")
+    browser.press("#hits button")
+    browser.wait_for("document.querySelector(\"#reader button[title*='closest in meaning']\")")
+    browser.press("#reader button[title*='closest in meaning']")
+    browser.wait_for("document.querySelector('#reader h2').textContent.startsWith('Like: Please step 0 of a')")
+    browser.wait_for("document.querySelector('#found span').textContent === '51 found'")
+    assert not browser.run("return document.querySelector('#hits .text').textContent").startswith("Please step 0 of a:")
+    browser.press("#found button")
+    browser.wait_for("document.querySelector('#found').hidden")
+
+
 def test_a_click_in_the_legend_filters_by_that_entry(browser: Browser, address: str) -> None:
     open_map(browser, address)
     before = n_coloured(browser.picture())

@@ -10,19 +10,32 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Dependencies, Deps
 from api.health import dataset_json
-from api.inputs import DatasetName, RowNumber, RowNumbers, SnapshotNumber, WantedId, Words
-from api.map_data import MapData, row_of, rows_of_run, version_of
+from api.inputs import (
+    DatasetName,
+    RowNumber,
+    RowNumbers,
+    SearchedBy,
+    SimilarTo,
+    SnapshotNumber,
+    WantedId,
+    Words,
+)
+from api.map_data import MapData, row_of, rows_of, rows_of_run, version_of
 from api.map_payload import summary
 from api.problems import Problem
 from api.responses import Json, content, static_folder
 from api.security_headers import with_policy
 from components.errors import NotFound
+from components.search.search import Query
+from components.search.search import check as expect_query
+from components.search.search import search as search_dataset
 from components.snapshot.read import open_snapshot, records_at
 from components.snapshot.search import rows_with_words
 
 router = APIRouter(prefix="/map", tags=["map"])
 
-max_found = 20_000  # rows of one search
+max_found = 20_000  # rows of one search for words
+max_similar = 100  # rows of one search by meaning
 
 
 @router.get("/{dataset}.png", response_class=Response, responses=content("image/png"), summary="Map as a picture")
@@ -106,10 +119,28 @@ def row(deps: Deps, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber
     return Json({"row": row_of(_map_of(deps, dataset, snapshot), id)})
 
 
-@router.get("/{dataset}/search", response_class=Json, summary="Search for words")
-def search(deps: Deps, dataset: DatasetName, q: Words, snapshot: SnapshotNumber = None) -> Json:
-    """The rows whose text or filename contains every word of `q`, ignoring case."""
-    rows, is_cut = rows_with_words(_map_of(deps, dataset, snapshot).snapshot, q, max_found)
+@router.get("/{dataset}/search", response_class=Json, summary="Search for rows")
+def search(
+    deps: Deps,
+    dataset: DatasetName,
+    q: Words = "",
+    id: SimilarTo = "",
+    by: SearchedBy = "words",
+    snapshot: SnapshotNumber = None,
+) -> Json:
+    """The rows whose text or filename contains every word of `q`, ignoring case.
+
+    With `by=meaning`, and for the `id` of a record: the rows that are closest in meaning, the best first.
+    """
+    data = _map_of(deps, dataset, snapshot)
+    if by == "words" and not id:
+        expect_query(Query(text=q))
+        rows, is_cut = rows_with_words(data.snapshot, q, max_found)
+    else:
+        query = Query(text=q, like=(id,) if id else (), mode="meaning", k=max_similar)
+        expect_query(query)
+        hits = search_dataset(deps.searches.get(dataset), query)
+        rows, is_cut = rows_of(data, [hit.record.id for hit in hits]), False
     return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
 
 

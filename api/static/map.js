@@ -19,7 +19,7 @@ const darkly = matchMedia("(prefers-color-scheme: dark)");
 
 const page = {
   summary: null, points: null, labels: [], mode: "type", off: { type: new Set(), source: new Set(), cluster: new Set() },
-  words: [], query: "", found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], perFrame: 0, listed: null,
+  words: [], query: "", by: "words", similarTo: null, found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], perFrame: 0, listed: null,
 };
 window.runatlas = { page, view, drawer }; // for tests and debugging
 
@@ -55,7 +55,7 @@ async function loadSnapshot() {
   if (!before) view.fit(summary.bounds, clearances());
   else if (before.layout !== summary.layout) view.fit(summary.bounds, clearances());
   $("#message").hidden = summary.rows > 0;
-  if (page.query) await search(page.query, false);
+  if (page.query) await search(page.query, false, page.similarTo);
   else showHighlighted();
   if (page.selectedId) await reselect(page.selectedId);
   showColours();
@@ -393,7 +393,7 @@ function click(px, py) {
 
 // --- one record and its run ----------------------------------------------------------------------------------------
 
-const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (row) => { select(row); show(row); }, dot: dotOfType, linkOf });
+const reader = new Reader($("#reader"), { close: deselect, step, show, pick: (row) => { select(row); show(row); }, dot: dotOfType, linkOf, moreLike });
 
 function linkOf(id) { return `${root}datasets/${encodeURIComponent(name)}/records/${id}`; }
 
@@ -429,18 +429,28 @@ function show(row) {
   moved();
 }
 
-// --- word search ----------------------------------------------------------------------------------------------------
+// --- search ---------------------------------------------------------------------------------------------------------
 
 const box = $("#search input");
 let typing = 0;
 box.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => search(box.value), 220); });
 $("#search").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); search(box.value); });
 $("#found button").onclick = () => { box.value = ""; search(""); };
+for (const button of document.querySelectorAll("#by button")) button.onclick = () => {
+  page.by = button.dataset.by;
+  for (const one of document.querySelectorAll("#by button")) one.setAttribute("aria-pressed", one === button);
+  search(box.value);
+};
 
-async function search(text, showResults = true) {
+function moreLike(record) {
+  box.value = "";
+  search(`like ${record.id}`, true, record);
+}
+
+async function search(text, showResults = true, similarTo = null) {
   const query = text.trim();
-  page.query = query;
-  page.words = query.split(/\s+/).filter(Boolean);
+  Object.assign(page, { query, similarTo });
+  page.words = similarTo || page.by === "meaning" ? [] : query.split(/\s+/).filter(Boolean);
   page.points?.hit.fill(0);
   if (!query || !page.points) {
     $("#found").hidden = true;
@@ -448,7 +458,8 @@ async function search(text, showResults = true) {
     if (page.listed) deselect();
     page.listed = null;
   } else {
-    const answer = await fetchJson(`search?snapshot=${page.summary.snapshot}&q=${encodeURIComponent(query)}`).catch((error) => ({ problem: error.message, rows: [], total: 0 }));
+    const wanted = similarTo ? `id=${encodeURIComponent(similarTo.id)}` : `by=${page.by}&q=${encodeURIComponent(query)}`;
+    const answer = await fetchJson(`search?snapshot=${page.summary.snapshot}&${wanted}`).catch((error) => ({ problem: error.message, rows: [], total: 0 }));
     if (page.query !== query) return;
     for (const row of answer.rows) page.points.hit[row] = 1;
     page.found = answer.rows;
@@ -467,7 +478,8 @@ async function showFound() {
   const records = await fetchJson(`records?snapshot=${page.summary.snapshot}&rows=${first.join(",")}`);
   if (page.query !== query) return;
   Object.assign(page, { selected: -1, selectedId: null, path: [], listed: query });
-  reader.list(`“${query}”`, records, page.found.length, page.words);
+  const title = page.similarTo ? `Like: ${page.similarTo.text.slice(0, 60)}` : `“${query}”`;
+  reader.list(title, records, page.found.length, page.words);
 }
 
 // --- keys, buttons, address ----------------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ export function marked(text, words) {
 }
 
 export class Reader {
-  constructor(sheet, { close, step, show, pick, dot, linkOf }) {
-    Object.assign(this, { sheet, close, step, show, pick, dot, linkOf });
+  constructor(sheet, { close, step, show, pick, dot, linkOf, moreLike }) {
+    Object.assign(this, { sheet, close, step, show, pick, dot, linkOf, moreLike });
   }
 
   hide() {
@@ -49,7 +49,8 @@ export class Reader {
       element("button", { textContent: "✕", title: "Close (Esc)", onclick: this.close }));
     const actions = element("div", { className: "bar" },
       ...(backToList ? [element("button", { textContent: "Back to results", onclick: backToList })] : []),
-      element("button", { textContent: "Center on map", title: "Move the map to this record", onclick: () => this.show(row) }));
+      element("button", { textContent: "Center on map", title: "Move the map to this record", onclick: () => this.show(row) }),
+      element("button", { textContent: "More like this", title: "Records that are closest in meaning", onclick: () => this.moreLike(record) }));
     const what = element("div", { className: "what" },
       element("span", { className: "chip", textContent: record.type, dot: this.dot(record.type) }),
       element("span", { textContent: `Turn ${record.iteration}, item ${record.idx_in_iteration}` }),

@@ -28,14 +28,10 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
         raise BadSetting(f"The model setting is empty; the default is {default_model!r}.")
     if scheme == "hash":
         return open_hashing(uri)
-    if scheme == "openai":
-        from components.embedders.service import open_service
+    if scheme in {"openai", "gguf"}:
+        from components.embedders import llama, service  # imports httpx
 
-        return open_service(uri, settings)
-    if scheme == "gguf":
-        from components.embedders.llama import open_llama
-
-        return open_llama(uri, settings, cache)
+        return service.open_service(uri, settings) if scheme == "openai" else llama.open_llama(uri, settings, cache)
     if scheme:
         raise BadSetting(
             f"Model {without_credentials(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hash://DIM, "

@@ -169,6 +169,7 @@ def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Publish
     def publish() -> Published:
         published = Published(snapshot=None, rows=0, is_new=False)
         if placement.layout is not None:
+            store.words.update(fence)
             published = context.publishing.publish(placement.layout, target.embedder.dim, context.report)
         store.layouts.drop_retired(fence, dataset_id)
         store.records.forget_failures(fence, dataset_id)

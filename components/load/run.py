@@ -11,7 +11,7 @@ from components.contracts import LoadReport, Locator, Problem, Progress, RecordC
 from components.load.context import GivenSources, LoadContext, SourceOutcome
 from components.load.discover import Discovered, discover, with_last_reported
 from components.load.groups import by_size, label_of
-from components.load.source import load_source
+from components.load.source import Reading, begin_reading, load_source
 from components.retry import retry_while_busy, run_directly
 from components.sources.read_totals import bounded
 from components.store.tables import RecordState
@@ -26,13 +26,17 @@ def run_load(
     began = time.monotonic()
     given = GivenSources(context)
     found = run_step("discover", lambda _: discover(context, given))
+    readings: dict[str, Reading] = {}
     outcomes: dict[str, SourceOutcome] = {}
 
     def load_group(group: Sequence[Locator], _: bool) -> None:
         for locator in group:
             if locator.location in outcomes:  # an earlier try of this step got so far
                 continue
-            outcome = outcomes[locator.location] = load_source(context, found, locator)
+            if locator.location not in readings:
+                readings[locator.location] = begin_reading(context, found, locator)
+            outcome = outcomes[locator.location] = load_source(readings[locator.location])
+            del readings[locator.location]
             if found.dataset_id is not None and _is_readable(locator, outcome):
                 given.remember(found.dataset_id, {locator.spec})
             if progress:

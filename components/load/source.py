@@ -26,18 +26,19 @@ max_turns = 5  # tries while another load reads the same source
 
 
 @dataclass(slots=True, kw_only=True)
-class _Reading:
+class Reading:
     """One source that is being read; the counts include tries that were interrupted."""
 
     context: LoadContext
     dataset_id: int
     entry: LedgerEntry
     locator: Locator
+    n_tries: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     redacted: Counter[str] = field(default_factory=Counter)
     totals: ReadTotals | None = None
 
-    def outcome(self, outcome: Outcome, reason: str, **more: Any) -> SourceOutcome:
+    def outcome(self, outcome: Outcome, reason: str, *, is_known: bool = False) -> SourceOutcome:
         """What became of the source, with a warning where it gave suspiciously little."""
         totals, warning = self.totals, ""
         if totals and outcome in {"loaded", "resumed"}:
@@ -49,22 +50,33 @@ class _Reading:
             skipped_by_rule=dict(totals.skipped) if totals else {},
             redacted=dict(self.redacted),
             warning=warning,
+            is_known=is_known,
             **dict[str, Any](self.counts),
-            **more,
         )
 
 
-def load_source(context: LoadContext, found: Discovered, locator: Locator) -> SourceOutcome:
-    """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source."""
+def begin_reading(context: LoadContext, found: Discovered, locator: Locator) -> Reading:
+    """A source that is to be read."""
     assert found.dataset_id is not None
+    known = found.known.get(locator.location)
     # an entry that this load registered is as it was then: its version shows whether that is past
-    entry = found.registered.get(locator.location) or retry_while_busy(lambda: _current_entry(context, found, locator))
-    reading = _Reading(context=context, dataset_id=found.dataset_id, entry=entry, locator=locator)
-    tries = itertools.count()
+    entry = found.registered.get(locator.location) or retry_while_busy(
+        lambda: _current_entry(context, found.dataset_id or 0, locator, known)
+    )
+    return Reading(context=context, dataset_id=found.dataset_id, entry=entry, locator=locator)
+
+
+def load_source(reading: Reading) -> SourceOutcome:
+    """Decide, read and persist one source, all its batches. Never raises for what is wrong with the source.
+
+    After a `TransientError` another call continues, and counts what was stored before as well.
+    """
+    context, locator = reading.context, reading.locator
 
     def load() -> SourceOutcome:
-        if next(tries):
-            reading.entry = _current_entry(context, found, locator)
+        reading.n_tries += 1
+        if reading.n_tries > 1:
+            reading.entry = _current_entry(context, reading.dataset_id, locator, reading.entry)
         return _load(reading)
 
     for turn in range(max_turns):
@@ -76,17 +88,15 @@ def load_source(context: LoadContext, found: Discovered, locator: Locator) -> So
     return reading.outcome("skipped", "another load is reading it now")
 
 
-def _current_entry(context: LoadContext, found: Discovered, locator: Locator) -> LedgerEntry:
+def _current_entry(context: LoadContext, dataset_id: int, locator: Locator, known: LedgerEntry | None) -> LedgerEntry:
     """The ledger's entry now; a new one if another load saw that this log was rotated away."""
-    assert found.dataset_id is not None
-    ledger, known = context.store.ledger, found.known.get(locator.location)
-    entry = ledger.entry(known.source_id) if known else None
+    entry = context.store.ledger.entry(known.source_id) if known else None
     if entry is None or entry.location != locator.location:
-        return ledger.register(found.dataset_id, locator)
+        return context.store.ledger.register(dataset_id, locator)
     return entry
 
 
-def _load(reading: _Reading) -> SourceOutcome:
+def _load(reading: Reading) -> SourceOutcome:
     try:
         return _take(reading)
     except NotReady as error:  # what is whole is stored already
@@ -95,7 +105,7 @@ def _load(reading: _Reading) -> SourceOutcome:
         return _put_off(reading, "failed", str(error), is_looked_at_again=isinstance(error, ReadFailed))
 
 
-def _take(reading: _Reading) -> SourceOutcome:
+def _take(reading: Reading) -> SourceOutcome:
     """Read and persist what there is."""
     context, entry = reading.context, reading.entry
     locator = replace(reading.locator, key=entry.key)
@@ -108,7 +118,7 @@ def _take(reading: _Reading) -> SourceOutcome:
     if decision.action == "skip":
         return _skip(reading, locator, decision)
     resumes = decision.action == "resume"
-    version, superseded = entry.version, 0
+    version = entry.version
     for batch, is_last in _with_last(_batches(reading, locator, decision)):
         originals, copied = _without_copies(reading, batch)
         kept = context.store.writer.persist(
@@ -122,21 +132,25 @@ def _take(reading: _Reading) -> SourceOutcome:
             own_sessions=batch.sessions,
             copied_sessions=copied,
         )
-        version, superseded = kept.version, superseded + kept.superseded
+        version = kept.version
         reading.redacted.update(batch.redacted)
         reading.totals = reading.totals or ReadTotals()
         reading.totals.add(batch)
         reading.totals.add_copies(len(batch.records) - len(originals.records))
         reading.counts.update(
-            new=kept.new, existing=kept.existing, defects=len(batch.defects), size_bytes=batch.size_bytes
+            new=kept.new,
+            existing=kept.existing,
+            superseded=kept.superseded,
+            defects=len(batch.defects),
+            size_bytes=batch.size_bytes,
         )
-    return reading.outcome("resumed" if resumes else "loaded", decision.reason, superseded=superseded)
+    return reading.outcome("resumed" if resumes else "loaded", decision.reason)
 
 
-def _skip(reading: _Reading, locator: Locator, decision: Decision) -> SourceOutcome:
+def _skip(reading: Reading, locator: Locator, decision: Decision) -> SourceOutcome:
     """Nothing new: close a reading that was interrupted after its last batch, and remember the time stamp."""
     store, entry = reading.context.store, reading.entry
-    is_open, superseded = entry.status == "reading", 0
+    is_open = entry.status == "reading"
     if is_open:
         superseded = store.writer.finish(
             entry,
@@ -144,12 +158,13 @@ def _skip(reading: _Reading, locator: Locator, decision: Decision) -> SourceOutc
             generation=entry.generation,
             on_rewrite=reading.context.settings.on_rewrite,
         )
+        reading.counts.update(superseded=superseded)
     store.ledger.touch(entry, locator, version=entry.version + is_open)
     outcome: Outcome = "resumed" if reading.counts["size_bytes"] else "skipped"  # by a try that was interrupted
-    return reading.outcome(outcome, decision.reason, superseded=superseded)
+    return reading.outcome(outcome, decision.reason)
 
 
-def _without_copies(reading: _Reading, batch: Batch) -> tuple[Batch, set[str]]:
+def _without_copies(reading: Reading, batch: Batch) -> tuple[Batch, set[str]]:
     """The batch without what it repeats of other sessions that are known, and which sessions it repeats."""
     context = reading.context
     copied = {str(record.extra[COPIED_FROM]) for record in batch.records if COPIED_FROM in record.extra}
@@ -159,7 +174,7 @@ def _without_copies(reading: _Reading, batch: Batch) -> tuple[Batch, set[str]]:
     return replace(batch, records=kept), copied
 
 
-def _batches(reading: _Reading, locator: Locator, decision: Decision) -> Iterator[Batch]:
+def _batches(reading: Reading, locator: Locator, decision: Decision) -> Iterator[Batch]:
     """The batches of the source; a document that was read before keeps its positions though older items are dropped."""
     source, entry = reading.context.source, reading.entry
     resumes = decision.action == "resume"
@@ -175,7 +190,7 @@ def _batches(reading: _Reading, locator: Locator, decision: Decision) -> Iterato
 
 
 def _put_off(
-    reading: _Reading, outcome: Literal["not_ready", "failed"], reason: str, *, is_looked_at_again: bool = False
+    reading: Reading, outcome: Literal["not_ready", "failed"], reason: str, *, is_looked_at_again: bool = False
 ) -> SourceOutcome:
     """Record why the source was not read."""
     context, entry = reading.context, reading.entry

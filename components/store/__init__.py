@@ -20,6 +20,7 @@ from components.store.runs import Runs
 from components.store.sessions import Sessions
 from components.store.tables import RecordState
 from components.store.vectors import VectorStore
+from components.store.words import Words
 
 shortest_stall_s = 10.0  # a busy machine may let a transaction wait for some seconds
 
@@ -69,6 +70,7 @@ class Store:
         self.leases = Leases(self.db, lease_ttl_s)
         self.runs = Runs(self.db)
         self.index_requests = IndexRequests(self.db)
+        self.words = Words(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> the state of the dataset."""

@@ -162,6 +162,21 @@ class Layouts:
             seqs, vector_ids, xs, ys = _columns(connection.execute(query), (np.int64, np.int64, np.float32, np.float32))
         return PositionRows(seqs=seqs, vector_ids=vector_ids, positions=np.column_stack([xs, ys]))
 
+    def placed_at(self, layout_id: int, seqs: Sequence[int]) -> PositionRows:
+        """The positions of these records, as far as they have one, in the order of arrival."""
+        found: list[Any] = []
+        with self.db.read() as connection:
+            for chunk in in_batches(sorted(seqs), in_clause):
+                query = select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
+                mine = (position_t.c.layout_id == layout_id) & position_t.c.seq.in_(chunk)
+                found += connection.execute(query.where(mine).order_by(position_t.c.seq)).all()
+        rows = np.array([tuple(row) for row in found], np.float64).reshape(-1, 4)
+        return PositionRows(
+            seqs=rows[:, 0].astype(np.int64),
+            vector_ids=rows[:, 1].astype(np.int64),
+            positions=rows[:, 2:].astype(np.float32),
+        )
+
     def have_position(self, layout_id: int, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these records have a position, (n,)."""
         there: list[int] = []

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+from sqlalchemy import JSON, ColumnElement, Select, Text, and_, case, delete, func, select, update
 
 from components.contracts import Json, Record, in_batches
 from components.store.engine import Database, in_clause
@@ -88,6 +88,28 @@ class Records:
         """The record of this id, or None."""
         found = self._fetch(_select_stored().where(record_t.c.dataset_id == dataset_id, record_t.c.id == id))
         return found[0] if found else None
+
+    def by_ids(self, dataset_id: int, ids: Sequence[str]) -> list[Stored]:
+        """The records of these ids, in order of arrival."""
+        found: list[Stored] = []
+        for chunk in in_batches(list(ids), in_clause):
+            wanted = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
+            found.extend(self._fetch(_select_stored().where(wanted)))
+        return sorted(found, key=lambda stored: stored.seq)
+
+    def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
+        """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""
+        if self.db.dialect == "sqlite":
+            path = f'$."{name}"'
+            kind = func.json_type(record_t.c.extra, path)  # true and false, where the value is 1 and 0
+            value = case(
+                (kind.in_(["true", "false"]), kind), else_=func.json_extract(record_t.c.extra, path).cast(Text)
+            )
+        else:
+            value = record_t.c.extra.cast(JSON).op("->>")(name)
+        wanted = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
+        with self.db.read() as connection:
+            return list(connection.execute(select(record_t.c.id).where(wanted, value.in_(list(values)))).scalars())
 
     def _fetch(self, query: Select[Any]) -> list[Stored]:
         with self.db.read() as connection:

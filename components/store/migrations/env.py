@@ -18,12 +18,18 @@ def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
     return False
 
 
+def include_name(name: str | None, kind: str, _: Any) -> bool:
+    """The index of words is none that SQLAlchemy knows: a virtual table with its own tables, or an expression."""
+    return not (kind in {"table", "index"} and name is not None and name.startswith("record_words"))
+
+
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,
     render_as_batch=True,
     compare_type=True,
     render_item=render_item,
+    include_name=include_name,
 )
 with context.begin_transaction():
     context.run_migrations()

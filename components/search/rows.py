@@ -1,0 +1,64 @@
+"""Which rows of a snapshot the filters of a search accept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from components.errors import NotFound
+from components.search.filters import Filters
+from components.snapshot.manifest import snapshot_name
+from components.snapshot.read import Snapshot, new_since, snapshot_at
+
+
+def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:
+    """Which rows of the snapshot the filters accept, (rows,).
+
+    `ids_by_extra` are the ids of the records whose extra fields match, None without a filter on these. Raises
+    `NotFound` if the snapshot of `new_since` no longer exists.
+    """
+    frame = pl.scan_parquet(snapshot.logs_files).select("id", "type", "filename", "timestamp")
+    accepted = pl.lit(True)
+    if filters.type:
+        accepted &= pl.col("type").is_in(list(filters.type))
+    if filters.run:
+        accepted &= pl.col("filename").is_in(list(filters.run))
+    if filters.filename:
+        accepted &= pl.col("filename").is_in(_matching_names(frame, filters.filename))
+    if filters.since:
+        accepted &= pl.col("timestamp") >= pl.lit(_in_utc(filters.since))
+    if filters.until:
+        accepted &= pl.col("timestamp") < pl.lit(_in_utc(filters.until))
+    if ids_by_extra is not None:
+        accepted &= pl.col("id").is_in(list(ids_by_extra))
+    found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()
+    rows = found["accepted"].to_numpy()
+    if filters.new_since is not None:
+        rows = rows & new_since(_snapshot(snapshot, filters.new_since), found["id"].to_list())
+    return np.asarray(rows, np.bool_)
+
+
+def _in_utc(time: datetime) -> datetime:
+    """The time in UTC, which a time without a zone is taken to be in."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:  # beyond the years 1 and 9999
+        return datetime.min.replace(tzinfo=UTC) if time.year == 1 else datetime.max.replace(tzinfo=UTC)
+
+
+def _matching_names(frame: pl.LazyFrame, globs: Sequence[str]) -> list[str]:
+    names = frame.select("filename").unique().collect()["filename"].to_list()
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+
+
+def _snapshot(snapshot: Snapshot, number: int) -> Snapshot:
+    folder = snapshot.path.parent / snapshot_name(number)
+    try:
+        return snapshot_at(folder)
+    except OSError as error:
+        raise NotFound(f"Snapshot {number} of this dataset does not exist, or has been removed.") from error

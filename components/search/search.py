@@ -1,0 +1,319 @@
+"""Search a published dataset: by meaning, by words, or by both, fused by reciprocal rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import UNIT_TOLERANCE, Embedder, Record, Vectors
+from components.errors import BadQuery, ModelChanged, NotFound
+from components.search.filters import Filters
+from components.search.rows import matching_rows
+from components.search.vectors import Rows, RowVectors, f16
+from components.snapshot.read import Snapshot
+from components.store import Store
+from components.store.words import Found
+
+Mode = Literal["meaning", "words", "both"]
+max_query_chars = 4_000
+max_hits = 1_000
+fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
+fused_hits = 100  # of each ranking, at least
+some_words_weight = 0.1  # of records with some of the words, beside those with all of them and those of like meaning
+max_matches = 1_000  # records with the words, among which the best texts are
+max_filtered = 100_000  # records with the words that filters are applied to
+first_rows = 256  # best rows among which distinct texts are looked for first
+dislike_weight = 0.5
+same_score = 1e-5  # by which scores of equal vectors may differ: sums in another order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is searched for: a text, records that are `like` it by id and others that are not, or a vector.
+
+    `mode` applies to a text; everything else is compared by meaning.
+    """
+
+    text: str = ""
+    like: Sequence[str] = ()
+    unlike: Sequence[str] = ()
+    vector: Sequence[float] = ()
+    mode: Mode = "both"
+    k: int = 10
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A record, for all of equal text: `count` records have it. The position is on the map; scores order one answer."""
+
+    record: Record
+    score: float
+    count: int
+    x: float | None
+    y: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record's fields, and `score`, `count`, `x`, `y`."""
+        return {**self.record._asdict(), "score": self.score, "count": self.count, "x": self.x, "y": self.y}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A published dataset that can be searched: the ids (rows,) and vectors of the snapshot's rows."""
+
+    store: Store
+    dataset_id: int
+    snapshot: Snapshot
+    ids: NDArray[np.bytes_]
+    vectors: RowVectors
+    embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ranked:
+    """One record of each text, best first; with the comparison that the ranking comes from, if it is one.
+
+    `weight` is that of its ranks among others.
+    """
+
+    ids: Sequence[str]
+    scores: Sequence[float]
+    weight: float = 1.0
+    compared: _Compared | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """A direction (dim,), and the scores of all rows (rows,), -inf for rows that are not accepted."""
+
+    direction: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+def search(searched: Searched, query: Query) -> list[Hit]:
+    """The best hits, equal texts folded into one.
+
+    Raises `BadQuery` for a query that is empty, too long or of another dimension, `NotFound` for an unknown record,
+    `ModelChanged` if the settings name another model than the map's.
+    """
+    check(query)
+    accepted = _accepted_rows(searched, query)
+    rankings: list[_Ranked] = []
+    if query.mode != "words" or not query.text:
+        rankings.append(_by_meaning(searched, query, accepted))
+    if query.text and query.mode != "meaning":
+        rankings.append(_by_words(searched, query, accepted, every=True))
+    if query.text and query.mode == "both":
+        rankings.append(_by_words(searched, query, accepted, every=False))
+    return _hits(searched, rankings, query.k, accepted)
+
+
+def check(query: Query) -> None:
+    """Raises `BadQuery` for one that can't be answered."""
+    if not 1 <= query.k <= max_hits:
+        raise BadQuery(f"k is {query.k}: give a number from 1 to {max_hits}.")
+    if len(query.text) > max_query_chars:
+        raise BadQuery(f"The query has {len(query.text):,} characters; at most {max_query_chars:,} are allowed.")
+    for name in query.filters.extra:
+        if not name or '"' in name:
+            raise BadQuery(f"The name of the extra field {name!r} can't be used: leave out the quotes.")
+    if not (query.text.strip() or query.like or len(query.vector)):
+        raise BadQuery("The query is empty: give a text, the id of a record, or a vector.")
+
+
+# --- by meaning
+
+
+def _accepted_rows(searched: Searched, query: Query) -> NDArray[np.bool_]:
+    """The rows that may be found (rows,): all that the filters accept, but for the records that are liked."""
+    accepted = np.ones(searched.snapshot.manifest.rows, np.bool_)
+    if query.filters:
+        accepted &= matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
+    if query.like:
+        accepted &= ~np.isin(searched.ids, _as_ids(query.like))
+    return accepted
+
+
+def _by_meaning(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
+    """All accepted rows compared with the query's vector."""
+    direction = _direction(searched, query)
+    scores = searched.vectors.scores(direction[None, :])[:, 0]
+    scores[~accepted] = -np.inf
+    is_fused = bool(query.text) and query.mode == "both"
+    rows = _distinct(searched.vectors, scores, max(query.k, fused_hits) if is_fused else query.k)
+    return _Ranked(
+        ids=[id.decode() for id in searched.ids[rows].tolist()],
+        scores=scores[rows].tolist(),
+        compared=_Compared(direction=direction, scores=scores),
+    )
+
+
+def _as_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    return np.array([id.encode("ascii", "replace") for id in ids], "S32")
+
+
+def _direction(searched: Searched, query: Query) -> NDArray[np.float32]:
+    """The vector that is searched for (dim,), of unit length: Rocchio's, with likes and dislikes."""
+    dim = searched.snapshot.manifest.dim
+    likes: list[NDArray[np.float32]] = []
+    if query.text.strip():
+        likes.append(_embedded(searched, query.text))
+    if len(query.vector):
+        likes.append(_given(query.vector, dim))
+    likes += [_vector_of(searched, id) for id in query.like]
+    dislikes = [_vector_of(searched, id) for id in query.unlike]
+    direction = np.mean(likes, axis=0) - (dislike_weight * np.mean(dislikes, axis=0) if dislikes else 0.0)
+    length = float(np.linalg.norm(direction))
+    if length < 1e-6:
+        raise BadQuery("What is liked and what is disliked cancel each other out.")
+    return np.asarray(direction / length, np.float32)
+
+
+def _embedded(searched: Searched, text: str) -> NDArray[np.float32]:
+    model = searched.snapshot.manifest.model
+    if searched.embedder.identity != model:
+        raise ModelChanged(
+            f"The map was made by model {model}, the settings name {searched.embedder.identity}: index with "
+            "recompute=true, restore the model, or search by words."
+        )
+    return np.asarray(searched.embedder.embed([text]).vectors[0], np.float32)
+
+
+def _given(vector: Sequence[float], dim: int) -> NDArray[np.float32]:
+    given = np.asarray(vector, np.float32)
+    if given.shape != (dim,):
+        raise BadQuery(f"The vector has {len(given)} dimensions, the map has {dim}.")
+    length = float(np.linalg.norm(given))
+    if not np.isfinite(length) or length < 1e-6:
+        raise BadQuery("The vector has no direction: it is zero or not finite.")
+    return given / length
+
+
+def _vector_of(searched: Searched, id: str) -> NDArray[np.float32]:
+    """The vector of a record on the map. Raises `NotFound`."""
+    store, dataset_id = searched.store, searched.dataset_id
+    stored, layout = store.records.by_id(dataset_id, id), store.layouts.current(dataset_id)
+    placed = store.layouts.placed_at(layout.id, [stored.seq]) if stored and layout else None
+    if placed is None or not len(placed.seqs):
+        raise NotFound(f"No record {id!r} is on the map. Ids are the 32 hex digits of the outputs.")
+    return np.asarray(store.vectors.get(placed.vector_ids, searched.snapshot.manifest.dim)[0], np.float32)
+
+
+def _distinct(vectors: RowVectors, scores: NDArray[np.float32], n: int) -> Rows:
+    """The first rows of the n best distinct vectors, best first."""
+    eligible = np.flatnonzero(np.isfinite(scores))
+    m = max(first_rows, 2 * n)
+    while True:
+        best = eligible[_largest(scores[eligible], m)]
+        _, first = np.unique(vectors.at(best).view(np.void), axis=0, return_index=True)
+        if len(first) >= n or len(best) == len(eligible):
+            break
+        m *= 8
+    return best[np.sort(first)[:n]]
+
+
+def _largest(scores: NDArray[np.float32], n: int) -> Rows:
+    """Where the n largest scores are, largest first, equal ones by row."""
+    chosen = np.sort(np.argpartition(scores, -n)[-n:]) if n < len(scores) else np.arange(len(scores))
+    return chosen[np.argsort(-scores[chosen], kind="stable")]
+
+
+def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors, compared: _Compared | None) -> list[int]:
+    """How many accepted rows have each of these vectors (n, dim).
+
+    Equal vectors have equal scores in any direction, so only rows of about that score are compared; without a
+    comparison at hand, each vector is compared with all rows.
+    """
+    if compared:
+        targets = wanted @ compared.direction
+        near = [np.flatnonzero(np.abs(compared.scores - target) <= same_score) for target in targets]
+    else:
+        scores = vectors.scores(wanted)
+        near = [np.flatnonzero(accepted & (scores[:, n] >= 1.0 - 3 * UNIT_TOLERANCE)) for n in range(len(wanted))]
+    return [
+        int((vectors.at(rows) == vector).all(axis=1).sum())
+        for rows, vector in zip(near, wanted.astype(f16), strict=True)
+    ]
+
+
+# --- by words
+
+
+def _by_words(searched: Searched, query: Query, accepted: NDArray[np.bool_], *, every: bool) -> _Ranked:
+    """Records with all words, or with some, which is much weaker evidence."""
+    limit = max_filtered if query.filters else max_matches
+    found = searched.store.words.search(searched.dataset_id, query.text, limit, every=every)
+    if query.filters:
+        is_kept = np.isin(_as_ids([one.id for one in found]), searched.ids[accepted])
+        found = [one for one, kept in zip(found, is_kept.tolist(), strict=True) if kept][:max_matches]
+    texts = {one.seq: one.record.text for one in searched.store.records.by_seq([one.seq for one in found])}
+    best: dict[str, Found] = {}
+    for one in found:
+        best.setdefault(texts.get(one.seq, ""), one)
+    return _Ranked(
+        ids=[one.id for one in best.values()],
+        scores=[one.score for one in best.values()],
+        weight=1.0 if every else some_words_weight,
+    )
+
+
+def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
+    """Ids of the records that have all wanted extra fields; None if none is wanted."""
+    found: set[str] | None = None
+    for name, values in filters.extra.items():
+        ids = set(searched.store.records.ids_with_extra(searched.dataset_id, name, values))
+        found = ids if found is None else found & ids
+    return None if found is None else sorted(found)
+
+
+# --- hits
+
+
+def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDArray[np.bool_]) -> list[Hit]:
+    """The k best of one ranking, or of several fused by reciprocal rank; records of equal text are one hit."""
+    store, dataset_id = searched.store, searched.dataset_id
+    stored = {one.record.id: one for one in store.records.by_ids(dataset_id, _unique(one.ids for one in rankings))}
+    first: dict[str, str] = {}  # text -> id
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for n, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
+            if id in stored:
+                first_id = first.setdefault(stored[id].record.text, id)
+                value = score if len(rankings) == 1 else ranking.weight / (fused_rank + n + 1)
+                scores[first_id] = scores.get(first_id, 0.0) + value
+    best = sorted(scores, key=scores.__getitem__, reverse=True)[:k]
+    compared = next((one.compared for one in rankings if one.compared), None)
+    placed = _placed(searched, [stored[id].seq for id in best], accepted, compared)
+    return [
+        Hit(record=stored[id].record, score=round(scores[id], 6), **placed.get(stored[id].seq, _unplaced))
+        for id in best
+    ]
+
+
+_unplaced: dict[str, Any] = {"count": 1, "x": None, "y": None}
+
+
+def _placed(
+    searched: Searched, seqs: Sequence[int], accepted: NDArray[np.bool_], compared: _Compared | None
+) -> dict[int, dict[str, Any]]:
+    """Seq -> position and number of records with the same vector, of records that are on the map."""
+    store = searched.store
+    layout = store.layouts.current(searched.dataset_id)
+    if layout is None or not seqs:
+        return {}
+    placed = store.layouts.placed_at(layout.id, seqs)
+    vectors = store.vectors.get(placed.vector_ids, searched.vectors.dim)
+    counts = _counts(searched.vectors, accepted, vectors, compared)
+    return {
+        seq: {"count": max(1, count), "x": x, "y": y}
+        for seq, count, (x, y) in zip(placed.seqs.tolist(), counts, placed.positions.tolist(), strict=True)
+    }
+
+
+def _unique(groups: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(id for group in groups for id in group))

@@ -1,0 +1,105 @@
+"""Search for words in the texts of records: FTS5 on SQLite, full text search on PostgreSQL.
+
+What people type is never query syntax: each word is looked for as it is, its parts side by side (`foo-bar` finds "foo
+bar"); words in double quotes are a phrase. Case does not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from components.store.engine import Database
+from components.store.lease import Fence
+from components.store.tables import RecordState
+
+added_rows = 20_000  # in one transaction
+max_words = 64  # of a query; further ones are ignored
+max_postgres_chars = 50_000  # of a text that are indexed: longer vectors of words are an error there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A record that contains words; the best has the highest score."""
+
+    seq: int
+    id: str
+    score: float
+
+
+def phrases_of(query: str) -> list[list[str]]:
+    """The phrases of a query, each as its words.
+
+    >>> phrases_of('how to "retry the search" foo-bar *')
+    [['how'], ['to'], ['retry', 'the', 'search'], ['foo', 'bar']]
+    """
+    found = [re.findall(r"[^\W_]+", quoted or word) for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', query)]
+    return [words for words in found if words][:max_words]
+
+
+class Words:
+    """The index of words."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def update(self, fence: Fence) -> None:
+        """Add the records that arrived since the last update. PostgreSQL does it by itself."""
+        if self.db.dialect != "sqlite":
+            return
+        last = newest = -1
+        while newest > last or last < 0:
+            last = newest
+            with fence.write() as connection:
+                connection.execute(text(_sqlite_add))
+                newest = int(connection.execute(text(_sqlite_newest)).scalar_one())
+
+    def search(self, dataset_id: int, query: str, limit: int, *, every: bool = True) -> list[Found]:
+        """Records on the map that contain every phrase of the query, or any of them, the best first."""
+        phrases = phrases_of(query)
+        if not phrases:
+            return []
+        statement, operator = (_sqlite, _sqlite_query) if self.db.dialect == "sqlite" else (_postgres, _postgres_query)
+        parameters = {
+            "query": operator(phrases, every=every),
+            "dataset": dataset_id,
+            "state": int(RecordState.INDEXED),
+            "limit": limit,
+        }
+        with self.db.read() as connection:
+            rows = connection.execute(text(statement), parameters).all()
+        return [Found(seq=seq, id=id, score=float(score)) for seq, id, score in rows]
+
+
+_sqlite_newest = "select coalesce(max(id), 0) from record_words_docsize"
+_sqlite_add = f"""
+    insert into record_words(rowid, text)
+    select seq, text from record where seq > ({_sqlite_newest}) order by seq limit {added_rows}
+"""
+# the rank of FTS5 is the smaller the better
+_sqlite = """
+    select record.seq, record.id, -record_words.rank as score
+    from record_words join record on record.seq = record_words.rowid
+    where record_words match :query and record.dataset_id = :dataset and record.state = :state
+    order by record_words.rank, record.seq limit :limit
+"""
+_vector = f"to_tsvector('simple', regexp_replace(lower(left(text, {max_postgres_chars})), '[^[:alnum:]]+', ' ', 'g'))"
+_postgres = f"""
+    select seq, id, ts_rank_cd({_vector}, cast(:query as tsquery), 1) as score
+    from record
+    where {_vector} @@ cast(:query as tsquery) and dataset_id = :dataset and state = :state
+    order by score desc, seq limit :limit
+"""
+
+
+def _sqlite_query(phrases: Sequence[Sequence[str]], *, every: bool) -> str:
+    quoted = [f'"{" ".join(words)}"' for words in phrases]
+    return (" AND " if every else " OR ").join(quoted)
+
+
+def _postgres_query(phrases: Sequence[Sequence[str]], *, every: bool) -> str:
+    quoted = ["(" + " <-> ".join(f"'{word.lower()}'" for word in words) + ")" for words in phrases]
+    return (" & " if every else " | ").join(quoted)

@@ -1,0 +1,302 @@
+"""Search: by words on both databases, by meaning, both fused, filters, folding, and queries that can't be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from databases import fresh_database, postgres_server
+from logs import write
+
+from components.errors import BadQuery, ModelChanged, NotFound
+from components.pipeline import Pipeline
+from components.search.filters import Filters
+from components.search.vectors import open_vectors
+from components.settings import DatasetSettings, LoadSettings, Settings
+from components.snapshot.parts import read_row_groups, vectors_of
+from components.store.words import phrases_of
+
+Item = dict[str, Any]
+texts = [
+    "ticket TCK-4071 is open again",
+    "we can't and won't retry",
+    "C++ and c++ differ from C",
+    "snake_case_name in src/app/main.py",
+    "Überraschung beim Öffnen",
+    "the search was retried, the file was not",
+    "retry the search",
+    "search the retry",
+    "ordinary text",
+]
+
+
+def items(*said: str, **more: Any) -> list[Item]:
+    return [{"iteration": n, "idx": 0, "type": "user", "text": text, **more} for n, text in enumerate(said)]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as url:
+        yield url
+
+
+def opened(home: Path, **changes: Any) -> Pipeline:
+    defaults: dict[str, Any] = {"model": "hash://32", "load": LoadSettings(quiet_s=0)}
+    return Pipeline(Settings(home=home, **(defaults | changes)))
+
+
+def indexed(pipeline: Pipeline, file: Path, said: list[Item]) -> None:
+    write(file, said)
+    pipeline.load([file])
+    pipeline.index()
+
+
+def found(pipeline: Pipeline, *arguments: Any, **options: Any) -> list[str]:
+    return [hit.record.text for hit in pipeline.search(*arguments, **options)]
+
+
+@pytest.mark.parametrize(
+    ("query", "phrases"),
+    [
+        ("TCK-4071", [["TCK", "4071"]]),
+        ('how to "retry the  search"', [["how"], ["to"], ["retry", "the", "search"]]),
+        ('* ( - " ""', []),
+        ("a:b NEAR(x) AND NOT", [["a", "b"], ["NEAR", "x"], ["AND"], ["NOT"]]),
+        ('an "open quote', [["an"], ["open"], ["quote"]]),
+        ("snake_case", [["snake", "case"]]),
+    ],
+)
+def test_what_is_typed_is_no_syntax_but_for_quotes(query: str, phrases: list[list[str]]) -> None:
+    assert phrases_of(query) == phrases
+
+
+def test_words_are_found_as_they_are_typed_on_both_databases(tmp_path: Path, database: str | None) -> None:
+    with opened(tmp_path / "home", database_url=database) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        expected = {
+            "tck-4071": texts[:1],
+            "4071": texts[:1],
+            "can't": texts[1:2],
+            "c++": texts[2:3],
+            "case name": texts[3:4],
+            "snake_case": texts[3:4],
+            "src/app": texts[3:4],
+            "ÖFFNEN": texts[4:5],
+            '"retry the search"': texts[6:7],
+            "nothing of this kind": [],
+            "* ( -": [],
+            "open' OR 1=1 --": [],
+        }
+        assert {query: found(pipeline, query, mode="words") for query in expected} == expected
+        assert set(found(pipeline, "retry search", mode="words")) == {texts[6], texts[7]}
+        write(tmp_path / "b.jsonl", items("late arrival"))
+        pipeline.load([tmp_path / "b.jsonl"])
+        assert found(pipeline, "arrival", mode="words") == [], "it is not on the map yet"
+        pipeline.index()
+        assert found(pipeline, "arrival", mode="words") == ["late arrival"]
+
+
+def test_more_records_than_are_added_at_once_are_all_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.store import words
+
+    monkeypatch.setattr(words, "_sqlite_add", words._sqlite_add.replace(f"limit {words.added_rows}", "limit 3"))
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*(f"word{n} here" for n in range(20))))
+        assert all(found(pipeline, f"word{n}", mode="words") == [f"word{n} here"] for n in range(20))
+
+
+def test_records_of_an_older_database_are_found_at_once(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from components.store.migrate import migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        with pipeline.store.db.write() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0008")
+    with opened(tmp_path / "home") as pipeline:
+        assert found(pipeline, "tck-4071", mode="words") == texts[:1]
+
+
+def test_equal_texts_are_one_hit_with_their_number(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as pipeline:
+        said = ["how can I help you"] * 5_000 + [f"another text {n}" for n in range(30)]
+        indexed(pipeline, tmp_path / "a.jsonl", items(*said))
+        for mode in ("meaning", "words", "both"):
+            hits = pipeline.search("how can I help you", mode=mode, k=20)  # type: ignore[arg-type]
+            assert (hits[0].record.text, hits[0].count) == ("how can I help you", 5_000), mode
+            assert len({hit.record.text for hit in hits}) == len(hits)
+        id = hits[0].record.id
+        first = pipeline.search(like=[id])[0]
+        assert (first.record.text, first.count, first.score) == (
+            "how can I help you",
+            4_999,
+            pytest.approx(1, abs=1e-3),
+        )
+        assert first.record.id != id
+
+
+def test_a_record_a_vector_likes_and_dislikes_find_what_is_near(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        vectors = {text: pipeline.search(text, mode="meaning", k=1)[0] for text in texts}
+        assert all(hit.record.text == text and hit.score > 0.999 for text, hit in vectors.items())
+        a, b = vectors[texts[0]].record.id, vectors[texts[1]].record.id
+        assert found(pipeline, like=[a])[0] != texts[0]
+        assert found(pipeline, texts[0], like=[b], unlike=[b], mode="meaning", k=1) == texts[:1]
+        snapshot = pipeline.snapshot()
+        (table,) = read_row_groups(snapshot.embeddings_files[0])
+        row = int(np.flatnonzero(np.array(table["id"].to_pylist()) == a)[0])
+        assert found(pipeline, vector=vectors_of(table)[row].tolist(), k=1) == texts[:1]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(), "a0 a1 a2 b0 b1"),
+        (Filters(type=("tool",)), "a1"),
+        (Filters(type=("tool", "error")), "a1 a2"),
+        (Filters(filename=("a*",)), "a0 a1 a2"),
+        (Filters(filename=("[!a]*", "nothing")), "b0 b1"),
+        (Filters(run=("b.jsonl",)), "b0 b1"),
+        (Filters(since=datetime(2026, 1, 2, tzinfo=UTC)), "a1 a2"),
+        (Filters(until=datetime(2026, 1, 2, tzinfo=UTC)), "a0"),
+        (Filters(since=datetime(2026, 1, 2)), "a1 a2"),  # noqa: DTZ001 - as a shell gives it
+        (Filters(since=datetime(2026, 1, 2, 1, tzinfo=timezone(timedelta(hours=1)))), "a1 a2"),
+        (Filters(until=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))), ""),
+        (Filters(since=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))), ""),
+        (Filters(extra={"tool": ("bash",)}), "a1"),
+        (Filters(extra={"tool": ("bash", "edit"), "ok": ("true",)}), "a1"),
+        (Filters(extra={"ok": ("false",)}), "a2"),
+        (Filters(extra={"steps": ("7",)}), "b1"),
+        (Filters(new_since=1), "b0 b1"),
+        (Filters(new_since=1, run=("b.jsonl",), extra={"steps": ("7",)}), "b1"),
+        (Filters(type=("none",)), ""),
+    ],
+)
+@pytest.mark.parametrize("mode", ["meaning", "words", "both"])
+def test_filters_are_combined_freely(filtered: Pipeline, filters: Filters, expected: str, mode: Any) -> None:
+    hits = filtered.search("common", mode=mode, filters=filters)
+    assert {hit.record.text.split()[0] for hit in hits} == set(expected.split())
+
+
+@pytest.mark.parametrize("extra", [{"tool": "bash"}, {"ok": "true"}, {"steps": "7"}, {"share": "0.5"}], ids=str)
+def test_extra_fields_are_compared_as_text_on_both_databases(
+    tmp_path: Path, database: str | None, extra: dict[str, str]
+) -> None:
+    item = {"iteration": 0, "idx": 0, "type": "user", "text": "a", "tool": "bash", "ok": True, "steps": 7, "share": 0.5}
+    with opened(tmp_path / "home", database_url=database) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", [item, *items("another", ok=False)])
+        wanted = Filters(extra={name: (value,) for name, value in extra.items()})
+        assert found(pipeline, "anything", mode="meaning", filters=wanted) == ["a"]
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    folder = tmp_path_factory.mktemp("filtered")
+    a: list[Item] = [
+        {"timestamp": "2026-01-01T00:00:00Z", "type": "user"},
+        {"timestamp": "2026-01-02T00:00:00Z", "type": "tool", "tool": "bash", "ok": True},
+        {"timestamp": "2026-01-03T00:00:00Z", "type": "error", "tool": "edit", "ok": False},
+    ]
+    b: list[Item] = [{"type": "user"}, {"type": "user", "steps": 7}]
+    with opened(folder / "home") as pipeline:
+        for name, said in (("a", a), ("b", b)):
+            numbered = [{"iteration": n, "idx": 0, "text": f"{name}{n} common", **one} for n, one in enumerate(said)]
+            indexed(pipeline, folder / f"{name}.jsonl", numbered)
+        yield pipeline
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "empty"),
+        ({"text": "  \t"}, "empty"),
+        ({"text": "x" * 100_000}, "100,000 characters"),
+        ({"text": "x", "k": 0}, "k is 0"),
+        ({"text": "x", "k": 10**9}, "k is 1000000000"),
+        ({"vector": [1.0, 0.0]}, "2 dimensions, the map has 32"),
+        ({"vector": [0.0] * 32}, "no direction"),
+        ({"vector": [float("nan")] * 32}, "no direction"),
+        ({"text": "x", "filters": Filters(extra={'a"b': ("1",)})}, "quotes"),
+    ],
+)
+def test_what_can_not_be_answered_is_refused(filtered: Pipeline, query: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadQuery, match=message):
+        filtered.search(**query)
+
+
+def test_what_is_unknown_is_named(filtered: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="0123"):
+        filtered.search(like=["0123"])
+    with pytest.raises(NotFound, match="Snapshot 77"):
+        filtered.search("common", filters=Filters(new_since=77))
+    with pytest.raises(NotFound, match="runz"):
+        filtered.search("common", "runz")
+    with opened(tmp_path / "home") as empty, pytest.raises(NotFound, match="runatlas index"):
+        empty.search("common")
+    assert len(filtered.search("common", k=1_000)) == 5, "more were wanted than there are"
+
+
+def test_another_model_than_the_maps_is_named_and_words_still_work(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+    with opened(tmp_path / "home", model="hash://16") as pipeline:
+        with pytest.raises(ModelChanged, match="search by words"):
+            pipeline.search("retry")
+        assert len(pipeline.search("retry the search", mode="words")) == 2
+
+
+@pytest.mark.parametrize("said", [[], ["one"], ["same"] * 3, ["a", "b", "c"]], ids=len)
+def test_tiny_datasets_are_searched(tmp_path: Path, said: list[str]) -> None:
+    with opened(tmp_path / "home", datasets={"default": DatasetSettings()}) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*said, "another"))
+        for mode in ("meaning", "words", "both"):
+            hits = pipeline.search("same", mode=mode)  # type: ignore[arg-type]
+            assert sum(hit.count for hit in hits) == (len(said) + 1 if mode != "words" else said.count("same"))
+
+
+def test_unpacked_vectors_are_rebuilt_when_they_are_damaged_and_removed_with_their_part(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        cache = pipeline.settings.cache / "search" / "default"
+        before = found(pipeline, "retry", mode="meaning")
+        (file,) = cache.glob("*.f16")
+        file.write_bytes(file.read_bytes()[:-5])
+        assert found(pipeline, "retry", mode="meaning") == before
+        snapshot = pipeline.snapshot()
+        unpacked = open_vectors(snapshot, cache)
+        published = np.concatenate(
+            [vectors_of(table) for path in snapshot.embeddings_files for table in read_row_groups(path)]
+        )
+        assert np.array_equal(unpacked.at(np.arange(len(unpacked))).astype(np.float32), published)
+        pipeline.index(recompute=True)
+        pipeline.search("retry", mode="meaning")
+        assert len(list(cache.glob("*.f16"))) == len(pipeline.snapshot().embeddings_files)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_finds_what_is_meant(tmp_path: Path) -> None:
+    said = ["the plane was late and I missed my connection", "my card was charged twice", "how do I reset my password"]
+    with opened(tmp_path / "home", model="all-MiniLM-L6-v2") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*said))
+        assert found(pipeline, "delayed flight", k=1) == said[:1]
+        assert found(pipeline, "double payment", k=1) == said[1:2]
+        assert found(pipeline, "forgot my login", k=1) == said[2:]
