@@ -391,7 +391,7 @@ class Topic:
     """A topic, or a group of them: its name, where it is on the map, and its history.
 
     `parent` is the group that it belongs to, -1 if none. `examples` are ids of records, `members` ids of its most typical
-    vectors; `centroid` (dim,) is their mean direction. `name_key` identifies what the name was made from. `size` (records)
+    vectors; `centroid` (dim,) is their mean direction. `named_rows`: how many fitted rows it had when it was named. `size` (records)
     and `last_seen` belong to a snapshot.
     """
 
@@ -401,7 +401,7 @@ class Topic:
     name: str = ""
     description: str = ""
     name_source: NameSource = "fallback"
-    name_key: str = ""
+    named_rows: int = 0
     state: TopicState = "active"
     born: int = 0
     lineage: Sequence[TopicEvent] = ()
@@ -480,14 +480,15 @@ class IndexSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicReport:
-    """Topics after an index: how many are active, the names of those that are new or returned, counts of records.
+    """Topics after an index: how many are active, the names (by id) of those that are new, split off or returned, counts of records.
 
-    `renewal_advised`: the map has grown so much that topics made from scratch would be finer.
+    The first topics of a map are not listed as new.     `renewal_advised`: the map has grown so much that topics made from scratch would be finer.
     """
 
     active: int
-    new: Mapping[int, str] = field(default_factory=dict)
-    returned: Mapping[int, str] = field(default_factory=dict)
+    new: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, str] = field(default_factory=dict)
+    returned: Mapping[str, str] = field(default_factory=dict)
     counts: TopicCounts = TopicCounts()
     renewal_advised: bool = False
 

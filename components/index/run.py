@@ -18,6 +18,8 @@ from components.index.context import IndexContext, IndexInputs, open_index
 from components.index.embed import EmbedProgress, embed_batch
 from components.index.place import Placement, place
 from components.index.plan import Plan, make_plan
+from components.index.topic_names import name_topics
+from components.index.topic_report import topic_report
 from components.publish.run import Published
 from components.retry import retry_while_busy, run_directly
 from components.store import lease_name
@@ -86,7 +88,7 @@ def run_index(inputs: IndexInputs, *, run_step: StepRunner = run_directly) -> In
             passes += _run_passes(replace(inputs, requested=IndexRequest()), run_step, watch)
         except LeaseHeld:
             break
-    return _report(inputs.dataset, passes, watch.read())
+    return _report(inputs, passes, watch.read())
 
 
 def _reach(embedder: Embedder) -> int:
@@ -119,6 +121,9 @@ def _run_pass(context: IndexContext, run_step: StepRunner, watch: Stopwatch, *, 
         embedded = _embed(context, plan, run_step)
     with watch.timed("project"):
         placement = run_step("place", lambda _: _placed(context, plan))
+        if placement.is_new_map and placement.layout is not None:
+            layout = placement.layout
+            run_step("name topics", lambda _: _named(context, layout))
     with watch.timed("publish"):
         published = run_step("publish", lambda _: _publish(context, plan, placement))
     store, dataset_id = context.target.store, context.target.dataset_id
@@ -161,6 +166,12 @@ def _placed(context: IndexContext, plan: Plan) -> Placement:
     return placement
 
 
+def _named(context: IndexContext, layout: LayoutInfo) -> int:
+    n_named = name_topics(context, layout)
+    logger.info("%s: %d topics and groups were named.", context.dataset, n_named)
+    return n_named
+
+
 def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Published:
     """Publish what is placed, and close what the pass has done; without a map there is nothing to publish."""
     target = context.target
@@ -192,12 +203,12 @@ def _is_done(context: IndexContext) -> bool:
     )
 
 
-def _report(dataset: str, passes: Sequence[Pass], seconds: IndexSeconds) -> IndexReport:
+def _report(inputs: IndexInputs, passes: Sequence[Pass], seconds: IndexSeconds) -> IndexReport:
     embedded = sum((one.embedded for one in passes), EmbedOutcome())
     steps: list[Step] = [one.placement.step for one in passes if one.placement.step != "none"]
     step, layout, published = (steps or ["none"])[0], passes[-1].layout, passes[-1].published
     return IndexReport(
-        dataset=dataset,
+        dataset=inputs.dataset,
         records=sum(one.plan.records for one in passes),
         embedded=embedded.embedded,
         reused=sum(one.plan.reused for one in passes),
@@ -210,4 +221,10 @@ def _report(dataset: str, passes: Sequence[Pass], seconds: IndexSeconds) -> Inde
         seconds=seconds,
         shortened=embedded.n_shortened,
         refit_displacement=layout.displacement if layout and step == "refit" else None,
+        topics=topic_report(
+            inputs.store,
+            inputs.dataset,
+            first_snapshot=next((one.published.snapshot for one in passes if one.published.is_new), None),
+            renewal_advised=any(one.placement.renewal_advised for one in passes),
+        ),
     )

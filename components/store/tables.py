@@ -220,7 +220,7 @@ class TopicRow(SQLModel, table=True):
     name: str
     description: str
     name_source: str
-    name_key: str  # of what the name was made from
+    named_rows: int  # fitted rows when it was named
     state: str  # active, ended, merged
     born: int
     lineage: str = Field(sa_column=Column(Text, nullable=False))

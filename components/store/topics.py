@@ -64,12 +64,13 @@ class Topics:
             connection.execute(update(layout_t).where(layout_t.c.id == layout_id).values(n_topics=n_active))
 
     def name(self, fence: Fence, layout_id: int, topics: Sequence[Topic]) -> None:
-        """Store names, descriptions, and what they were made from."""
-        columns = ("name", "description", "name_source", "name_key")
+        """Store the names, descriptions and examples of topics."""
+        columns = ("name", "description", "name_source")
         with fence.write() as connection:
             for topic in topics:
                 mine = (topic_t.c.layout_id == layout_id) & (topic_t.c.id == topic.id)
-                connection.execute(update(topic_t).where(mine).values({key: getattr(topic, key) for key in columns}))
+                values = {key: getattr(topic, key) for key in columns} | {"examples": to_json(list(topic.examples))}
+                connection.execute(update(topic_t).where(mine).values(values))
 
     def counts(self, connection: Connection, layout_id: int, dataset_id: int) -> dict[int | None, int]:
         """Topic -> records on the map, as stored; None for records whose topic was not looked for."""
@@ -119,12 +120,12 @@ def topic_from_json(raw: Mapping[str, Any]) -> Topic:
 
 def topic_to_json(topic: Topic) -> dict[str, Any]:
     """The topic as JSON, without what only a refit needs."""
-    hidden = {"centroid", "members", "name_key"}
+    hidden = {"centroid", "members", "named_rows"}
     return {key: value for key, value in asdict(topic).items() if key not in hidden}
 
 
 def _topic(row: RowMapping) -> Topic:
-    plain = {key: row[key] for key in ("id", "parent", "level", "name", "description", "name_source", "name_key")}
+    plain = {key: row[key] for key in ("id", "parent", "level", "name", "description", "name_source", "named_rows")}
     return Topic(
         **plain,
         state=row["state"],
@@ -139,7 +140,7 @@ def _topic(row: RowMapping) -> Topic:
 
 
 def _row(layout_id: int, topic: Topic) -> dict[str, Any]:
-    plain = ("id", "parent", "level", "name", "description", "name_source", "name_key", "state", "born", "x", "y")
+    plain = ("id", "parent", "level", "name", "description", "name_source", "named_rows", "state", "born", "x", "y")
     return {
         "layout_id": layout_id,
         **{key: getattr(topic, key) for key in plain},

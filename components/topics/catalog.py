@@ -15,6 +15,7 @@ from components.topics.identity import Change, Maintained
 from components.topics.tree import NONE, SIZES, Groups, groups_of
 
 RETURN_COSINE: Final = 0.8  # of the centroids of a new topic and an ended one that is the same theme
+RENAMED_GROWTH: Final = 2  # a topic that has grown by more than this factor is named again
 TYPICAL_MEMBERS: Final = 30  # vectors of a topic that are remembered, and stand for it after it has ended
 
 Ids = NDArray[np.int64]
@@ -102,7 +103,10 @@ def _placed(topic: Topic, rows: MapRows, at: Ids) -> Topic:
     centroid = _centroid(rows.vectors[at])
     closest = at[np.argsort(-(rows.vectors[at] @ centroid), kind="stable")][:TYPICAL_MEMBERS]
     x, y = np.median(rows.positions[at], axis=0).tolist()
-    return replace(topic, x=x, y=y, centroid=centroid, members=rows.vector_ids[closest].tolist())
+    placed = replace(topic, x=x, y=y, centroid=centroid, members=rows.vector_ids[closest].tolist(), size=len(at))
+    if topic.name and len(at) <= RENAMED_GROWTH * topic.named_rows:
+        return placed
+    return replace(placed, name="", named_rows=len(at))  # it is named once all topics are known
 
 
 def _centroid(vectors: Vectors) -> NDArray[np.float32]:

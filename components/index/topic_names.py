@@ -1,0 +1,131 @@
+"""Name the topics that a fit found, from the texts of their records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts import TOPIC_LEVEL, Record, Topic
+from components.errors import EmbeddingFailed, TransientError
+from components.index.context import IndexContext
+from components.retry import retry_while_busy
+from components.store.layouts import LayoutInfo
+from components.topics.names import MIN_SHARE, Name, Sample, keyword_names
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES: Final = 5  # records that show what a topic is about
+GROUP_SHARE: Final = 0.12  # of a group's texts have a phrase of its name
+GROUP_TEXTS: Final = 60  # of a group, from all of its topics
+PHRASES: Final = 256  # embedded at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicTexts:
+    """The active topics and groups of a layout, and records of their typical vectors by id of the vector."""
+
+    topics: Sequence[Topic]
+    records: Mapping[int, Record]
+
+    def sample(self, topic: Topic) -> Sample:
+        """Typical records of a topic; of a group, some of each of its topics."""
+        found = self.typical(topic)
+        return Sample(
+            texts=[record.text for record in found],
+            types=[record.type for record in found],
+            tools=[str(record.extra.get("tool") or "") for record in found],
+            runs=[record.filename for record in found],
+        )
+
+    def typical(self, topic: Topic) -> list[Record]:
+        """The records closest to the topic's centroid first."""
+        members = topic.members
+        if topic.level < TOPIC_LEVEL:
+            inside = [leaf for leaf in self.topics if leaf.level == TOPIC_LEVEL and self._is_within(leaf, topic)]
+            each = max(1, GROUP_TEXTS // max(1, len(inside)))
+            members = [member for leaf in inside for member in leaf.members[:each]]
+        return [self.records[member] for member in members if member in self.records]
+
+    def _is_within(self, leaf: Topic, group: Topic) -> bool:
+        parents = {topic.id: topic.parent for topic in self.topics}
+        above = leaf.parent
+        while above in parents and above != group.id:
+            above = parents[above]
+        return above == group.id
+
+
+def name_topics(context: IndexContext, layout: LayoutInfo) -> int:
+    """Name the topics of a new layout that have no name yet, and give all of them examples; returns how many were named."""
+    return retry_while_busy(lambda: _name_topics(context, layout))
+
+
+def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
+    store = context.target.store
+    texts = _texts(context, layout)
+    names: dict[int, Name] = {}
+    for level in sorted({topic.level for topic in texts.topics}):
+        here = [topic for topic in texts.topics if topic.level == level]
+        unnamed = [topic for topic in here if not topic.name]
+        if unnamed:
+            kept = [topic.name for topic in here if topic.name]
+            found = keyword_names(
+                [texts.sample(topic) for topic in here],
+                _Closeness(context, here),
+                taken=kept,
+                min_share=MIN_SHARE if level == TOPIC_LEVEL else GROUP_SHARE,
+            )
+            names |= {topic.id: name for topic, name in zip(here, found, strict=True) if not topic.name}
+    named = [
+        replace(
+            topic,
+            examples=[record.id for record in texts.typical(topic)[:EXAMPLES]],
+            **_fields(names.get(topic.id)),
+        )
+        for topic in texts.topics
+    ]
+    store.topics.name(context.target.fence, layout.id, named)
+    return len(names)
+
+
+def _fields(name: Name | None) -> dict[str, str]:
+    return {"name": name.name, "description": name.description, "name_source": name.source} if name else {}
+
+
+def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:
+    store = context.target.store
+    topics = [topic for topic in store.topics.of_layout(layout.id) if topic.state == "active"]
+    seqs = store.layouts.first_seqs(layout.id, [member for topic in topics for member in topic.members])
+    by_seq = {stored.seq: stored.record for stored in store.records.by_seq(list(seqs.values()))}
+    return TopicTexts(
+        topics=topics, records={vector: by_seq[seq] for vector, seq in seqs.items() if seq in by_seq}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Closeness:
+    """How close phrases are to topics, by the dataset's model; all the same where the model can't tell."""
+
+    context: IndexContext
+    topics: Sequence[Topic]
+
+    def __call__(self, pairs: Sequence[tuple[int, str]]) -> NDArray[np.float32]:
+        embedder = self.context.target.embedder
+        phrases = sorted({phrase for _, phrase in pairs})
+        try:
+            vectors = np.concatenate(
+                [
+                    np.empty((0, embedder.dim), np.float32),
+                    *(embedder.embed(phrases[at : at + PHRASES]).vectors for at in range(0, len(phrases), PHRASES)),
+                ]
+            )
+        except (TransientError, EmbeddingFailed) as error:
+            logger.warning("%s: topics are named without the model: %s", self.context.dataset, error)
+            return np.zeros(len(pairs), np.float32)
+        row = {phrase: at for at, phrase in enumerate(phrases)}
+        cosines = [vectors[row[phrase]] @ self.topics[topic].centroid for topic, phrase in pairs]
+        return np.array(cosines, np.float32)
