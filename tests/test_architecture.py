@@ -28,10 +28,11 @@ allowed = {
     "projector": {"neighbors"},
     "snapshot": {"store"},
     "views": {"snapshot", "neighbors"},
-    "publish": {"snapshot", "store"},
+    "topics": {"projector", "neighbors"},
+    "publish": {"snapshot", "store", "topics"},
     "search": {"snapshot", "store", "neighbors"},
     "load": {"sources", "store", "datasets", "credentials"},
-    "index": {"store", "projector", "embedders", "neighbors", "publish"},
+    "index": {"store", "projector", "embedders", "neighbors", "publish", "topics"},
 }
 # Own modules that are imported inside a function, by importer, each with its reason; all other imports are at the top.
 late_imports = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.arrow import lists, numbers, strings, times
-from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, Json, Topic
+from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, Json, Topic, TopicEvent
 from components.snapshot.manifest import Label, labels_schema, topics_schema
 from components.snapshot.parts import TIMESTAMP, TOPIC_COLUMNS, Extras, embeddings_schema, logs_schema
 from components.store.publications import Row
@@ -127,7 +127,27 @@ def _converted(value: Json, type: str) -> Any:
 def topics_table(topics: Sequence[Topic]) -> pa.Table:
     """The rows of `topics.parquet`."""
     schema = topics_schema()
-    rows = [{name: getattr(topic, name) for name in schema.names if name != "lineage"} for topic in topics]
-    for row, topic in zip(rows, topics, strict=True):
-        row["lineage"] = [asdict(event) for event in topic.lineage]
-    return pa.Table.from_pylist(rows, schema=schema)
+    columns: dict[str, pa.Array] = {}
+    for name in ("id", "parent", "level", "born", "last_seen"):
+        columns[name] = numbers(np.array([getattr(topic, name) for topic in topics], np.int32), pa.int32())
+    for name in ("name", "description", "name_source", "state"):
+        columns[name] = strings([getattr(topic, name) for topic in topics])
+    columns["size"] = numbers(np.array([topic.size for topic in topics], np.int64), pa.int64())
+    columns["examples"] = _list_column([topic.examples for topic in topics], strings)
+    columns["lineage"] = _list_column([topic.lineage for topic in topics], _events)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _list_column(values: Sequence[Sequence[Any]], array: Callable[[Sequence[Any]], pa.Array]) -> pa.Array:
+    """A column of lists, the elements of all of them made by `array`."""
+    offsets = numbers(np.cumsum([0, *map(len, values)], dtype=np.int32), pa.int32())
+    return pa.ListArray.from_arrays(offsets, array([one for each in values for one in each]))
+
+
+def _events(events: Sequence[TopicEvent]) -> pa.Array:
+    snapshots, others = (
+        numbers(np.array([getattr(event, name) for event in events], np.int32), pa.int32())
+        for name in ("snapshot", "other")
+    )
+    names = strings([event.event for event in events])
+    return pa.StructArray.from_arrays([names, snapshots, others], names=["event", "snapshot", "other"])

@@ -11,7 +11,7 @@ PHRASE_WORDS: Final = 3
 SPACELESS_CHARS: Final = range(2, 7)  # letters of a phrase in a script that puts no spaces between words
 MAX_RUN_CHARS: Final = 40  # of such a script, without punctuation, that is cut into phrases
 
-GAP: Final = "\n"  # between what can't be part of one phrase
+GAP: Final = "\n"  # between words that can't be part of one phrase
 CODE = re.compile(
     r"""
     https?://\S+                              # addresses
@@ -21,11 +21,10 @@ CODE = re.compile(
     | [A-Za-z0-9+/=_\-]{25,}                  # tokens, digests, base64
     | \b\w*\d\w*\b                            # anything with a digit: hex, versions, identifiers
     | \b\w+(?:[._]\w+)+(?:\(\))?              # dotted and underscored names of code
-    | [^\w\s'\u2019-]+                        # punctuation ends a phrase
-    | \s-+\s                                  # so does a dash, unlike a hyphen
     """,
     re.VERBOSE,
 )
+END = re.compile(r"[^\w\s'\u2019-]+|\s-+\s")  # of a phrase: punctuation, or a dash, unlike a hyphen
 WORD = re.compile(r"[^\W\d_]{1,24}(?:['\u2019-][^\W\d_]{1,12})*")
 HUMP = re.compile(r"[a-z][A-Z]")
 HEX = re.compile(r"[a-f]+")
@@ -78,7 +77,7 @@ def phrases_of(text: str) -> frozenset[str]:
     True
     """
     found: set[str] = set()
-    for piece in CODE.sub(GAP, text[:TEXT_CHARS]).split(GAP):
+    for piece in END.sub(GAP, CODE.sub(GAP, text[:TEXT_CHARS])).split(GAP):
         words = [word for word in WORD.findall(piece) if not HUMP.search(word)]
         for run in SPACELESS.findall(piece):
             found |= _parts(run[:MAX_RUN_CHARS])
@@ -90,7 +89,7 @@ def phrases_of(text: str) -> frozenset[str]:
 def names_of_code(text: str) -> frozenset[str]:
     """Names of files, folders, functions and variables in a text: for topics that share no other words.
 
-    >>> sorted(names_of_code("edit /srv/app/main.py and call load_users"))
+    >>> sorted(names_of_code("edit /home/ann/app/main.py and call load_users"))
     ['app', 'load_users', 'main.py']
     """
     return frozenset(NAME_OF_CODE.findall(HOME_FOLDER.sub("", text[:TEXT_CHARS])))
