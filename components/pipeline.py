@@ -18,8 +18,9 @@ from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
+from components.dataset_topics import TopicList, list_topics, merge_topics, rename_topic
 from components.datasets import find_dataset, sources_of
-from components.errors import BadSetting, NotFound
+from components.errors import BadSetting, LeaseHeld, NotFound
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
@@ -107,6 +108,7 @@ class Pipeline:
         *,
         recompute: bool = False,
         retry_failed: bool = False,
+        renew_topics: bool = False,
         progress: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
         record: RecordRun = RunRecorder,
@@ -114,6 +116,7 @@ class Pipeline:
     ) -> IndexReport:
         """Embed, place and publish all pending records; `record` and `on_report` as in `load`.
 
+        `renew_topics` looks for topics from scratch, on the map as it is; those that stay together keep their ids.
         Raises `LeaseHeld` while another index of the dataset runs.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
@@ -122,7 +125,7 @@ class Pipeline:
                 self.effective_settings(),
                 self.store,
                 dataset,
-                IndexRequest(recompute=recompute, retry_failed=retry_failed),
+                IndexRequest(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics),
                 run_step=self.run_step,
                 progress=recorder,
                 should_stop=should_stop or recorder.should_stop,
@@ -246,6 +249,35 @@ class Pipeline:
             k=k,
             filters=filters or Filters(),
         )
+
+    def topics(self, dataset: str = "default", *, since: int | None = None) -> TopicList:
+        """The topics and groups of the newest snapshot; with `since`, how each changed after that snapshot.
+
+        Raises `NotFound` before the first index, and for a snapshot that is not remembered any more.
+        """
+        return list_topics(self.store, dataset, self.dataset_id(dataset), since=since)
+
+    def rename_topic(self, topic: int, name: str, dataset: str = "default") -> bool:
+        """Give a topic a name that it keeps, whatever happens to the map, and publish it.
+
+        Returns False if an index is running, which publishes it then. Raises `NotFound` for an unknown topic, `BadQuery`
+        for a name that can't be used.
+        """
+        rename_topic(self.store, dataset, self.dataset_id(dataset), topic, name)
+        return self._publish_topics(dataset)
+
+    def merge_topics(self, topic: int, into: int, dataset: str = "default") -> bool:
+        """Make a topic part of another one, now and in the future; else as `rename_topic`."""
+        merge_topics(self.store, dataset, self.dataset_id(dataset), topic, into)
+        return self._publish_topics(dataset)
+
+    def _publish_topics(self, dataset: str) -> bool:
+        try:
+            self.publish(dataset)
+        except LeaseHeld:
+            self.store.index_requests.add(dataset)
+            return False
+        return True
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish an interrupted publication, and rebuild published files that are missing or damaged.

@@ -121,9 +121,8 @@ def _run_pass(context: IndexContext, run_step: StepRunner, watch: Stopwatch, *, 
         embedded = _embed(context, plan, run_step)
     with watch.timed("project"):
         placement = run_step("place", lambda _: _placed(context, plan))
-        if placement.is_new_map and placement.layout is not None:
-            layout = placement.layout
-            run_step("name topics", lambda _: _named(context, layout))
+        if placement.is_new_map:
+            run_step("name topics", lambda _: _named(context, placement))
     with watch.timed("publish"):
         published = run_step("publish", lambda _: _publish(context, plan, placement))
     store, dataset_id = context.target.store, context.target.dataset_id
@@ -166,7 +165,9 @@ def _placed(context: IndexContext, plan: Plan) -> Placement:
     return placement
 
 
-def _named(context: IndexContext, layout: LayoutInfo) -> int:
+def _named(context: IndexContext, placement: Placement) -> int:
+    layout = placement.layout
+    assert layout is not None  # a new map has one
     n_named = name_topics(context, layout)
     logger.info("%s: %d topics and groups were named.", context.dataset, n_named)
     return n_named

@@ -81,19 +81,17 @@ def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
             )
             names |= {topic.id: name for topic, name in zip(here, found, strict=True) if not topic.name}
     named = [
-        replace(
-            topic,
-            examples=[record.id for record in texts.typical(topic)[:EXAMPLES]],
-            **_fields(names.get(topic.id)),
-        )
+        replace(_with_name(topic, names.get(topic.id)), examples=[one.id for one in texts.typical(topic)[:EXAMPLES]])
         for topic in texts.topics
     ]
     store.topics.name(context.target.fence, layout.id, named)
     return len(names)
 
 
-def _fields(name: Name | None) -> dict[str, str]:
-    return {"name": name.name, "description": name.description, "name_source": name.source} if name else {}
+def _with_name(topic: Topic, name: Name | None) -> Topic:
+    if name is None:
+        return topic
+    return replace(topic, name=name.name, description=name.description, name_source=name.source)
 
 
 def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:
@@ -101,9 +99,7 @@ def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:
     topics = [topic for topic in store.topics.of_layout(layout.id) if topic.state == "active"]
     seqs = store.layouts.first_seqs(layout.id, [member for topic in topics for member in topic.members])
     by_seq = {stored.seq: stored.record for stored in store.records.by_seq(list(seqs.values()))}
-    return TopicTexts(
-        topics=topics, records={vector: by_seq[seq] for vector, seq in seqs.items() if seq in by_seq}
-    )
+    return TopicTexts(topics=topics, records={vector: by_seq[seq] for vector, seq in seqs.items() if seq in by_seq})
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,17 +126,13 @@ def _near_known(
     return Neighborhood(rows=found.rows, distances=found.distances), topics
 
 
-def _found(
-    maintained: Maintained, rows: MapRows, old: Sequence[Topic], *, far: float, n_advised: int
-) -> FoundTopics:
+def _found(maintained: Maintained, rows: MapRows, old: Sequence[Topic], *, far: float, n_advised: int) -> FoundTopics:
     ended = [topic.id for topic in old if topic.state == "ended"]
     labels = maintained.topics.copy()
     for id in ended:  # a few records that are like those of an ended topic don't bring it back
         if 0 < (labels == id).sum() < MIN_ROWS:
             labels[labels == id] = NOISE
-    catalog = make_catalog(
-        Maintained(topics=labels, next_id=maintained.next_id, changes=maintained.changes), rows, old
-    )
+    catalog = make_catalog(Maintained(topics=labels, next_id=maintained.next_id, changes=maintained.changes), rows, old)
     n_active = sum(topic.state == "active" and topic.level == TOPIC_LEVEL for topic in catalog.topics)
     return FoundTopics(
         labels=labels,

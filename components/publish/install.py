@@ -124,7 +124,9 @@ def _is_parquet(path: Path) -> bool:
     return True
 
 
-def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, tables: Mapping[str, pa.Table]) -> None:
+def _build(
+    snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, tables: Mapping[str, pa.Table]
+) -> None:
     aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # one whose lease was lost may build it too
     try:
         for kind in KINDS:

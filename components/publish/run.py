@@ -23,9 +23,9 @@ from components.publish import install
 from components.publish.batches import BatchWriter, Changes, NewBatches
 from components.publish.compaction import compacted
 from components.publish.homes import expect_home, home_at, is_copy_of
-from components.publish.topics import TopicState, open_topics
 from components.publish.parts import part_of
 from components.publish.tables import ExtraColumn, extra_columns
+from components.publish.topics import TopicState, open_topics
 from components.settings import PublishSettings
 from components.snapshot.manifest import Label, Manifest, manifest_from_json, snapshot_name
 from components.snapshot.parts import KINDS, TOPIC_COLUMNS
@@ -98,16 +98,21 @@ class Publishing:
             return _publish(self, layout, dim, progress, thorough=thorough)
 
     def finish(self, *, thorough: bool = False) -> None:
-        """Updates the files to the state in the database, and removes those that are no longer needed; see `publish`."""
+        """Updates the files to the state in the database, and removes those that are no longer needed; see `publish`.
+
+        What people decided about topics is published with them.
+        """
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
+        layout = self.store.layouts.current(self.dataset_id)
+        assert layout is not None
+        topics = open_topics(self.store, self.dataset_id, layout.id, newest)
         with _file_errors(self.fence, self.output):
-            if not (_lost_parts(self, thorough=thorough) or _is_damaged(self, newest, thorough=thorough)):
+            is_damaged = _lost_parts(self, thorough=thorough) or _is_damaged(self, newest, thorough=thorough)
+            if not is_damaged and not topics.have_changed:
                 _install(self, newest)
                 return
-            layout = self.store.layouts.current(self.dataset_id)
-            assert layout is not None
             _publish(self, layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
 
     def parts(self) -> list[PartInfo]:

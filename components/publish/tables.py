@@ -64,9 +64,7 @@ class TopicNames:
         return id, self.names.get(id, "")
 
 
-def logs_table(
-    rows: Sequence[Row], extras: Sequence[ExtraColumn] = (), topics: TopicNames = TopicNames()
-) -> pa.Table:
+def logs_table(rows: Sequence[Row], extras: Sequence[ExtraColumn] = (), topics: TopicNames = TopicNames()) -> pa.Table:
     """Records, their positions and topics, in the columns of the logs output."""
     records = [row.stored.record for row in rows]
     table: dict[str, pa.Array] = {

@@ -43,7 +43,7 @@ class TopicState:
         """Records by topic, given those that the next snapshot has more than the newest; None if that kept no counts."""
         if self.newest is None or "topic_counts" not in self.newest.manifest:
             return None
-        counts = Counter({topic: count for topic, count in self.newest.manifest["topic_counts"]})
+        counts = Counter(dict(self.newest.manifest["topic_counts"]))
         counts.update(added)
         return counts
 

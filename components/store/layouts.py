@@ -237,13 +237,11 @@ class Layouts:
 
     def first_seqs(self, layout_id: int, vector_ids: Sequence[int]) -> dict[int, int]:
         """Vector id -> the first record on the map that has it."""
-        wanted, found = set(vector_ids), {}
+        wanted = set(vector_ids)
         query = select(position_t.c.vector_id, func.min(position_t.c.seq)).where(position_t.c.layout_id == layout_id)
         with self.db.read() as connection:
-            for vector_id, seq in connection.execute(query.group_by(position_t.c.vector_id)):
-                if vector_id in wanted:
-                    found[vector_id] = seq
-        return found
+            rows = connection.execute(query.group_by(position_t.c.vector_id))
+            return {vector_id: seq for vector_id, seq in rows if vector_id in wanted}
 
     def make_current(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
         """Make a layout the current one, within the transaction that commits its first snapshot."""

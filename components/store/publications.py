@@ -83,6 +83,13 @@ class Publications:
             row = connection.execute(query).first()
         return SnapshotInfo(no=row[0], layout_id=row[1], rows=row[2], manifest=orjson.loads(row[3])) if row else None
 
+    def manifest(self, dataset_id: int, number: int) -> Json | None:
+        """What is kept of a snapshot, None for one that is not remembered."""
+        query = select(snapshot_t.c.manifest).where(snapshot_t.c.dataset_id == dataset_id, snapshot_t.c.no == number)
+        with self.db.read() as connection:
+            raw = connection.execute(query).scalar()
+        return None if raw is None else orjson.loads(raw)
+
     def parts(self, dataset_id: int, kind: str) -> list[PartInfo]:
         """The parts of the newest snapshot, by batch."""
         columns = [part_t.c[name] for name in PartInfo.__dataclass_fields__]
@@ -146,9 +153,7 @@ class Publications:
                 ).all()
             if not found:
                 return
-            yield [
-                Row(stored=_stored(row[4:]), vector_id=row[0], x=row[1], y=row[2], topic=row[3]) for row in found
-            ]
+            yield [Row(stored=_stored(row[4:]), vector_id=row[0], x=row[1], y=row[2], topic=row[3]) for row in found]
             last = found[-1][4]
 
     # --- which home keeps the output

@@ -149,5 +149,3 @@ def _row(layout_id: int, topic: Topic) -> dict[str, Any]:
         "members": to_json(list(topic.members)),
         "centroid": topic.centroid.astype(f16).tobytes(),
     }
-
-

@@ -37,7 +37,7 @@ def coarse_clusters(points: Points) -> Labels:
         if len(sizes) > 1 and sizes.max() <= LARGEST_SHARE * len(points):
             break
         radius *= 0.9
-    return by_size(labels)
+    return by_size(np.asarray(labels, np.int64))
 
 
 def fine_clusters(points: Points) -> Labels:
@@ -47,7 +47,7 @@ def fine_clusters(points: Points) -> Labels:
     if len(points) <= MIN_CLUSTER_SIZE:
         return np.full(len(points), NOISE, np.int64)
     found = HDBSCAN(min_cluster_size=MIN_CLUSTER_SIZE, min_samples=MIN_SAMPLES, copy=True).fit_predict(points)
-    return by_size(found)
+    return by_size(np.asarray(found, np.int64))
 
 
 def by_size(labels: NDArray[np.integer]) -> Labels:
@@ -59,7 +59,7 @@ def by_size(labels: NDArray[np.integer]) -> Labels:
     ids, first, sizes = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
     numbers = np.full(int(labels.max(initial=-1)) + 2, NOISE, np.int64)  # the last element stands for -1
     numbers[ids[np.lexsort((first, -sizes))]] = np.arange(len(ids))
-    return numbers[labels]
+    return np.asarray(numbers[labels], np.int64)
 
 
 def _knee(points: Points) -> float:

@@ -12,15 +12,18 @@ RawCounts = Mapping[int | None, int]  # records by topic as stored: -1 for noise
 
 def with_edits(topics: Sequence[Topic], names: Mapping[int, str], merged: Mapping[int, int]) -> list[Topic]:
     """The topics with the names that people gave them, those that they merged as part of their targets."""
-    found: list[Topic] = []
-    for topic in topics:
-        if topic.id in names:
-            topic = replace(topic, name=names[topic.id], name_source="person")
-        if topic.id in merged and topic.state == "active":
-            event = TopicEvent(event="merged into", other=merged[topic.id])
-            topic = replace(topic, state="merged", lineage=[*topic.lineage, event])
-        found.append(topic)
-    return found
+    return [_merged(_named(topic, names), merged) for topic in topics]
+
+
+def _named(topic: Topic, names: Mapping[int, str]) -> Topic:
+    return replace(topic, name=names[topic.id], name_source="person") if topic.id in names else topic
+
+
+def _merged(topic: Topic, merged: Mapping[int, int]) -> Topic:
+    if topic.id not in merged or topic.state != "active":
+        return topic
+    event = TopicEvent(event="merged into", other=merged[topic.id])
+    return replace(topic, state="merged", lineage=[*topic.lineage, event])
 
 
 def with_published(topics: Sequence[Topic], published: Sequence[Topic]) -> list[Topic]:
@@ -53,8 +56,8 @@ def sized(topics: Sequence[Topic], counts: Mapping[int, int], published: Sequenc
     """
     before, parents = {topic.id: topic for topic in published}, {topic.id: topic.parent for topic in topics}
     sizes = dict.fromkeys(parents, 0)
-    for topic, count in counts.items():
-        group, steps = topic, 0
+    for leaf, count in counts.items():
+        group, steps = leaf, 0
         while group in sizes and steps <= TOPIC_LEVEL:
             sizes[group] += count
             group, steps = parents[group], steps + 1

@@ -33,7 +33,9 @@ MAX_NAME_CHARS: Final = 60
 EXCERPT_CHARS: Final = 40  # of a text in place of words
 UNSPOKEN_TYPES: Final = frozenset(("assistant", "user", "system", "reasoning", "span"))
 
-ClosenessOf = Callable[[Sequence[tuple[int, str]]], NDArray[np.float32]]  # of phrases to topics, by number: cosines (n,)
+ClosenessOf = Callable[
+    [Sequence[tuple[int, str]]], NDArray[np.float32]
+]  # of phrases to topics, by number: cosines (n,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +186,9 @@ def _kind(sample: Sample) -> str:
 
 def _plural(type: str) -> str:
     plain = type.replace("_", " ").strip()
-    return plain if plain.endswith("s") else plain + ("es" if plain.endswith("ch") else "s") if plain.isascii() else plain
+    return (
+        plain if plain.endswith("s") else plain + ("es" if plain.endswith("ch") else "s") if plain.isascii() else plain
+    )
 
 
 def _tool_words(tool: str, *, lower: bool = True) -> list[str]:
@@ -229,7 +233,9 @@ def _told_apart(
             rest = rest[1:]
             chosen = _name(sample, rest)
         if taken[chosen.name]:
-            chosen = Name(name=f"{name.name} ({taken[name.name] + 1})", description=name.description, source=name.source)
+            chosen = Name(
+                name=f"{name.name} ({taken[name.name] + 1})", description=name.description, source=name.source
+            )
             taken[name.name] += 1
         taken[chosen.name] += 1
         found.append(chosen)

@@ -31,4 +31,5 @@ def _principal(vectors: Vectors, seed: int) -> Points:
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     flat = centred @ axes
     flat = flat / max(float(np.abs(flat).max()), 1e-12) * EXTENT
-    return (flat + np.random.default_rng(seed).normal(scale=1e-4, size=flat.shape)).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(scale=1e-4, size=flat.shape)
+    return np.asarray(flat + noise, np.float32)

@@ -58,14 +58,15 @@ task text thought token tokens tool user wall time ms utc am pm
 """
 STOP_WORDS = frozenset(ENGLISH.split()) | frozenset(CODE_WORDS.split()) | frozenset(TRANSCRIPT_WORDS.split())
 SHORT_WORDS = frozenset(("ai", "ui", "db", "ci", "pr", "os", "ip", "tv", "uk", "us"))
-ACRONYMS = frozenset(  # three capitals that are words to most people; others are codes, such as those of airports
-    """
-    api app atm aws bug cli cpu css csv dns ftp gcp gif git gpu gui ide ios irs jpg jwt key llm log map npm orm pdf pin png rpc
-    sdk sim sms sql ssh ssl svg tag tar tax tcp tdd tls udp uri url usb vat vpn xml zip
-    """.split()
-)
+KNOWN_ACRONYMS = """
+api app atm aws bug cli cpu css csv dns ftp gcp gif git gpu gui ide ios irs jpg jwt key llm log map npm orm pdf pin png rpc
+sdk sim sms sql ssh ssl svg tag tar tax tcp tdd tls udp uri url usb vat vpn xml zip
+"""
+ACRONYMS = frozenset(KNOWN_ACRONYMS.split())  # three capitals that are words; others are codes, as of airports
 HOME_FOLDER = re.compile(r"/(?:Users|home)/[^/\s\"']+(?:/(?:[Ww]ork\w*|repos|projects|code|src|dev))?")
-NAME_OF_CODE = re.compile(r"(?<=[/\\])[A-Za-z][\w-]{2,30}(?:\.[a-z]{1,5})?\b|\b[a-z][a-z0-9]+(?:_[a-z0-9]+)+\b|\b[\w-]{3,30}\.[a-z]{2,4}\b")
+NAME_OF_CODE = re.compile(
+    r"(?<=[/\\])[A-Za-z][\w-]{2,30}(?:\.[a-z]{1,5})?\b|\b[a-z][a-z0-9]+(?:_[a-z0-9]+)+\b|\b[\w-]{3,30}\.[a-z]{2,4}\b"
+)
 
 
 def phrases_of(text: str) -> frozenset[str]:

@@ -1,0 +1,71 @@
+"""List the topics of a dataset, and change them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Dependencies, Deps
+from api.inputs import MAX_NUMBER, DatasetName
+from api.problems import Problem
+from api.responses import Json
+from api.run_starter import start_or_join
+from components.dataset_topics import TopicList, list_topics, max_name_chars, merge_topics, rename_topic
+
+router = APIRouter(tags=["data"])
+
+TopicId = Annotated[int, Path(ge=0, le=MAX_NUMBER, description="Id of the topic.")]
+Since = Annotated[
+    int | None, Query(ge=1, le=MAX_NUMBER, description="Number of a snapshot: how each topic changed after it.")
+]
+All = Annotated[bool, Query(alias="all", description="Also topics that have ended or are part of others.")]
+
+
+class TopicEdit(BaseModel):
+    """A new name for a topic, or the topic that it becomes part of."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str | None = Field(None, min_length=1, max_length=max_name_chars, description="The name that it keeps.")
+    merge_into: int | None = Field(None, ge=0, le=MAX_NUMBER, description="Id of the topic that it becomes part of.")
+
+
+@router.get("/datasets/{dataset}/topics", response_class=Json, summary="List the topics")
+def topics(deps: Deps, dataset: DatasetName, since: Since = None, all_states: All = False) -> Json:
+    """The topics of the newest snapshot (level 3) and their groups (levels 0 to 2), the largest first on each level."""
+    found = deps.state.with_store(lambda store: list_topics(store, dataset, _dataset_id(deps, dataset), since=since))
+    return Json(_body(found, all_states=all_states), headers={"Cache-Control": "no-cache"})
+
+
+@router.patch("/datasets/{dataset}/topics/{topic}", status_code=202, summary="Rename or merge a topic")
+async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicEdit) -> dict[str, Any]:
+    """Name a topic, or make it part of another one; it stays so after every refit. An index publishes the change."""
+    if (body.name is None) == (body.merge_into is None):
+        message = "give either name or merge_into"
+        raise Problem(422, "invalid-request", f"{message}.", errors=[{"field": "name", "message": message}])
+    await run_in_threadpool(_store_edit, deps, dataset, topic, body)
+    return await start_or_join(deps, "index", {"dataset": dataset}, None)
+
+
+def _store_edit(deps: Dependencies, dataset: str, topic: int, body: TopicEdit) -> None:
+    number = _dataset_id(deps, dataset)
+    if body.name is not None:
+        name = body.name
+        deps.state.with_store(lambda store: rename_topic(store, dataset, number, topic, name))
+    elif body.merge_into is not None:
+        into = body.merge_into
+        deps.state.with_store(lambda store: merge_topics(store, dataset, number, topic, into))
+
+
+def _dataset_id(deps: Dependencies, dataset: str) -> int:
+    number = deps.state.dataset_id(dataset)
+    if number is None:
+        raise Problem(404, "not-found", f"Nothing was loaded into dataset {dataset!r} yet.")
+    return number
+
+
+def _body(found: TopicList, *, all_states: bool) -> dict[str, Any]:
+    counts = {name: getattr(found.counts, name) for name in found.counts.__slots__}
+    return {"snapshot": found.snapshot, "counts": counts, "topics": found.as_dicts(active_only=not all_states)}
