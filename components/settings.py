@@ -41,7 +41,8 @@ OUTPUT_COLUMNS = frozenset(
         "projection_x",
         "projection_y",
         "vector",
-        "cluster",
+        "topic",
+        "topic_label",
     ]
 )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.errors import NotFound
 from components.search.filters import Filters
 from components.snapshot.manifest import snapshot_name
-from components.snapshot.read import Snapshot, new_since, snapshot_at
+from components.snapshot.read import Snapshot, new_since, read_topics, snapshot_at, topic_column, topics_within
 
 
 def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:
@@ -38,6 +38,8 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
         accepted &= pl.col("id").is_in(list(ids_by_extra))
     found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()
     rows = found["accepted"].to_numpy()
+    if filters.topic:
+        rows = rows & np.isin(topic_column(snapshot), list(topics_within(read_topics(snapshot), filters.topic)))
     if filters.new_since is not None:
         rows = rows & new_since(_snapshot(snapshot, filters.new_since), found["id"].to_list())
     return np.asarray(rows, np.bool_)
