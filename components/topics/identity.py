@@ -211,8 +211,8 @@ class _Work:
     def _is_new(self, members: Rows, free: Rows, owner: int) -> bool:
         from scipy.stats import binom
 
-        of_owner = int((self.before == owner).sum())
-        held = int((self.before[members] == owner).sum()) / max(1, of_owner)
+        of_owner = int((self.before == owner).sum()) if owner != NOISE else 0
+        held = int((self.before[members] == owner).sum()) / of_owner if of_owner else 0.0
         leads_back = float((self.before[self.near[free]] >= 0).mean()) / (1 - self.by_chance)
         is_improbable = (
             len(free) >= NEW_SHARE * len(members) and binom.sf(len(free) - 1, len(members), self.by_chance) < NEW_P

@@ -26,6 +26,8 @@ MIN_SHARE: Final = 0.3  # of a topic's records have the phrase
 COMMON_SHARE: Final = 0.6  # of a topic's records share a tool or a type, from which on it is part of the name
 CANDIDATES: Final = 12  # phrases that are compared with the topic's vectors
 CLOSENESS_WEIGHT: Final = 1.0  # of a difference in cosine, in the exponent
+LONGER_WEIGHT: Final = 1.35  # of each further word of a phrase
+BROKEN_WEIGHT: Final = 0.9  # of each stop word within
 CODE_WEIGHT: Final = 0.3  # of names of files and functions, which say less than words
 CODE = re.compile(r"[._]|\d")
 EVERYWHERE: Final = 0.2  # of all topics have a phrase: it says nothing
@@ -108,7 +110,10 @@ def _candidates(shares: Mapping[str, float], spread: Counter[str], n_topics: int
         if n_topics >= 10 and spread[phrase] > EVERYWHERE * n_topics:
             continue
         rarity = math.log((n_topics + 1) / spread[phrase]) if n_topics > 1 else 1.0
-        scores[phrase] = share * (0.3 + rarity) ** 2 * (1 + 0.35 * (len(phrase.split()) - 1))
+        words = phrase.split()
+        spoken = [word for word in words if word not in STOP_WORDS]
+        longer = LONGER_WEIGHT ** (len(spoken) - 1) * BROKEN_WEIGHT ** (len(words) - len(spoken))
+        scores[phrase] = share * (0.3 + rarity) ** 2 * longer
         if CODE.search(phrase):
             scores[phrase] *= CODE_WEIGHT
     best = sorted(scores, key=lambda phrase: (-scores[phrase], -len(phrase), phrase))
