@@ -40,7 +40,10 @@ def themes(n: int, sizes: list[int], *, seed: int = 0, spread: float = 0.25) -> 
     directions = np.random.default_rng(7).normal(size=(n, 24))
     random = np.random.default_rng(seed)
     which = np.repeat(np.arange(len(sizes)), sizes)
-    vectors = directions[which] + spread * random.normal(size=(len(which), 24)) * np.linalg.norm(directions[which], axis=1)[:, None] / 5
+    vectors = (
+        directions[which]
+        + spread * random.normal(size=(len(which), 24)) * np.linalg.norm(directions[which], axis=1)[:, None] / 5
+    )
     return unit((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)), which
 
 
@@ -159,6 +162,7 @@ def test_links_are_a_half_without_a_border_and_none_between_themes() -> None:
 def test_renewed_topics_keep_the_ids_of_those_that_stay_together() -> None:
     before = np.array([4] * 10 + [7] * 10 + [NEW] * 5)
     clusters = np.array([1] * 9 + [0] * 11 + [2] * 5)
+    assert renewed_topics(clusters, before, 9, fixed={4}).topics.tolist() == [4] * 10 + [7] * 10 + [9] * 5
     found = renewed_topics(clusters, before, 9)
     assert found.topics.tolist() == [4] * 9 + [7] * 11 + [9] * 5
     assert (found.next_id, [change.topic for change in found.changes]) == (10, [9])
@@ -237,7 +241,12 @@ def test_names_and_merges_of_people_are_laid_over_and_numbered() -> None:
     counts = merged_counts({0: 5, 1: 2, 2: 4, -1: 3, None: 1}, {2: 1})
     assert counts == {0: 5, 1: 6}
     shown = sized(numbered(edited, 4), counts, [], 4)
-    assert [(topic.size, topic.born, topic.last_seen) for topic in shown] == [(5, 4, 4), (6, 4, 4), (0, 4, 4), (11, 4, 4)]
+    assert [(topic.size, topic.born, topic.last_seen) for topic in shown] == [
+        (5, 4, 4),
+        (6, 4, 4),
+        (0, 4, 4),
+        (11, 4, 4),
+    ]
     assert shown[2].lineage[-1] == TopicEvent(event="merged into", snapshot=4, other=1)
     later = sized(numbered(with_published(topics, shown), 5), {0: 5, 1: 8}, shown, 5)
     assert [(topic.size, topic.born, topic.last_seen) for topic in later[:2]] == [(5, 4, 4), (8, 4, 5)]
@@ -265,7 +274,11 @@ def sample(*texts: str, type: str = "assistant", tool: str = "", runs: list[str]
 def test_names_are_phrases_that_set_a_topic_apart_and_no_words_of_the_format() -> None:
     refund = sample(*(f'{{"status": "ok", "id": "{n}"}} the refund policy of order {n} was applied' for n in range(6)))
     tests = sample(*(f"Chunk ID: a{n} Wall time: 0.1 seconds Output: running unit tests again" for n in range(6)))
-    grep = sample(*(f'Grep {{"pattern": "x{n}", "path": "/home/ann/work/parser/lexer.py"}}' for n in range(6)), type="tool_call", tool="Grep")
+    grep = sample(
+        *(f'Grep {{"pattern": "x{n}", "path": "/home/ann/work/parser/lexer.py"}}' for n in range(6)),
+        type="tool_call",
+        tool="Grep",
+    )
     names = [one.name for one in keyword_names([refund, tests, grep])]
     assert names[0].startswith("refund policy")
     assert "unit tests" in names[1]
@@ -277,7 +290,13 @@ def test_names_are_phrases_that_set_a_topic_apart_and_no_words_of_the_format() -
 
 
 def test_a_name_that_occurs_in_one_run_names_no_topic() -> None:
-    texts = ["mia kovacs wants the refund", "mia kovacs asks for the refund", "mia kovacs again, the refund", "the refund please", "my refund"]
+    texts = [
+        "mia kovacs wants the refund",
+        "mia kovacs asks for the refund",
+        "mia kovacs again, the refund",
+        "the refund please",
+        "my refund",
+    ]
     found = keyword_names([sample(*texts, runs=["a", "a", "a", "b", "c"])])[0]
     assert "mia" not in found.name
     assert "refund" in found.name

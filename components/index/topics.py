@@ -79,10 +79,11 @@ def find_topics(context: IndexContext, plan: Plan, layout: FittedMap, rows: MapR
     others = Neighborhood(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
     far = far_limit(others.distances)
     is_known = before != NOT_LOOKED_FOR
+    fixed = {*edits.names, *map(edits.target, edits.merged)}  # by people
     if not is_known.any():
         found = first_topics(coarse, next_id=next_id_of(old))
     elif plan.renew_topics:
-        found = renewed_topics(coarse, before, next_id_of(old))
+        found = renewed_topics(coarse, before, next_id_of(old), fixed=fixed)
     else:
         advisers = [coarse] if len(vectors) > FINE_ROWS else [fine_clusters(positions), coarse]
         near_known, known_topics = _near_known(context, vectors, before, old)
@@ -93,7 +94,7 @@ def find_topics(context: IndexContext, plan: Plan, layout: FittedMap, rows: MapR
             near_known,
             known_topics,
             advisers,
-            fixed={*edits.names, *edits.merged.values()},
+            fixed=fixed,
         )
         found = returned_ids(found, rows, old)
     return _found(found, rows, old, far=far, n_advised=int(coarse.max(initial=NOISE)) + 1)

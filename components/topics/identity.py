@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.topics.clusters import NEW, NOISE, Labels
+from components.topics.clusters import NEW, NOISE, Labels, by_size
 from components.topics.merging import merges
 
 Rows = NDArray[np.int64]
@@ -104,16 +104,18 @@ def first_topics(clusters: Labels, *, next_id: int = 0) -> Maintained:
     )
 
 
-def renewed_topics(clusters: Labels, before: Labels, next_id: int) -> Maintained:
+def renewed_topics(clusters: Labels, before: Labels, next_id: int, *, fixed: Collection[int] = ()) -> Maintained:
     """The clusters (n,) as topics; one that shares more than half of its rows with a topic of `before` keeps that id.
 
-    Ids are matched by the largest total Jaccard index (Kuhn 1955), and only at 0.5 or more.
+    The rows of topics in `fixed` stay in them. Ids are matched by the largest total Jaccard index (Kuhn 1955), and only at 0.5 or more.
     """
     from scipy.optimize import linear_sum_assignment
 
-    old = np.unique(before[before >= 0])
+    is_fixed = np.isin(before, list(fixed))
+    clusters = by_size(np.where(is_fixed, NOISE, clusters))
+    old = np.unique(before[(before >= 0) & ~is_fixed])
     n = int(clusters.max(initial=NOISE)) + 1
-    both = (clusters >= 0) & (before >= 0)
+    both = (clusters >= 0) & (before >= 0)  # none of them is fixed
     shared = np.zeros((n, len(old)))
     np.add.at(shared, (clusters[both], np.searchsorted(old, before[both])), 1)
     sizes = np.bincount(clusters[clusters >= 0], minlength=n)
@@ -126,7 +128,7 @@ def renewed_topics(clusters: Labels, before: Labels, next_id: int) -> Maintained
     is_new = ids < 0
     ids[is_new] = next_id + np.arange(int(is_new.sum()))
     return Maintained(
-        topics=np.where(clusters >= 0, ids[clusters] if n else NOISE, NOISE),
+        topics=np.where(is_fixed, before, np.where(clusters >= 0, ids[clusters] if n else NOISE, NOISE)),
         next_id=next_id + int(is_new.sum()),
         changes=[Change(kind="new", topic=int(topic)) for topic in ids[is_new]],
     )
