@@ -70,7 +70,7 @@ def grown(vectors: Vectors, before: Labels, *, advisers: list[Labels], next_id: 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("cache")
+    return tmp_path_factory.mktemp("cache")
 
 
 # --- clusters

@@ -12,6 +12,7 @@ from api.cli.command import guarded
 from api.cli.configuration import configure
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
 from api.cli.loading import index, load
+from api.cli.mcp import mcp
 from api.cli.search import search, similar
 from api.cli.serving import up, view, watch
 from api.cli.snapshots import export, publish, verify
@@ -20,7 +21,7 @@ from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
     *(load, index),
-    *(search, similar),
+    *(search, similar, mcp),
     *(status, defects, failed, show, configure),
     *(publish, export, verify),
     *(up, view, watch, doctor),

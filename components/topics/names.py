@@ -119,8 +119,8 @@ def _candidates(shares: Mapping[str, float], spread: Counter[str], n_topics: int
     best = sorted(scores, key=lambda phrase: (-scores[phrase], -len(phrase), phrase))
     kept: list[tuple[str, float]] = []
     for phrase in best:
-        longer = next((other for other, _ in kept if phrase in other), None)
-        if longer is None or shares[phrase] > 1.5 * shares[longer]:
+        container = next((other for other, _ in kept if phrase in other), None)
+        if container is None or shares[phrase] > 1.5 * shares[container]:
             kept.append((phrase, scores[phrase]))
         if len(kept) == CANDIDATES:
             break
