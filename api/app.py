@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from api.auth import Guard, require_token_beyond_loopback
 from api.dependencies import Dependencies, open_dependencies
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (datasets.router, search.router, topics.router, runs.router, map_routes.router, pages.router):
         app.include_router(router)
     describe(app, is_locked=settings.api_token is not None)
-    app.mount("/mcp", mcp)
+    app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))
     return app
 

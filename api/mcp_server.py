@@ -29,6 +29,7 @@ from components.redact import public_text
 from components.search.filters import Filters
 from components.search.search import Hit, Mode, Query
 from components.search.search import search as search_dataset
+from components.settings import Settings
 from components.store.records import Stored
 
 P = ParamSpec("P")
@@ -235,9 +236,13 @@ def _answer_list(head: dict[str, Any], name: str, rows: Sequence[dict[str, Any]]
 # --- transports
 
 
-def serve_stdio(state: State, searches: SearchCache) -> None:
+def serve_stdio(settings: Settings) -> None:
     """Speak to the client on standard input and output until its end; logs go to stderr."""
-    build_server(state, searches).run("stdio")
+    state = State(settings)
+    try:
+        build_server(state, SearchCache(settings, state)).run("stdio")
+    finally:
+        state.close()
 
 
 class HttpEndpoint:
@@ -253,7 +258,6 @@ class HttpEndpoint:
         """Serve requests while the block runs."""
         server = build_server(self._state, self._searches)
         self._app = server.streamable_http_app(
-            streamable_http_path="/",
             json_response=True,
             stateless_http=True,
             # host names, origins and the token are checked for the whole application

@@ -51,23 +51,33 @@ def list_topics(store: Store, dataset: str, dataset_id: int, *, since: int | Non
     )
 
 
-def rename_topic(store: Store, dataset: str, dataset_id: int, topic: int, name: str) -> None:
-    """Store the name that a person gives a topic or group. Raises `NotFound` or `BadQuery`."""
+def edit_topic(
+    store: Store, dataset: str, dataset_id: int, topic: int, *, name: str | None = None, merge_into: int | None = None
+) -> None:
+    """Store the name that a person gives a topic or group, or the topic that it becomes part of.
+
+    Raises `NotFound` for a topic that is not active, `BadQuery` for a change that can't be made.
+    """
+    if (name is None) == (merge_into is None):
+        raise BadQuery("Give a topic either a name or a topic to merge it into.")
+    edited = _active(store, dataset, dataset_id, topic)
+    if name is not None:
+        plain = _usable(name)
+        retry_while_busy(lambda: store.topics.rename(dataset_id, topic, plain))
+    elif merge_into is not None:
+        target = _active(store, dataset, dataset_id, merge_into)
+        if edited.level != TOPIC_LEVEL or target.level != TOPIC_LEVEL:
+            raise BadQuery("Groups of topics can't be merged; merge topics (level 3).")
+        if edited.id == target.id:
+            raise BadQuery(f"Topic {topic} can't be merged into itself.")
+        retry_while_busy(lambda: store.topics.merge(dataset_id, topic, target.id))
+
+
+def _usable(name: str) -> str:
     plain = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     if not plain or len(plain) > max_name_chars:
         raise BadQuery(f"The name {name[:max_name_chars]!r} can't be used: give 1 to {max_name_chars} characters.")
-    _active(store, dataset, dataset_id, topic)
-    retry_while_busy(lambda: store.topics.rename(dataset_id, topic, plain))
-
-
-def merge_topics(store: Store, dataset: str, dataset_id: int, topic: int, into: int) -> None:
-    """Store that a topic is part of another one. Raises `NotFound` or `BadQuery`."""
-    merged, target = (_active(store, dataset, dataset_id, id) for id in (topic, into))
-    if merged.level != TOPIC_LEVEL or target.level != TOPIC_LEVEL:
-        raise BadQuery("Groups of topics can't be merged; merge topics (level 3).")
-    if topic == into:
-        raise BadQuery(f"Topic {topic} can't be merged into itself.")
-    retry_while_busy(lambda: store.topics.merge(dataset_id, topic, into))
+    return plain
 
 
 def _newest(store: Store, dataset: str, dataset_id: int) -> SnapshotInfo:

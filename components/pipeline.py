@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +19,15 @@ from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
-from components.dataset_topics import TopicList, list_topics, merge_topics, rename_topic
+from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
 from components.settings import Settings, load_settings
-from components.store import DatasetStatus, Store, lease_name
+from components.store import DatasetStatus, Store
 from components.store.index_requests import IndexRequest
-from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.search.search import Hit, Mode
@@ -58,8 +58,7 @@ class Pipeline:
     def close(self) -> None:
         """Give the database connections back."""
         if "store" in self.__dict__:
-            self.store.close()
-            del self.store
+            self.__dict__.pop("store").close()
 
     # --- load and index
 
@@ -79,11 +78,11 @@ class Pipeline:
         `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
         """
         retry_while_busy(lambda: self.store)
-        if not all(str(spec).strip() for spec in sources):
+        specs = [str(spec) for spec in sources]
+        if not all(map(str.strip, specs)):
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
             )
-        specs = [str(spec) for spec in sources]
         if not specs:
             retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
@@ -146,8 +145,7 @@ class Pipeline:
 
         URLs are without their passwords.
         """
-        number = self.dataset_id(dataset)
-        return sources_of(self.settings.dataset(dataset).sources, self.store, number)
+        return sources_of(self.settings.dataset(dataset).sources, self.store, self.dataset_id(dataset))
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
         """The sources of the dataset, and where each is set; URLs without credentials."""
@@ -160,9 +158,8 @@ class Pipeline:
 
         Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
         """
-        dataset_id = self.dataset_id(dataset)
-        configured = self.settings.dataset(dataset).sources
-        return remove_sources(self.store, dataset, dataset_id, configured, sources, with_records=with_records)
+        known, configured = self.dataset_id(dataset), self.settings.dataset(dataset).sources
+        return remove_sources(self.store, dataset, known, configured, sources, with_records=with_records)
 
     def effective_settings(self) -> Settings:
         """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
@@ -233,8 +230,8 @@ class Pipeline:
     ) -> list[Hit]:
         """The records of the newest snapshot that fit best, equal texts as one hit.
 
-        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for a query that can't be answered, `NotFound`
-        for an unknown record or before the first index.
+        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for
+        what can't be answered, `NotFound` for an unknown record or before the first index.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         return wiring.search(
@@ -257,27 +254,20 @@ class Pipeline:
         """
         return list_topics(self.store, dataset, self.dataset_id(dataset), since=since)
 
-    def rename_topic(self, topic: int, name: str, dataset: str = "default") -> bool:
-        """Give a topic a name that it keeps, whatever happens to the map, and publish it.
+    def edit_topic(
+        self, topic: int, dataset: str = "default", *, name: str | None = None, merge_into: int | None = None
+    ) -> bool:
+        """Name a topic, or make it part of another one, whatever happens to the map later, and publish the change.
 
-        Returns False if an index is running, which publishes it then. Raises `NotFound` for an unknown topic, `BadQuery`
-        for a name that can't be used.
+        Returns False if an index is running, which publishes it then. Raises `NotFound` for a topic that is not active,
+        `BadQuery` for a change that can't be made.
         """
-        rename_topic(self.store, dataset, self.dataset_id(dataset), topic, name)
-        return self._publish_topics(dataset)
-
-    def merge_topics(self, topic: int, into: int, dataset: str = "default") -> bool:
-        """Make a topic part of another one, now and in the future; else as `rename_topic`."""
-        merge_topics(self.store, dataset, self.dataset_id(dataset), topic, into)
-        return self._publish_topics(dataset)
-
-    def _publish_topics(self, dataset: str) -> bool:
-        try:
+        edit_topic(self.store, dataset, self.dataset_id(dataset), topic, name=name, merge_into=merge_into)
+        with suppress(LeaseHeld):
             self.publish(dataset)
-        except LeaseHeld:
-            self.store.index_requests.add(dataset)
-            return False
-        return True
+            return True
+        self.store.index_requests.add(dataset)
+        return False
 
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish an interrupted publication, and rebuild published files that are missing or damaged.
@@ -285,14 +275,7 @@ class Pipeline:
         `adopt` takes the output over from another home on the same database: it is published here from now on.
         Returns the newest snapshot's number, None before the first index.
         """
-        dataset_id = self.dataset_id(dataset)
-        fence = self.store.leases.acquire(lease_name(dataset), "publish")
-        with Heartbeat(self.store.leases, fence):
-            publishing = wiring.open_publishing(self.effective_settings(), self.store, dataset, dataset_id, fence)
-            retry_while_busy(lambda: publishing.claim(adopt=adopt))
-            retry_while_busy(lambda: publishing.finish(thorough=True))
-        newest = self.store.publications.newest(dataset_id)
-        return newest.no if newest else None
+        return wiring.publish(self.effective_settings(), self.store, dataset, self.dataset_id(dataset), adopt=adopt)
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""

@@ -159,8 +159,8 @@ def mapped(tmp_path: Path) -> Iterator[Pipeline]:
 def test_what_people_decide_is_published_and_survives_a_refit_and_a_renewal(mapped: Pipeline) -> None:
     refund, weather = min(owner(mapped, "refund")), min(owner(mapped, "weather"))
     before = mapped.snapshot().number
-    assert mapped.rename_topic(refund, "Money  back")
-    assert mapped.merge_topics(weather, refund)
+    assert mapped.edit_topic(refund, name="Money  back")
+    assert mapped.edit_topic(weather, merge_into=refund)
     assert mapped.snapshot().number == before + 2
     for options in ({}, {"recompute": True}, {"renew_topics": True}):
         mapped.index(**options)
@@ -175,16 +175,16 @@ def test_what_people_decide_is_published_and_survives_a_refit_and_a_renewal(mapp
     labels = pq.read_table(mapped.snapshot().labels_file).to_pylist()
     assert "Money back" in {label["text"] for label in labels}
     for call, message in (
-        (lambda: mapped.rename_topic(refund, " \x00 "), "can't be used"),
-        (lambda: mapped.rename_topic(refund, "x" * 101), "1 to 100 characters"),
-        (lambda: mapped.merge_topics(refund, refund), "into itself"),
+        (lambda: mapped.edit_topic(refund, name=" \x00 "), "can't be used"),
+        (lambda: mapped.edit_topic(refund, name="x" * 101), "1 to 100 characters"),
+        (lambda: mapped.edit_topic(refund, merge_into=refund), "into itself"),
     ):
         with pytest.raises(BadQuery, match=message):
             call()
     for call in (
-        lambda: mapped.rename_topic(weather, "rain"),
-        lambda: mapped.rename_topic(NO_TOPIC, "none"),
-        lambda: mapped.merge_topics(refund, 9_999),
+        lambda: mapped.edit_topic(weather, name="rain"),
+        lambda: mapped.edit_topic(NO_TOPIC, name="none"),
+        lambda: mapped.edit_topic(refund, merge_into=9_999),
     ):
         with pytest.raises(NotFound, match="no active topic"):
             call()

@@ -7,13 +7,6 @@ from components.settings import load_settings
 
 def mcp() -> None:
     """Serve the maps to an agent over the Model Context Protocol, on standard input and output."""
-    from api.mcp_server import serve_stdio  # the protocol's library: 0.5 s
-    from api.search_cache import SearchCache
-    from api.state import State
+    from api.mcp_server import serve_stdio
 
-    settings = load_settings()
-    state = State(settings)
-    try:
-        serve_stdio(state, SearchCache(settings, state))
-    finally:
-        state.close()
+    serve_stdio(load_settings())

@@ -43,7 +43,7 @@ def rename_topic(
 ) -> None:
     """Name a topic. The name stays, whatever happens to the map."""
     with open_pipeline() as pipeline:
-        is_published = pipeline.rename_topic(topic, name, dataset)
+        is_published = pipeline.edit_topic(topic, dataset, name=name)
     line = f"Topic {topic} is called {printable(name)!r} now. {_when(is_published)}"
     emit({"topic": topic, "name": name, "published": is_published}, [line], json=json)
 
@@ -56,7 +56,7 @@ def merge_topics(
 ) -> None:
     """Make a topic part of another one, now and after every refit of the map."""
     with open_pipeline() as pipeline:
-        is_published = pipeline.merge_topics(topic, into, dataset)
+        is_published = pipeline.edit_topic(topic, dataset, merge_into=into)
     line = f"Topic {topic} is part of topic {into} now. {_when(is_published)}"
     emit({"topic": topic, "into": into, "published": is_published}, [line], json=json)
 

@@ -13,7 +13,7 @@ from api.inputs import MAX_NUMBER, DatasetName
 from api.problems import Problem
 from api.responses import Json
 from api.run_starter import start_or_join
-from components.dataset_topics import TopicList, list_topics, max_name_chars, merge_topics, rename_topic
+from components.dataset_topics import TopicList, edit_topic, list_topics, max_name_chars
 
 router = APIRouter(tags=["data"])
 
@@ -42,21 +42,15 @@ def topics(deps: Deps, dataset: DatasetName, since: Since = None, all_states: Al
 @router.patch("/datasets/{dataset}/topics/{topic}", status_code=202, summary="Rename or merge a topic")
 async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicEdit) -> dict[str, Any]:
     """Name a topic, or make it part of another one; it stays so after every refit. An index publishes the change."""
-    if (body.name is None) == (body.merge_into is None):
-        message = "give either name or merge_into"
-        raise Problem(422, "invalid-request", f"{message}.", errors=[{"field": "name", "message": message}])
     await run_in_threadpool(_store_edit, deps, dataset, topic, body)
     return await start_or_join(deps, "index", {"dataset": dataset}, None)
 
 
 def _store_edit(deps: Dependencies, dataset: str, topic: int, body: TopicEdit) -> None:
     number = _dataset_id(deps, dataset)
-    if body.name is not None:
-        name = body.name
-        deps.state.with_store(lambda store: rename_topic(store, dataset, number, topic, name))
-    elif body.merge_into is not None:
-        into = body.merge_into
-        deps.state.with_store(lambda store: merge_topics(store, dataset, number, topic, into))
+    deps.state.with_store(
+        lambda store: edit_topic(store, dataset, number, topic, name=body.name, merge_into=body.merge_into)
+    )
 
 
 def _dataset_id(deps: Dependencies, dataset: str) -> int:
