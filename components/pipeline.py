@@ -188,17 +188,15 @@ class Pipeline:
 
     def record(self, id: str, dataset: str = "default") -> dict[str, Any]:
         """One record by its id. Raises `NotFound`."""
-        stored = self.store.records.by_id(self.dataset_id(dataset), id)
-        if stored is None:
-            raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
-        return stored.record._asdict()
+        if stored := self.store.records.by_id(self.dataset_id(dataset), id):
+            return stored.record._asdict()
+        raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
 
     def dataset_id(self, dataset: str) -> int:
         """The number of a dataset. Raises `NotFound` with the nearest name, or where nothing was loaded into it yet."""
-        found = find_dataset(self.settings, self.store, dataset)
-        if found is None:
-            raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
-        return found
+        if (found := find_dataset(self.settings, self.store, dataset)) is not None:
+            return found
+        raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
 
     # --- output
 
@@ -259,8 +257,7 @@ class Pipeline:
     ) -> bool:
         """Name a topic, or make it part of another one, whatever happens to the map later, and publish the change.
 
-        Returns False if an index is running, which publishes it then. Raises `NotFound` for a topic that is not active,
-        `BadQuery` for a change that can't be made.
+        Returns False if an index that is running publishes it. Raises `NotFound` or `BadQuery` for what can't be changed.
         """
         edit_topic(self.store, dataset, self.dataset_id(dataset), topic, name=name, merge_into=merge_into)
         with suppress(LeaseHeld):
