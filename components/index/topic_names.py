@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,16 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import TOPIC_LEVEL, Record, Topic
+from components.contracts import NO_TOPIC, TOPIC_LEVEL, Record, Topic
 from components.errors import EmbeddingFailed, TransientError
 from components.index.context import IndexContext
 from components.retry import retry_while_busy
-from components.store.layouts import LayoutInfo
+from components.store.layouts import LayoutInfo, PlacedText
 from components.topics.names import MIN_SHARE, Name, Sample, keyword_names
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES: Final = 5  # records that show what a topic is about
+FREQUENT: Final = 3  # texts of a topic that most records have, beside the typical ones
 GROUP_SHARE: Final = 0.12  # of a group's texts have a phrase of its name
 GROUP_TEXTS: Final = 60  # of a group, from all of its topics
 PHRASES: Final = 256  # embedded at once
@@ -27,29 +31,39 @@ PHRASES: Final = 256  # embedded at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicTexts:
-    """The active topics and groups of a layout, and records of their typical vectors by id of the vector."""
+    """The active topics and groups of a layout, and a record of each of their typical and frequent vectors, by its id.
+
+    `weights` (by vector) grow with the number of equal records; `frequent` are vectors that many records of a topic have.
+    """
 
     topics: Sequence[Topic]
     records: Mapping[int, Record]
+    weights: Mapping[int, float]
+    frequent: Mapping[int, Sequence[int]]
 
     def sample(self, topic: Topic) -> Sample:
         """Typical records of a topic; of a group, some of each of its topics."""
-        found = self.typical(topic)
+        vectors = self._vectors(topic)
+        found = [self.records[vector] for vector in vectors]
         return Sample(
             texts=[record.text for record in found],
             types=[record.type for record in found],
             tools=[str(record.extra.get("tool") or "") for record in found],
             runs=[record.filename for record in found],
+            weights=[self.weights[vector] for vector in vectors],
         )
 
     def typical(self, topic: Topic) -> list[Record]:
-        """The records closest to the topic's centroid first."""
-        members = topic.members
+        """The records closest to the topic's centroid first, then frequent ones."""
+        return [self.records[vector] for vector in self._vectors(topic)]
+
+    def _vectors(self, topic: Topic) -> list[int]:
+        wanted = [*topic.members, *self.frequent.get(topic.id, ())]
         if topic.level < TOPIC_LEVEL:
             inside = [leaf for leaf in self.topics if leaf.level == TOPIC_LEVEL and self._is_within(leaf, topic)]
             each = max(1, GROUP_TEXTS // max(1, len(inside)))
-            members = [member for leaf in inside for member in leaf.members[:each]]
-        return [self.records[member] for member in members if member in self.records]
+            wanted = [member for leaf in inside for member in leaf.members[:each]]
+        return [vector for vector in dict.fromkeys(wanted) if vector in self.records]
 
     def _is_within(self, leaf: Topic, group: Topic) -> bool:
         parents = {topic.id: topic.parent for topic in self.topics}
@@ -97,9 +111,26 @@ def _with_name(topic: Topic, name: Name | None) -> Topic:
 def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:
     store = context.target.store
     topics = [topic for topic in store.topics.of_layout(layout.id) if topic.state == "active"]
-    seqs = store.layouts.first_seqs(layout.id, [member for topic in topics for member in topic.members])
-    by_seq = {stored.seq: stored.record for stored in store.records.by_seq(list(seqs.values()))}
-    return TopicTexts(topics=topics, records={vector: by_seq[seq] for vector, seq in seqs.items() if seq in by_seq})
+    members = {member for topic in topics for member in topic.members}
+    chosen: dict[int, PlacedText] = {}
+    frequent: dict[int, list[PlacedText]] = defaultdict(list)
+    for text in store.layouts.placed_texts(layout.id):
+        if text.vector_id in members:
+            chosen[text.vector_id] = text
+        if text.records > 1 and text.topic != NO_TOPIC:
+            frequent[text.topic] = heapq.nlargest(FREQUENT, [*frequent[text.topic], text], key=_by_records)
+    chosen |= {text.vector_id: text for texts in frequent.values() for text in texts}
+    by_seq = {one.seq: one.record for one in store.records.by_seq([text.seq for text in chosen.values()])}
+    return TopicTexts(
+        topics=topics,
+        records={vector: by_seq[text.seq] for vector, text in chosen.items() if text.seq in by_seq},
+        weights={vector: math.sqrt(text.records) for vector, text in chosen.items()},
+        frequent={topic: [text.vector_id for text in texts] for topic, texts in frequent.items()},
+    )
+
+
+def _by_records(text: PlacedText) -> tuple[int, int]:
+    return text.records, -text.seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,15 @@ class MapVectors:
     ids: NDArray[np.int64]  # (n,)
     positions: Positions  # (n, 2)
     topics: NDArray[np.int64]  # (n,), NOT_LOOKED_FOR where none is stored
+
+
+class PlacedText(NamedTuple):
+    """A distinct vector on a map: its topic, how many records have it, and the first of them."""
+
+    vector_id: int
+    topic: int
+    records: int
+    seq: int
 
 
 class Layouts:
@@ -235,13 +244,21 @@ class Layouts:
             ids, xs, ys, topics = _columns(connection.execute(query), types)
         return MapVectors(ids=ids, positions=np.column_stack([xs, ys]), topics=topics)
 
-    def first_seqs(self, layout_id: int, vector_ids: Sequence[int]) -> dict[int, int]:
-        """Vector id -> the first record on the map that has it."""
-        wanted = set(vector_ids)
-        query = select(position_t.c.vector_id, func.min(position_t.c.seq)).where(position_t.c.layout_id == layout_id)
+    def placed_texts(self, layout_id: int) -> Iterator[PlacedText]:
+        """The distinct vectors of a layout with their topics, in no order."""
+        query = (
+            select(
+                position_t.c.vector_id,
+                func.coalesce(func.min(position_t.c.topic), NOT_LOOKED_FOR),
+                func.count(),
+                func.min(position_t.c.seq),
+            )
+            .where(position_t.c.layout_id == layout_id)
+            .group_by(position_t.c.vector_id)
+        )
         with self.db.read() as connection:
-            rows = connection.execute(query.group_by(position_t.c.vector_id))
-            return {vector_id: seq for vector_id, seq in rows if vector_id in wanted}
+            for row in connection.execute(query):
+                yield PlacedText(*row)
 
     def make_current(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
         """Make a layout the current one, within the transaction that commits its first snapshot."""

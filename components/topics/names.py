@@ -22,6 +22,7 @@ from components.topics.words import STOP_WORDS, names_of_code, phrases_of
 
 MAX_PHRASES: Final = 2
 MAX_WORDS: Final = 4  # of all phrases of a name together
+DOMINANT_SHARE: Final = 0.5  # of a topic's weight is one text, which then names it alone
 MIN_SHARE: Final = 0.3  # of a topic's records have the phrase
 COMMON_SHARE: Final = 0.6  # of a topic's records share a tool or a type, from which on it is part of the name
 CANDIDATES: Final = 12  # phrases that are compared with the topic's vectors
@@ -42,12 +43,16 @@ ClosenessOf = Callable[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Some typical records of a topic: parallel sequences. `tools` are empty where a record has none."""
+    """Some typical records of a topic: parallel sequences. `tools` are empty where a record has none.
+
+    `weights` tell how much each counts, all the same if there are none.
+    """
 
     texts: Sequence[str]
     types: Sequence[str]
     tools: Sequence[str]
     runs: Sequence[str]
+    weights: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,22 +85,39 @@ def keyword_names(
 
 
 def _shares(sample: Sample, min_share: float) -> dict[str, float]:
-    """Phrases that many records have, and in which share of them; no more than in its share of runs, if there are some."""
-    records: Counter[str] = Counter()
-    runs: dict[str, set[str]] = {}
+    """Phrases that many records have, and their share by weight; they occur in several texts and, if there are, runs."""
+    weights = sample.weights or [1.0] * len(sample.texts)
+    found: dict[str, _Occurrences] = {}
     tool_words = {word for tool in sample.tools for word in _tool_words(tool)}
-    for text, tool, run in zip(sample.texts, sample.tools, sample.runs, strict=True):
+    for text, tool, run, weight in zip(sample.texts, sample.tools, sample.runs, weights, strict=True):
         plain = _without_tool(text, tool)
         for phrase in phrases_of(plain) | names_of_code(plain):
-            records[phrase] += 1
-            runs.setdefault(phrase, set()).add(run)
-    n, n_runs = len(sample.texts), len(set(sample.runs))
-    least = max(2, math.ceil(min_share * n)) if n > 2 else 1
-    return {
-        phrase: count / n
-        for phrase, count in records.items()
-        if count >= least and (n_runs < 3 or len(runs[phrase]) > 1) and not set(phrase.split()) <= tool_words
+            found.setdefault(phrase, _Occurrences()).add(weight, run)
+    total, n, n_runs = sum(weights), len(sample.texts), len(set(sample.runs))
+    is_common = {
+        phrase: one.weight >= min_share * total
+        and (n <= 2 or one.heaviest >= DOMINANT_SHARE * total or (one.n > 1 and (n_runs < 3 or len(one.runs) > 1)))
+        for phrase, one in found.items()
     }
+    return {
+        phrase: one.weight / total
+        for phrase, one in found.items()
+        if is_common[phrase] and not set(phrase.split()) <= tool_words
+    }
+
+
+class _Occurrences:
+    """In how many texts a phrase occurs, of which weights and in which runs."""
+
+    def __init__(self) -> None:
+        self.n, self.weight, self.heaviest = 0, 0.0, 0.0
+        self.runs: set[str] = set()
+
+    def add(self, weight: float, run: str) -> None:
+        self.n += 1
+        self.weight += weight
+        self.heaviest = max(self.heaviest, weight)
+        self.runs.add(run)
 
 
 def _without_tool(text: str, tool: str) -> str:
