@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from browser import free_port
 from databases import fresh_database, postgres_server
 from logs import write
+from served import served
 from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
+from api.app import create_app
 from api.cli.main import app
+from api.map_data import topic_legend
 from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, TOPIC_LEVEL
 from components.errors import BadQuery, NotFound
 from components.pipeline import Pipeline
 from components.search.filters import Filters
-from components.settings import LoadSettings, PublishSettings, Settings
+from components.settings import LoadSettings, PrefectSettings, PublishSettings, Settings
 from components.snapshot.manifest import topics_schema
 from components.snapshot.read import read_topics
 
@@ -244,6 +249,57 @@ def test_the_same_records_have_the_same_topics_in_every_home(tmp_path: Path) -> 
             pipeline.index()
             found.append([(row["id"], row["topic"], row["topic_label"]) for row in rows(pipeline)])
     assert found[0] == found[1]
+
+
+def test_the_api_lists_and_edits_topics_and_colours_the_map_by_them(mapped: Pipeline) -> None:
+    refund, weather = min(owner(mapped, "refund")), min(owner(mapped, "weather"))
+    nobody = mapped.settings.model_copy(update={"prefect": PrefectSettings(port=free_port())})
+    with served(create_app(nobody)) as client:
+        answer = client.get("/datasets/default/topics").json()
+        assert answer["snapshot"] == 1
+        assert {topic["id"] for topic in answer["topics"]} >= {refund, weather}
+        assert "trend" not in answer["topics"][0]
+        assert client.get("/datasets/default/topics?since=1").json()["topics"][0]["trend"] == "steady"
+        assert client.get("/datasets/default/topics?since=9").status_code == 404
+        found = client.get(f"/datasets/default/search?q=paris&topic={refund}").json()["hits"]
+        assert {"refund" in hit["text"] for hit in found} == {True}
+
+        address = f"/datasets/default/topics/{refund}"
+        edited = client.patch(address, json={"name": "Money back"})  # Prefect is down: it is stored all the same
+        assert edited.status_code == 202
+        assert "the next index publishes it" in edited.json()["detail"]
+        for body, status in (
+            ({}, 422),
+            ({"name": "x", "merge_into": weather}, 422),
+            ({"name": ""}, 422),
+            ({"merge_into": refund}, 422),
+            ({"merge_into": 9_999}, 404),
+        ):
+            assert client.patch(address, json=body).status_code == status, body
+        assert client.patch("/datasets/default/topics/9999", json={"name": "x"}).status_code == 404
+        assert client.patch("/datasets/nowhere/topics/1", json={"name": "x"}).status_code == 404
+        assert client.patch(f"/datasets/default/topics/{weather}", json={"merge_into": refund}).status_code == 202
+        mapped.index()
+        shown = {topic["id"]: topic for topic in client.get("/datasets/default/topics?all=true").json()["topics"]}
+        assert (shown[refund]["name"], shown[weather]["state"]) == ("Money back", "merged")
+        summary = client.get("/map/default/snapshot.json").json()
+        assert sum(entry["count"] for entry in summary["topics"]) == summary["rows"]
+        assert "topic" in {column["name"] for column in summary["points"]["columns"]}
+
+
+def test_a_map_is_coloured_by_the_finest_groups_that_colours_can_show() -> None:
+    def topic(id: int, level: int, parent: int = NO_TOPIC, state: str = "active") -> dict[str, Any]:
+        return {"id": id, "level": level, "parent": parent, "state": state, "name": f"t{id}"}
+
+    few = topic_legend(np.array([0, 1, 1, -1], np.int32), [topic(0, 3), topic(1, 3), topic(2, 3, state="ended")])
+    assert (few.names, few.counts, few.codes.tolist()) == (["t1", "t0", "no topic"], [2, 1, 1], [1, 0, 0, 2])
+    groups = [topic(100 + n, 0) for n in range(10)]
+    many = topic_legend(np.arange(50, dtype=np.int32), [*groups, *(topic(n, 3, 100 + n % 10) for n in range(50))])
+    assert many.counts == [5] * 10
+    assert set(many.names) == {f"t{100 + n}" for n in range(10)}
+    none = topic_legend(np.full(3, NO_TOPIC, np.int32), [])
+    assert (none.names, none.counts) == (["no topic"], [3])
+    assert topic_legend(np.empty(0, np.int32), []).names == []
 
 
 def test_the_shell_lists_renames_and_merges_topics(

@@ -43,7 +43,12 @@ def topics(deps: Deps, dataset: DatasetName, since: Since = None, all_states: Al
 async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicEdit) -> dict[str, Any]:
     """Name a topic, or make it part of another one; it stays so after every refit. An index publishes the change."""
     await run_in_threadpool(_store_edit, deps, dataset, topic, body)
-    return await start_or_join(deps, "index", {"dataset": dataset}, None)
+    try:
+        return await start_or_join(deps, "index", {"dataset": dataset}, None)
+    except Problem as problem:
+        if problem.status != 503:
+            raise
+        return {"flow_run_id": None, "state": None, "detail": f"Stored; the next index publishes it. {problem.detail}"}
 
 
 def _store_edit(deps: Dependencies, dataset: str, topic: int, body: TopicEdit) -> None:
