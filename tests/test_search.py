@@ -15,7 +15,7 @@ from logs import write
 from components.errors import BadQuery, ModelChanged, NotFound
 from components.pipeline import Pipeline
 from components.search.filters import Filters
-from components.search.vectors import open_vectors
+from components.search.lists import open_vectors
 from components.settings import DatasetSettings, LoadSettings, Settings
 from components.snapshot.parts import read_row_groups, vectors_of
 from components.store.words import phrases_of

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.contracts import Embedder
+from components.search.lists import open_vectors
+from components.search.row_ids import open_ids
 from components.search.search import Searched
-from components.search.vectors import open_vectors
-from components.snapshot.parts import read_columns
 from components.snapshot.read import open_snapshot
 from components.store import Store
+
+
+def search_cache(cache: Path, output: Path) -> Path:
+    """The folder of what makes searches of the dataset with this `output` quick."""
+    return cache / "search" / output.name
 
 
 def open_dataset(
@@ -19,13 +24,13 @@ def open_dataset(
 
     Raises `NotFound` before the first snapshot.
     """
-    snapshot = open_snapshot(output)
+    snapshot, folder = open_snapshot(output), search_cache(cache, output)
     assert dataset_id is not None  # what is published was loaded
     return Searched(
         store=store,
         dataset_id=dataset_id,
         snapshot=snapshot,
-        ids=read_columns(snapshot.logs_files, ["id"])["id"].to_numpy().astype("S32"),
-        vectors=open_vectors(snapshot, cache / "search" / output.name, in_memory=in_memory),
+        ids=open_ids(snapshot, folder),
+        vectors=open_vectors(snapshot, folder, in_memory=in_memory),
         embedder=embedder,
     )
