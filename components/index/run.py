@@ -22,6 +22,8 @@ from components.index.topic_names import name_topics
 from components.index.topic_report import topic_report
 from components.publish.run import Published
 from components.retry import retry_while_busy, run_directly
+from components.search.lists import LISTS_FROM, open_lists, search_cache
+from components.snapshot.read import open_snapshot
 from components.store import lease_name
 from components.store.index_requests import IndexRequest
 from components.store.layouts import LayoutInfo
@@ -125,6 +127,8 @@ def _run_pass(context: IndexContext, run_step: StepRunner, watch: Stopwatch, *, 
             run_step("name topics", lambda _: _named(context, placement))
     with watch.timed("publish"):
         published = run_step("publish", lambda _: _publish(context, plan, placement))
+        if published.is_new and published.rows >= LISTS_FROM:
+            run_step("search lists", lambda _: _write_lists(context))
     store, dataset_id = context.target.store, context.target.dataset_id
     layout = retry_while_busy(lambda: store.layouts.current(dataset_id))
     return Pass(plan=plan, embedded=embedded, placement=placement, published=published, layout=layout)
@@ -191,6 +195,13 @@ def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Publish
     published = retry_while_busy(publish)
     logger.info("%s: snapshot %s has %d records.", context.dataset, published.snapshot, published.rows)
     return published
+
+
+def _write_lists(context: IndexContext) -> int:
+    """Make the lists of a large snapshot now, so that no search has to wait for them; returns how many there are."""
+    output = context.publishing.output
+    lists = open_lists(open_snapshot(output), search_cache(context.settings.cache, output))
+    return len(lists.centroids)
 
 
 def _is_done(context: IndexContext) -> bool:

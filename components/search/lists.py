@@ -176,6 +176,11 @@ def open_lists(snapshot: Snapshot, cache: Path) -> ListedVectors:
     return ListedVectors(parts=parts, centroids=centroids, n_probed=n_probed)
 
 
+def search_cache(cache: Path, output: Path) -> Path:
+    """The folder of what makes searches of the dataset with this `output` quick."""
+    return cache / "search" / output.name
+
+
 def lists_key(snapshot: Snapshot) -> str:
     """Which lists a snapshot needs: those of its layout, made anew when it has grown by `GROWTH`."""
     manifest = snapshot.manifest

@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.contracts import Embedder
-from components.search.lists import open_vectors
+from components.search.lists import open_vectors, search_cache
 from components.search.row_ids import open_ids
 from components.search.search import Searched
 from components.snapshot.read import open_snapshot
 from components.store import Store
-
-
-def search_cache(cache: Path, output: Path) -> Path:
-    """The folder of what makes searches of the dataset with this `output` quick."""
-    return cache / "search" / output.name
 
 
 def open_dataset(
