@@ -7,6 +7,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,16 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import NO_TOPIC, TOPIC_LEVEL, Record, Topic
-from components.errors import EmbeddingFailed, TransientError
+from components.errors import EmbeddingFailed, ServiceUnavailable, TransientError
 from components.index.context import IndexContext
 from components.retry import retry_while_busy
 from components.store.layouts import LayoutInfo, PlacedText
+from components.topics.chat import ChatModel, open_chat
+from components.topics.model_names import model_name
 from components.topics.names import MIN_SHARE, Name, Sample, keyword_names
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES: Final = 5  # records that show what a topic is about
 FREQUENT: Final = 3  # texts of a topic that most records have, beside the typical ones
+GIVE_UP_AFTER: Final = 4  # answers in a row that name nothing
+NEAREST: Final = 2  # other topics whose texts are shown for contrast
 GROUP_SHARE: Final = 0.12  # of a group's texts have a phrase of its name
 GROUP_TEXTS: Final = 60  # of a group, from all of its topics
 PHRASES: Final = 256  # embedded at once
@@ -81,6 +86,7 @@ def name_topics(context: IndexContext, layout: LayoutInfo) -> int:
 def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
     store = context.target.store
     texts = _texts(context, layout)
+    chat = open_chat(context.settings.topics)
     names: dict[int, Name] = {}
     for level in sorted({topic.level for topic in texts.topics}):
         here = [topic for topic in texts.topics if topic.level == level]
@@ -94,18 +100,60 @@ def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
                 min_share=MIN_SHARE if level == TOPIC_LEVEL else GROUP_SHARE,
             )
             names |= {topic.id: name for topic, name in zip(here, found, strict=True) if not topic.name}
+            if chat is not None:
+                names |= _by_model(context, chat, texts, unnamed, here)
     named = [
-        replace(_with_name(topic, names.get(topic.id)), examples=[one.id for one in texts.typical(topic)[:EXAMPLES]])
+        replace(
+            _with_name(topic, names.get(topic.id), asks_model=chat is not None),
+            examples=[one.id for one in texts.typical(topic)[:EXAMPLES]],
+        )
         for topic in texts.topics
     ]
     store.topics.name(context.target.fence, layout.id, named)
     return len(names)
 
 
-def _with_name(topic: Topic, name: Name | None) -> Topic:
+def _by_model(
+    context: IndexContext, chat: ChatModel, texts: TopicTexts, unnamed: Sequence[Topic], here: Sequence[Topic]
+) -> dict[int, Name]:
+    """Names by a language model, of those topics for which it gave one; it is given up after some failures in a row."""
+    found: dict[int, Name] = {}
+    taken = {topic.name for topic in here if topic.name}
+    n_failed = 0
+    with ThreadPoolExecutor(context.settings.topics.connections, "name") as pool:
+        for start in range(0, len(unnamed), context.settings.topics.connections):
+            group = unnamed[start : start + context.settings.topics.connections]
+            for topic, name in zip(group, pool.map(lambda one: _ask(chat, texts, one, here), group), strict=True):
+                n_failed = 0 if isinstance(name, Name) else n_failed + 1
+                if isinstance(name, Name) and name.name not in taken:
+                    found[topic.id] = name
+                    taken.add(name.name)
+                elif isinstance(name, ServiceUnavailable):
+                    logger.warning("%s: %s", context.dataset, name)
+            context.report("name topics", start + len(group), len(unnamed))
+            if n_failed >= GIVE_UP_AFTER:
+                logger.warning("%s: the language model is not asked any more.", context.dataset)
+                break
+    return found
+
+
+def _ask(chat: ChatModel, texts: TopicTexts, topic: Topic, here: Sequence[Topic]) -> Name | ServiceUnavailable | None:
+    """The model's name for a topic, why it gave none, or None for answers that can't be used."""
+    closeness = [float(topic.centroid @ other.centroid) if other.id != topic.id else -2.0 for other in here]
+    nearest = [here[at] for at in np.argsort(closeness)[::-1][:NEAREST] if here[at].id != topic.id]
+    others = [record.text for other in nearest for record in texts.typical(other)[:EXAMPLES]]
+    try:
+        return model_name(chat.complete, [record.text for record in texts.typical(topic)], others)
+    except ServiceUnavailable as error:
+        return error
+
+
+def _with_name(topic: Topic, name: Name | None, *, asks_model: bool) -> Topic:
+    """The topic under a new name; one that the model did not give is looked for again by the next fit."""
     if name is None:
         return topic
-    return replace(topic, name=name.name, description=name.description, name_source=name.source)
+    named_rows = 0 if asks_model and name.source != "model" else topic.named_rows
+    return replace(topic, name=name.name, description=name.description, name_source=name.source, named_rows=named_rows)
 
 
 def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:

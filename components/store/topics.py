@@ -65,7 +65,7 @@ class Topics:
 
     def name(self, fence: Fence, layout_id: int, topics: Sequence[Topic]) -> None:
         """Store the names, descriptions and examples of topics."""
-        columns = ("name", "description", "name_source")
+        columns = ("name", "description", "name_source", "named_rows")
         with fence.write() as connection:
             for topic in topics:
                 mine = (topic_t.c.layout_id == layout_id) & (topic_t.c.id == topic.id)
