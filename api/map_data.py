@@ -197,7 +197,13 @@ def row_of(data: MapData, id: str) -> int:
 def rows_of(data: MapData, ids: Sequence[str]) -> list[int]:
     """The rows of the records with these ids, in their order; ids that the snapshot does not have are left out."""
     wanted = np.array([id.encode("ascii", "replace") for id in ids], data.ids.dtype)
-    order = np.argsort(data.ids, kind="stable") if len(wanted) else np.empty(0, np.int64)
-    at = np.searchsorted(data.ids, wanted, sorter=order)
-    found = order[np.minimum(at, max(len(order) - 1, 0))] if len(order) else np.empty(0, np.int64)
-    return [int(row) for row, id in zip(found, wanted, strict=False) if data.ids[row] == id]
+    rows = np.flatnonzero(np.isin(data.ids, wanted))
+    by_id = dict(zip(data.ids[rows].tolist(), rows.tolist(), strict=True))
+    return [by_id[id] for id in wanted.tolist() if id in by_id]
+
+
+def rows_in_files(data: MapData, part: str) -> list[int]:
+    """The rows of files whose name contains this, ignoring case."""
+    wanted = part.strip().lower()
+    files = [at for at, name in enumerate(data.filenames) if wanted and wanted in name.lower()]
+    return [int(row) for row in np.flatnonzero(np.isin(data.filename, files))]

@@ -375,3 +375,12 @@ def test_damaged_lists_are_made_again_and_those_of_old_parts_removed(large: Pipe
     large.index(recompute=True)
     kept = {path.name.split(".parquet")[0] for path in folder.glob("*.lists-*")}
     assert len(kept) == len(large.snapshot().embeddings_files)
+
+
+def test_the_last_word_that_is_being_typed_may_be_the_beginning_of_one(tmp_path: Path, database: str | None) -> None:
+    with opened(tmp_path / "home", database_url=database) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        number, words = pipeline.dataset_id("default"), pipeline.store.words
+        for query, n in (("tck-40", 1), ("SEAR", 3), ("sear retry", 0), ("retry sea", 2), ('"the sea', 2), ("*", 0)):
+            assert len(words.search(number, query, 100, is_typing=True)) == n, query
+        assert words.search(number, "tck-40", 100) == []
