@@ -381,6 +381,14 @@ def test_the_last_word_that_is_being_typed_may_be_the_beginning_of_one(tmp_path:
     with opened(tmp_path / "home", database_url=database) as pipeline:
         indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
         number, words = pipeline.dataset_id("default"), pipeline.store.words
-        for query, n in (("tck-40", 1), ("SEAR", 3), ("sear retry", 0), ("retry sea", 2), ('"the sea', 2), ("*", 0)):
+        for query, n in (
+            ("tck-40", 1),
+            ("SEAR", 3),
+            ("sear retry", 0),
+            ("retry sea", 2),
+            ('"the sea', 3),
+            ('"the search"', 2),
+            ("*", 0),
+        ):
             assert len(words.search(number, query, 100, is_typing=True)) == n, query
         assert words.search(number, "tck-40", 100) == []
