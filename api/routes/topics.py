@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Dependencies, Deps
@@ -24,12 +24,25 @@ Since = Annotated[
 All = Annotated[bool, Query(alias="all", description="Also topics that have ended or are part of others.")]
 
 
-class TopicEdit(BaseModel):
-    """A new name for a topic, or the topic that it becomes part of."""
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class NewName(BaseModel):
+    """A name that a topic keeps from now on."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str | None = Field(None, min_length=1, max_length=max_name_chars, description="The name that it keeps.")
-    merge_into: int | None = Field(None, ge=0, le=MAX_NUMBER, description="Id of the topic that it becomes part of.")
+    name: str = Field(min_length=1, max_length=max_name_chars, pattern=r"\w", description="The name that it keeps.")
+
+
+class MergeInto(BaseModel):
+    """The topic that a topic becomes part of."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    merge_into: Annotated[
+        int, Field(ge=0, le=MAX_NUMBER, description="Id of the topic that it becomes part of."), BeforeValidator(_whole)
+    ]
 
 
 @router.get("/datasets/{dataset}/topics", response_class=Json, summary="List the topics")
@@ -40,7 +53,7 @@ def topics(deps: Deps, dataset: DatasetName, since: Since = None, all_states: Al
 
 
 @router.patch("/datasets/{dataset}/topics/{topic}", status_code=202, summary="Rename or merge a topic")
-async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicEdit) -> dict[str, Any]:
+async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: NewName | MergeInto) -> dict[str, Any]:
     """Name a topic, or make it part of another one; it stays so after every refit. An index publishes the change."""
     await run_in_threadpool(_store_edit, deps, dataset, topic, body)
     try:
@@ -51,11 +64,10 @@ async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicEdit
         return {"flow_run_id": None, "state": None, "detail": f"Stored; the next index publishes it. {problem.detail}"}
 
 
-def _store_edit(deps: Dependencies, dataset: str, topic: int, body: TopicEdit) -> None:
+def _store_edit(deps: Dependencies, dataset: str, topic: int, body: NewName | MergeInto) -> None:
     number = _dataset_id(deps, dataset)
-    deps.state.with_store(
-        lambda store: edit_topic(store, dataset, number, topic, name=body.name, merge_into=body.merge_into)
-    )
+    change: dict[str, Any] = body.model_dump()
+    deps.state.with_store(lambda store: edit_topic(store, dataset, number, topic, **change))
 
 
 def _dataset_id(deps: Dependencies, dataset: str) -> int:
