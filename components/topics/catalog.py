@@ -146,7 +146,9 @@ def _groups(
             known = former.get(id)
             topic = replace(known or Topic(id=id, lineage=[TopicEvent(event="new")]), state="active", level=level)
             placed = _placed(topic, rows, np.flatnonzero(np.isin(labels, ids[inside])))
-            largest = max((leaves[at] for at in np.flatnonzero(inside)), key=lambda leaf: (leaf.size, -leaf.id))
+            largest = max(
+                (leaves[at] for at in np.flatnonzero(inside).tolist()), key=lambda leaf: (leaf.size, -leaf.id)
+            )
             parent = _parent(groups[int(np.argmax(inside))], level)
             found.append(replace(placed, parent=parent, x=largest.x, y=largest.y))  # between its parts there is nothing
     return found

@@ -89,9 +89,10 @@ def _shares(sample: Sample, min_share: float) -> dict[str, float]:
     weights = sample.weights or [1.0] * len(sample.texts)
     found: dict[str, _Occurrences] = {}
     tool_words = {word for tool in sample.tools for word in _tool_words(tool)}
-    for text, tool, run, weight in zip(sample.texts, sample.tools, sample.runs, weights, strict=True):
+    rows = zip(sample.texts, sample.types, sample.tools, sample.runs, weights, strict=True)
+    for text, type, tool, run, weight in rows:
         plain = _without_tool(text, tool)
-        for phrase in phrases_of(plain) | names_of_code(plain):
+        for phrase in phrases_of(plain) | (names_of_code(plain) if type != "span" else set()):
             found.setdefault(phrase, _Occurrences()).add(weight, run)
     total, n, n_runs = sum(weights), len(sample.texts), len(set(sample.runs))
     is_common = {
@@ -206,8 +207,25 @@ def _kind(sample: Sample) -> str:
         spoken = " / ".join(" ".join(_tool_words(one, lower=False)) or one for one in named)
         part = {"tool_call": "calls", "tool_result": "results"}.get(type, "") if n_type >= COMMON_SHARE * n else ""
         return f"{spoken} {part}".strip()
+    if type == "span" and n_type >= COMMON_SHARE * n:
+        return f"{_operation(sample.texts)} spans".strip()
     if type and n_type >= COMMON_SHARE * n and type not in UNSPOKEN_TYPES:
         return _plural(type)
+    return ""
+
+
+def _operation(texts: Sequence[str]) -> str:
+    """The operation of most spans, else their service, else ""; texts begin with the service and the operation.
+
+    >>> _operation(["shop app.db.Pool.query OK in <10ms"])
+    'Pool.query'
+    """
+    for at in (1, 0):
+        words = [".".join(words[at].split(".")[-2:]) for text in texts if len(words := text.split(maxsplit=2)) > 1]
+        if words:
+            word, n = Counter(words).most_common(1)[0]
+            if n >= COMMON_SHARE * len(texts):
+                return word
     return ""
 
 

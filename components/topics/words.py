@@ -17,6 +17,7 @@ CODE = re.compile(
     https?://\S+                              # addresses
     | \S*[/\\]\S+[/\\]\S*                     # paths
     | "[\w.\- ]{1,40}"\s*:                    # keys of JSON
+    | \b[\w.]+=\S*                            # attributes of spans, and keys with values of log lines
     | <[^<>\s][^<>]{0,200}>                   # tags
     | [A-Za-z0-9+/=_\-]{25,}                  # tokens, digests, base64
     | \b\w*\d\w*\b                            # anything with a digit: hex, versions, identifiers
@@ -54,7 +55,7 @@ com http https html org www amp div gt href lt nbsp px quot span src
 TRANSCRIPT_WORDS = """
 action analysis answer assistant chunk command commands content count description duration exited exit id input
 keystrokes ledger message observation output original plan process prompt reason response result role sec seconds status system
-task text thought token tokens tool user wall time ms utc am pm
+task text thought token tokens tool user wall time ms utc am pm attributes unset
 """
 STOP_WORDS = frozenset(ENGLISH.split()) | frozenset(CODE_WORDS.split()) | frozenset(TRANSCRIPT_WORDS.split())
 SHORT_WORDS = frozenset(("ai", "ui", "db", "ci", "pr", "os", "ip", "tv", "uk", "us"))
