@@ -22,7 +22,7 @@ from components.store.words import Found
 Mode = Literal["meaning", "words", "both"]
 max_query_chars = 4_000
 max_hits = 1_000
-fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
+fused_rank = 30  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009, who use 60
 fused_hits = 100  # of each ranking, at least
 some_words_weight = 0.1  # of records with some of the words, beside those with all of them and those of like meaning
 max_matches = 1_000  # records with the words, among which the best texts are
