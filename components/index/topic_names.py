@@ -38,13 +38,15 @@ PHRASES: Final = 256  # embedded at once
 class TopicTexts:
     """The active topics and groups of a layout, and a record of each of their typical and frequent vectors, by its id.
 
-    `weights` (by vector) grow with the number of equal records; `frequent` are vectors that many records of a topic have.
+    `weights` (by vector) grow with the number of equal records; `frequent` are vectors that many records of a topic have,
+    `inside` the topics of each group.
     """
 
     topics: Sequence[Topic]
     records: Mapping[int, Record]
     weights: Mapping[int, float]
     frequent: Mapping[int, Sequence[int]]
+    inside: Mapping[int, Sequence[Topic]]
 
     def sample(self, topic: Topic) -> Sample:
         """Typical records of a topic; of a group, some of each of its topics."""
@@ -65,17 +67,10 @@ class TopicTexts:
     def _vectors(self, topic: Topic) -> list[int]:
         wanted = [*topic.members, *self.frequent.get(topic.id, ())]
         if topic.level < TOPIC_LEVEL:
-            inside = [leaf for leaf in self.topics if leaf.level == TOPIC_LEVEL and self._is_within(leaf, topic)]
+            inside = self.inside.get(topic.id, ())
             each = max(1, GROUP_TEXTS // max(1, len(inside)))
             wanted = [member for leaf in inside for member in leaf.members[:each]]
         return [vector for vector in dict.fromkeys(wanted) if vector in self.records]
-
-    def _is_within(self, leaf: Topic, group: Topic) -> bool:
-        parents = {topic.id: topic.parent for topic in self.topics}
-        above = leaf.parent
-        while above in parents and above != group.id:
-            above = parents[above]
-        return above == group.id
 
 
 def name_topics(context: IndexContext, layout: LayoutInfo) -> int:
@@ -174,7 +169,20 @@ def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:
         records={vector: by_seq[text.seq] for vector, text in chosen.items() if text.seq in by_seq},
         weights={vector: math.sqrt(text.records) for vector, text in chosen.items()},
         frequent={topic: [text.vector_id for text in texts] for topic, texts in frequent.items()},
+        inside=_topics_of_groups(topics),
     )
+
+
+def _topics_of_groups(topics: Sequence[Topic]) -> dict[int, list[Topic]]:
+    """Group -> all topics within it."""
+    parents = {topic.id: topic.parent for topic in topics}
+    inside: dict[int, list[Topic]] = defaultdict(list)
+    for topic in topics:
+        above = topic.parent if topic.level == TOPIC_LEVEL else NO_TOPIC
+        while above in parents:
+            inside[above].append(topic)
+            above = parents[above]
+    return inside
 
 
 def _by_records(text: PlacedText) -> tuple[int, int]:
