@@ -302,6 +302,18 @@ def test_a_map_is_coloured_by_the_finest_groups_that_colours_can_show() -> None:
     assert topic_legend(np.empty(0, np.int32), []).names == []
 
 
+def test_verify_finds_records_whose_topic_is_not_listed(mapped: Pipeline) -> None:
+    file = mapped.snapshot().topics_file
+    table = pq.read_table(file)
+    pq.write_table(table.slice(1), file)
+    wrong = [check for check in mapped.verify() if not check.ok]
+    assert [check.name for check in wrong] == ["topics of the records are active ones, under their names"]
+    assert "topics.parquet" in wrong[0].detail
+    file.write_bytes(b"PAR1")
+    mapped.publish()
+    assert_valid(mapped)
+
+
 def test_the_shell_lists_renames_and_merges_topics(
     mapped: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
