@@ -145,6 +145,7 @@ def test_texts_of_logs_stay_within_the_json(server: Any) -> None:
     assert any(evil in hit["text"] for hit in found["hits"])
 
 
+@pytest.mark.slow
 def test_a_client_starts_the_server_and_nothing_but_the_protocol_is_on_stdout(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -350,6 +350,7 @@ def test_lists_find_what_comparing_all_finds(large: Pipeline, tmp_path: Path) ->
         assert found.best(direction, 10, None).scores[0] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_large_map_is_searched_as_a_small_one(large: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     hit = large.search("even record 6 about 6", mode="meaning", k=1)[0]
     assert (hit.record.text, hit.count) == ("even record 6 about 6", 2 if 806 % 7 == 6 else 1)
@@ -362,6 +363,7 @@ def test_a_large_map_is_searched_as_a_small_one(large: Pipeline, monkeypatch: py
     assert (exact.record.id, exact.score, exact.count) == (hit.record.id, pytest.approx(hit.score, abs=1e-5), hit.count)
 
 
+@pytest.mark.slow
 def test_damaged_lists_are_made_again_and_those_of_old_parts_removed(large: Pipeline) -> None:
     folder = lists.search_cache(large.settings.cache, large.output())
     before = found(large, "odd record 7", mode="meaning")

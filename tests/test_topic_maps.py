@@ -216,6 +216,7 @@ def test_a_map_from_before_there_were_topics_gets_them_with_the_next_index(mappe
     assert len(set(after.values())) == len(set(before.values()))
 
 
+@pytest.mark.slow
 def test_a_search_can_be_limited_to_topics_and_groups(mapped: Pipeline) -> None:
     music = owner(mapped, "song") | owner(mapped, "guitar")
     hits = mapped.search("paris and london", filters=Filters(topic=tuple(music)), k=20)
@@ -225,6 +226,7 @@ def test_a_search_can_be_limited_to_topics_and_groups(mapped: Pipeline) -> None:
     assert mapped.search("paris", filters=Filters(topic=(9_999,))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 3, 9, 12])
 def test_tiny_and_equal_maps_have_valid_topics(tmp_path: Path, n: int) -> None:
     for name, items in (
@@ -240,6 +242,7 @@ def test_tiny_and_equal_maps_have_valid_topics(tmp_path: Path, n: int) -> None:
             assert_valid(pipeline)
 
 
+@pytest.mark.slow
 def test_the_same_records_have_the_same_topics_in_every_home(tmp_path: Path) -> None:
     found = []
     for home in ("one", "two"):
@@ -302,6 +305,7 @@ def test_a_map_is_coloured_by_the_finest_groups_that_colours_can_show() -> None:
     assert topic_legend(np.empty(0, np.int32), []).names == []
 
 
+@pytest.mark.slow
 def test_verify_finds_records_whose_topic_is_not_listed(mapped: Pipeline) -> None:
     file = mapped.snapshot().topics_file
     table = pq.read_table(file)
