@@ -300,6 +300,7 @@ def _make_map(context: IndexContext, plan: Plan, pending: Links, step: Step) -> 
         arrays={**layout.arrays(), "fitted_ids": chosen, "topics": found.labels, "topic_far": np.array(found.far)},
         n_fitted=len(chosen),
         displacement=0.0 if kept else layout.displacement,
+        same_map=plan.layout if kept else None,
     )
     store.topics.put(target.fence, info.id, found.topics)
     with disk_errors(context.settings.cache):

@@ -104,8 +104,12 @@ class Layouts:
         arrays: Mapping[str, NDArray[Any]],
         n_fitted: int,
         displacement: float | None,
+        same_map: LayoutInfo | None = None,
     ) -> LayoutInfo:
-        """A new layout that is being built; it takes over when a snapshot of it is committed."""
+        """A new layout that is being built; it takes over when a snapshot of it is committed.
+
+        `same_map`: the layout whose positions it has, and whose counts of placed records.
+        """
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         newest = select(func.coalesce(func.max(layout_t.c.version), 0)).where(layout_t.c.dataset_id == dataset_id)
@@ -119,8 +123,8 @@ class Layouts:
                     text_hash=text_hash,
                     status="building",
                     n_fitted=n_fitted,
-                    n_placed=0,
-                    n_off_map=0,
+                    n_placed=same_map.n_placed if same_map else 0,
+                    n_off_map=same_map.n_off_map if same_map else 0,
                     displacement=displacement,
                     arrays=buffer.getvalue(),
                     created_at=datetime.now(UTC),
