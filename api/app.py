@@ -7,14 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from api.auth import Guard, require_token_beyond_loopback
 from api.dependencies import Dependencies, open_dependencies
 from api.limits import BodyLimit
+from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import datasets, pages, runs, search
+from api.routes import datasets, pages, runs, search, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -31,30 +33,33 @@ def create_app(settings: Settings) -> FastAPI:
     """
     require_token_beyond_loopback(settings)
     deps = open_dependencies(settings)
+    mcp = HttpEndpoint(deps.state, deps.searches)
     app = FastAPI(
         title="runatlas",
         version=version("runatlas"),
         description=about,
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(deps),
+        lifespan=_lifespan(deps, mcp),
     )
     app.state.dependencies = deps
     install_problems(app)
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(Guard, settings=settings)
-    for router in (datasets.router, search.router, runs.router, map_routes.router, pages.router):
+    for router in (datasets.router, search.router, topics.router, runs.router, map_routes.router, pages.router):
         app.include_router(router)
     describe(app, is_locked=settings.api_token is not None)
+    app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))
     return app
 
 
-def _lifespan(deps: Dependencies) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(deps: Dependencies, mcp: HttpEndpoint) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await deps.monitor.start()
-        yield
+        async with mcp.running():
+            yield
         deps.monitor.close()
         await deps.prefect.close()
         deps.state.close()

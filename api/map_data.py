@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.problems import Problem
-from components.snapshot.read import Snapshot, map_columns, new_since
+from components.contracts import NO_TOPIC, NO_TOPIC_LABEL
+from components.snapshot.read import Snapshot, map_columns, new_since, read_topics, topic_column
 
 max_groups = 12  # colours that a person can distinguish
 max_types = 24
@@ -53,6 +54,7 @@ class MapData:
     idx_in_iteration: NDArray[np.int32]
     types: Legend
     sources: Legend
+    topics: Legend
     time: TimeAxis
     fresh: NDArray[np.uint8]
     since: int | None  # the number of the previous snapshot, unless it was removed
@@ -90,6 +92,7 @@ def read_map(snapshot: Snapshot, previous: Snapshot | None) -> MapData:
         idx_in_iteration=np.asarray(columns["idx_in_iteration"], np.int32),
         types=legend(np.asarray(columns["type"], np.int32), list(columns["types"]), max_types),
         sources=source_legend(codes, filenames),
+        topics=topic_legend(topic_column(snapshot), read_topics(snapshot)),
         time=time_axis(np.asarray(columns["timestamp"], np.float64)),
         fresh=new_since(previous, list(ids)).astype(np.uint8),
         since=previous.number if previous else None,
@@ -117,6 +120,31 @@ def source_legend(codes: NDArray[np.int32], filenames: Sequence[str]) -> Legend:
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
     return legend(rank[wide] if names else wide, [names[i] for i in order], max_groups)
+
+
+def topic_legend(topics: NDArray[np.int32], known: Sequence[Mapping[str, Any]]) -> Legend:
+    """Rows by topic, or by the finest level of groups of topics that colours can show; records without a topic last."""
+    parents = {topic["id"]: topic["parent"] for topic in known}
+    names = {topic["id"]: topic["name"] for topic in known}
+    active = [topic for topic in known if topic["state"] == "active"]
+    levels = sorted({topic["level"] for topic in active}, reverse=True)
+    fitting = [level for level in levels if sum(one["level"] == level for one in active) < max_groups]
+    shown = {topic["id"] for topic in active if topic["level"] == (fitting or levels[-1:] or [0])[0]}
+    own, inverse = np.unique(topics, return_inverse=True)
+    groups = np.array([_ancestor(int(topic), shown, parents) for topic in own], np.int64)[inverse]
+    ids, counts = np.unique(groups, return_counts=True)
+    order = sorted(range(len(ids)), key=lambda at: (ids[at] == NO_TOPIC, -counts[at], ids[at]))
+    rank = np.empty(len(ids), np.int32)
+    rank[order] = np.arange(len(ids), dtype=np.int32)
+    listed = [NO_TOPIC_LABEL if ids[at] == NO_TOPIC else names[int(ids[at])] for at in order]
+    return legend(rank[np.searchsorted(ids, groups)], listed, max_types)
+
+
+def _ancestor(topic: int, shown: Collection[int], parents: Mapping[int, int]) -> int:
+    """The topic or group that is shown for a topic, -1 if there is none."""
+    while topic in parents and topic not in shown:
+        topic = parents[topic]
+    return topic if topic in shown else NO_TOPIC
 
 
 def source_groups(filenames: Sequence[str]) -> list[str]:
@@ -169,7 +197,13 @@ def row_of(data: MapData, id: str) -> int:
 def rows_of(data: MapData, ids: Sequence[str]) -> list[int]:
     """The rows of the records with these ids, in their order; ids that the snapshot does not have are left out."""
     wanted = np.array([id.encode("ascii", "replace") for id in ids], data.ids.dtype)
-    order = np.argsort(data.ids, kind="stable") if len(wanted) else np.empty(0, np.int64)
-    at = np.searchsorted(data.ids, wanted, sorter=order)
-    found = order[np.minimum(at, max(len(order) - 1, 0))] if len(order) else np.empty(0, np.int64)
-    return [int(row) for row, id in zip(found, wanted, strict=False) if data.ids[row] == id]
+    rows = np.flatnonzero(np.isin(data.ids, wanted))
+    by_id = dict(zip(data.ids[rows].tolist(), rows.tolist(), strict=True))
+    return [by_id[id] for id in wanted.tolist() if id in by_id]
+
+
+def rows_in_files(data: MapData, part: str) -> list[int]:
+    """The rows of files whose name contains this, ignoring case."""
+    wanted = part.strip().lower()
+    files = [at for at, name in enumerate(data.filenames) if wanted and wanted in name.lower()]
+    return [int(row) for row in np.flatnonzero(np.isin(data.filename, files))]

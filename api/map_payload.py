@@ -27,6 +27,7 @@ def columns_of(data: MapData) -> dict[str, Column]:
         "time": data.time.seconds,
         "type": data.types.codes,
         "source": data.sources.codes,
+        "topic": data.topics.codes,
         "fresh": data.fresh,
     }
 
@@ -62,7 +63,7 @@ def summary(data: MapData) -> dict[str, Any]:
         "bounds": bounds(data.x, data.y),
         "types": data.types.entries(),
         "sources": data.sources.entries(),
-        "clusters": [],
+        "topics": data.topics.entries(),
         "time": {"min": time.start, "span": time.span, "missing": time.missing},
         "fresh": int(data.fresh.sum()),
         "since": data.since,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from components.store import Store
 
 _starting = asyncio.Lock()
-_defaults = {"dataset": "default", "sources": None, "verify": False, "recompute": False, "retry_failed": False}
+_options = ("recompute", "retry_failed", "renew_topics")  # of an index
+_defaults = {"dataset": "default", "sources": None, "verify": False, **dict.fromkeys(_options, False)}
 
 
 async def start_or_join(deps: Dependencies, flow: str, parameters: dict[str, Any], key: str | None) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def missing_options(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
     >>> missing_options({"dataset": "runs"}, {"dataset": "runs", "recompute": True, "retry_failed": False})
     ['recompute']
     """
-    return [name for name in ("recompute", "retry_failed") if wanted.get(name) and not given.get(name)]
+    return [name for name in _options if wanted.get(name) and not given.get(name)]
 
 
 def request_index(deps: Dependencies, parameters: Mapping[str, Any]) -> None:
@@ -110,11 +111,7 @@ def request_index(deps: Dependencies, parameters: Mapping[str, Any]) -> None:
 
     def request(store: Store) -> None:
         for name in store.datasets.ids() if dataset == every_dataset else [dataset]:
-            store.index_requests.add(
-                name,
-                recompute=bool(parameters.get("recompute")),
-                retry_failed=bool(parameters.get("retry_failed")),
-            )
+            store.index_requests.add(name, **{option: bool(parameters.get(option)) for option in _options})
 
     deps.state.with_store(request)
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Problem
 from components.datasets import find_dataset, sources_of
-from components.errors import BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.errors import BadQuery, BadSetting, NotFound, RunAtlasError, SchemaTooNew
 from components.redact import public_text
 from components.settings import Settings
 from components.wiring import open_store
@@ -35,7 +35,7 @@ class State:
         """What `call` returns for the store. Raises `Problem` 503 if the database fails."""
         try:
             return call(self._opened())
-        except (NotFound, SchemaTooNew):
+        except (BadQuery, NotFound, SchemaTooNew):
             raise
         except (RunAtlasError, SQLAlchemyError, OSError) as error:
             raise _unreachable(error) from error

@@ -35,6 +35,8 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "publish": (["--large", "100000", "--rounds", "4"], []),
     "index": (["--large", "40000", "--peer-rows", "100"], ["--full"]),
     "search": (["--rows", "20000"], ["--rows", "100000"]),
+    "lists": (["--rows", "200000", "--rounds", "20"], []),
+    "topics": ([], []),
     "health": (["--runs", "150"], ["--runs", "600"]),
 }
 

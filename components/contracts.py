@@ -336,10 +336,15 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Positions in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on."""
+    """Positions in the order of the vectors, (n, 2), and which of them lie off the map: far from all it was fitted on.
+
+    With them the nearest fitted rows of each vector, nearest first, and their cosine distances: some (n, k).
+    """
 
     positions: Positions
     off_map: NDArray[np.bool_]  # (n,)
+    near_rows: NDArray[np.int64]
+    near_distances: NDArray[np.float64]
 
 
 class Projector(Protocol):
@@ -360,6 +365,62 @@ class Projector(Protocol):
     def open(self, arrays: Mapping[str, NDArray[Any]], fitted: Vectors) -> Layout:
         """The layout whose `arrays()` these are; `fitted` are the vectors it was fitted on, in their order."""
         ...
+
+
+# --- topics -------------------------------------------------------------------------------------------------------
+
+TOPIC_LEVEL = 3  # of topics themselves; the groups of levels 0 to 2 are coarser, 0 the coarsest
+NO_TOPIC = -1  # the topic of a record that fits none
+NO_TOPIC_LABEL = "no topic"
+
+TopicState = Literal["active", "ended", "merged"]
+NameSource = Literal["person", "model", "keywords", "fallback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicEvent:
+    """What happened to a topic, in which snapshot; 0 stands for the first snapshot of its layout."""
+
+    event: Literal["new", "split from", "merged into", "ended", "returned"]
+    snapshot: int = 0
+    other: int = NO_TOPIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A topic, or a group of them: its name, where it is on the map, and its history.
+
+    `parent` is the group that it belongs to, -1 if none. `examples` are ids of records, `members` ids of its most typical
+    vectors; `centroid` (dim,) is their mean direction. `named_rows`: how many fitted rows it had when it was named. `size` (records)
+    and `last_seen` belong to a snapshot.
+    """
+
+    id: int
+    parent: int = NO_TOPIC
+    level: int = TOPIC_LEVEL
+    name: str = ""
+    description: str = ""
+    name_source: NameSource = "fallback"
+    named_rows: int = 0
+    state: TopicState = "active"
+    born: int = 0
+    lineage: Sequence[TopicEvent] = ()
+    examples: Sequence[str] = ()
+    members: Sequence[int] = ()
+    x: float = 0.0
+    y: float = 0.0
+    centroid: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), compare=False)
+    size: int = 0
+    last_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicCounts:
+    """Records of a snapshot that have a topic, that have none, and for which none was looked for yet."""
+
+    assigned: int = 0
+    noise: int = 0
+    waiting: int = 0
 
 
 # --- reports: literal shapes of SPEC section 8 -----------------------------------------------------------------
@@ -417,6 +478,21 @@ class IndexSeconds:
     total: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicReport:
+    """Topics after an index: how many are active, the names (by id) of those that are new, split off or returned, counts of records.
+
+    The first topics of a map are not listed as new.     `renewal_advised`: the map has grown so much that topics made from scratch would be finer.
+    """
+
+    active: int
+    new: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, str] = field(default_factory=dict)
+    returned: Mapping[str, str] = field(default_factory=dict)
+    counts: TopicCounts = TopicCounts()
+    renewal_advised: bool = False
+
+
 Step = Literal["fit", "transform", "refit", "none"]
 
 
@@ -437,6 +513,7 @@ class IndexReport:
     seconds: IndexSeconds
     shortened: int = 0
     refit_displacement: float | None = None
+    topics: TopicReport | None = None  # None before the first snapshot
 
 
 class Progress(Protocol):

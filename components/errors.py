@@ -7,7 +7,7 @@ RunAtlasError
 │   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
-    ├── BadQuery                a search that can't be answered as it is
+    ├── BadQuery                a search or an edit that can't be done as it is
     ├── SourceError             one source can't be read; the others go on
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it

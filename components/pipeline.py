@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +19,15 @@ from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
+from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
-from components.errors import BadSetting, NotFound
+from components.errors import BadSetting, LeaseHeld, NotFound
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
 from components.settings import Settings, load_settings
-from components.store import DatasetStatus, Store, lease_name
+from components.store import DatasetStatus, Store
 from components.store.index_requests import IndexRequest
-from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.search.search import Hit, Mode
@@ -57,8 +58,7 @@ class Pipeline:
     def close(self) -> None:
         """Give the database connections back."""
         if "store" in self.__dict__:
-            self.store.close()
-            del self.store
+            self.__dict__.pop("store").close()
 
     # --- load and index
 
@@ -78,11 +78,11 @@ class Pipeline:
         `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
         """
         retry_while_busy(lambda: self.store)
-        if not all(str(spec).strip() for spec in sources):
+        specs = [str(spec) for spec in sources]
+        if not all(map(str.strip, specs)):
             raise BadSetting(
                 "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
             )
-        specs = [str(spec) for spec in sources]
         if not specs:
             retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
@@ -107,6 +107,7 @@ class Pipeline:
         *,
         recompute: bool = False,
         retry_failed: bool = False,
+        renew_topics: bool = False,
         progress: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
         record: RecordRun = RunRecorder,
@@ -114,6 +115,7 @@ class Pipeline:
     ) -> IndexReport:
         """Embed, place and publish all pending records; `record` and `on_report` as in `load`.
 
+        `renew_topics` looks for topics from scratch, on the map as it is; those that stay together keep their ids.
         Raises `LeaseHeld` while another index of the dataset runs.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
@@ -122,7 +124,7 @@ class Pipeline:
                 self.effective_settings(),
                 self.store,
                 dataset,
-                IndexRequest(recompute=recompute, retry_failed=retry_failed),
+                IndexRequest(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics),
                 run_step=self.run_step,
                 progress=recorder,
                 should_stop=should_stop or recorder.should_stop,
@@ -143,8 +145,7 @@ class Pipeline:
 
         URLs are without their passwords.
         """
-        number = self.dataset_id(dataset)
-        return sources_of(self.settings.dataset(dataset).sources, self.store, number)
+        return sources_of(self.settings.dataset(dataset).sources, self.store, self.dataset_id(dataset))
 
     def source_list(self, dataset: str = "default") -> list[ListedSource]:
         """The sources of the dataset, and where each is set; URLs without credentials."""
@@ -157,9 +158,8 @@ class Pipeline:
 
         Raises `NotFound` for one that is not remembered, `BadSetting` for one that the settings name.
         """
-        dataset_id = self.dataset_id(dataset)
-        configured = self.settings.dataset(dataset).sources
-        return remove_sources(self.store, dataset, dataset_id, configured, sources, with_records=with_records)
+        known, configured = self.dataset_id(dataset), self.settings.dataset(dataset).sources
+        return remove_sources(self.store, dataset, known, configured, sources, with_records=with_records)
 
     def effective_settings(self) -> Settings:
         """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
@@ -188,17 +188,15 @@ class Pipeline:
 
     def record(self, id: str, dataset: str = "default") -> dict[str, Any]:
         """One record by its id. Raises `NotFound`."""
-        stored = self.store.records.by_id(self.dataset_id(dataset), id)
-        if stored is None:
-            raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
-        return stored.record._asdict()
+        if stored := self.store.records.by_id(self.dataset_id(dataset), id):
+            return stored.record._asdict()
+        raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
 
     def dataset_id(self, dataset: str) -> int:
         """The number of a dataset. Raises `NotFound` with the nearest name, or where nothing was loaded into it yet."""
-        found = find_dataset(self.settings, self.store, dataset)
-        if found is None:
-            raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
-        return found
+        if (found := find_dataset(self.settings, self.store, dataset)) is not None:
+            return found
+        raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
 
     # --- output
 
@@ -230,8 +228,8 @@ class Pipeline:
     ) -> list[Hit]:
         """The records of the newest snapshot that fit best, equal texts as one hit.
 
-        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for a query that can't be answered, `NotFound`
-        for an unknown record or before the first index.
+        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for
+        what can't be answered, `NotFound` for an unknown record or before the first index.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         return wiring.search(
@@ -247,20 +245,34 @@ class Pipeline:
             filters=filters or Filters(),
         )
 
+    def topics(self, dataset: str = "default", *, since: int | None = None) -> TopicList:
+        """The topics and groups of the newest snapshot; with `since`, how each changed after that snapshot.
+
+        Raises `NotFound` before the first index, and for a snapshot that is not remembered any more.
+        """
+        return list_topics(self.store, dataset, self.dataset_id(dataset), since=since)
+
+    def edit_topic(
+        self, topic: int, dataset: str = "default", *, name: str | None = None, merge_into: int | None = None
+    ) -> bool:
+        """Name a topic, or make it part of another one, whatever happens to the map later, and publish the change.
+
+        Returns False if an index that is running publishes it. Raises `NotFound` or `BadQuery` for what can't be changed.
+        """
+        edit_topic(self.store, dataset, self.dataset_id(dataset), topic, name=name, merge_into=merge_into)
+        with suppress(LeaseHeld):
+            self.publish(dataset)
+            return True
+        self.store.index_requests.add(dataset)
+        return False
+
     def publish(self, dataset: str = "default", *, adopt: bool = False) -> int | None:
         """Finish an interrupted publication, and rebuild published files that are missing or damaged.
 
         `adopt` takes the output over from another home on the same database: it is published here from now on.
         Returns the newest snapshot's number, None before the first index.
         """
-        dataset_id = self.dataset_id(dataset)
-        fence = self.store.leases.acquire(lease_name(dataset), "publish")
-        with Heartbeat(self.store.leases, fence):
-            publishing = wiring.open_publishing(self.effective_settings(), self.store, dataset, dataset_id, fence)
-            retry_while_busy(lambda: publishing.claim(adopt=adopt))
-            retry_while_busy(lambda: publishing.finish(thorough=True))
-        newest = self.store.publications.newest(dataset_id)
-        return newest.no if newest else None
+        return wiring.publish(self.effective_settings(), self.store, dataset, self.dataset_id(dataset), adopt=adopt)
 
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""

@@ -41,7 +41,8 @@ OUTPUT_COLUMNS = frozenset(
         "projection_x",
         "projection_y",
         "vector",
-        "cluster",
+        "topic",
+        "topic_label",
     ]
 )
 
@@ -108,6 +109,19 @@ class ProjectSettings(Section):
     landmarks: int = Field(100_000, ge=100)  # at most so many distinct vectors are fitted; the rest is placed
     young: int = Field(10_000, ge=0)  # a map fitted on fewer refits itself when its data has doubled
     drift_warn: float = Field(0.25, gt=0, le=1)  # share of newly placed records off the map that is worth telling
+
+
+class TopicSettings(Section):
+    model: str = (
+        ""  # names topics: openai://MODEL?base_url=… or gemini://MODEL; empty: names are phrases of the records
+    )
+    api_key: str | None = Field(None, repr=False)  # None: OPENAI_API_KEY or GEMINI_API_KEY of the environment
+    timeout_s: float = Field(30.0, gt=0)  # one request
+    connections: int = Field(4, ge=1)  # parallel requests
+
+    def key_of(self, service: str) -> str | None:
+        """The key for a service, from the settings or by the name that its own tools know."""
+        return self.api_key or os.environ.get(f"{service.upper()}_API_KEY") or None
 
 
 class PublishSettings(Section):
@@ -199,6 +213,7 @@ class Settings(BaseSettings):
     load: LoadSettings = LoadSettings()
     embed: EmbedSettings = EmbedSettings()
     project: ProjectSettings = ProjectSettings()
+    topics: TopicSettings = TopicSettings()
     publish: PublishSettings = PublishSettings()
     privacy: PrivacySettings = PrivacySettings()
     lease: LeaseSettings = LeaseSettings()

@@ -16,15 +16,14 @@ from components.dataset_settings import effective_settings
 from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
-from components.retry import run_directly
+from components.retry import retry_while_busy, run_directly
 from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
-from components.store.lease import Fence
+from components.store.lease import Fence, Heartbeat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.index.batches import EmbedBatch, EmbedOutcome
-    from components.publish.run import Publishing
     from components.search.search import Hit
     from components.sources.files import FileSource
 
@@ -101,20 +100,29 @@ def run_load(
     return run.run_load(load, run_step=run_step, progress=progress)
 
 
-def open_publishing(settings: Settings, store: Store, dataset: str, dataset_id: int, fence: Fence) -> Publishing:
-    """Publication of a dataset, under a lease that is held."""
+def publish(settings: Settings, store: Store, dataset: str, dataset_id: int, *, adopt: bool) -> int | None:
+    """Finish what is to be published of a dataset; the newest snapshot's number, None before the first.
+
+    Raises `LeaseHeld` while an index of it runs.
+    """
     from components.publish.run import Publishing
 
-    return Publishing(
-        store,
-        fence,
-        dataset=dataset,
-        dataset_id=dataset_id,
-        home=settings.home,
-        output=settings.output / dataset,
-        settings=settings.publish,
-        extras=settings.dataset(dataset).extras,
-    )
+    fence = store.leases.acquire(lease_name(dataset), "publish")
+    with Heartbeat(store.leases, fence):
+        publishing = Publishing(
+            store,
+            fence,
+            dataset=dataset,
+            dataset_id=dataset_id,
+            home=settings.home,
+            output=settings.output / dataset,
+            settings=settings.publish,
+            extras=settings.dataset(dataset).extras,
+        )
+        retry_while_busy(lambda: publishing.claim(adopt=adopt))
+        retry_while_busy(lambda: publishing.finish(thorough=True))
+    newest = store.publications.newest(dataset_id)
+    return newest.no if newest else None
 
 
 def run_index(

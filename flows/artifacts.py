@@ -19,12 +19,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step
+from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step, TopicReport
 from components.load.report import problem_lines
 from components.sources.read_totals import bounded
 
 Row = dict[str, str]
 max_problems = 50  # in a table
+max_topics = 30
 by_reach: Sequence[Step] = ("none", "transform", "fit", "refit")
 
 
@@ -75,8 +76,19 @@ def index_rows(report: IndexReport) -> list[Row]:
         _text_row("new records off the map", drift),
         _text_row("snapshot", _or_dash(report.snapshot)),
         _row("records on the map", report.rows),
+        *topic_rows(report.topics),
         *(_text_row(f"seconds, {name}", f"{n:.1f}") for name, n in _counts(report.seconds)),
     ]
+
+
+def topic_rows(topics: TopicReport | None) -> list[Row]:
+    """Topics, records in none, and the names of those that are new or have returned."""
+    if topics is None:
+        return []
+    changes = [("new topic", topics.new), ("topic split off", topics.split), ("topic that returned", topics.returned)]
+    named = [_text_row(change, f"{name} ({id})") for change, found in changes for id, name in found.items()]
+    rows = [_row("topics", topics.active), _row("records without a topic", topics.counts.noise), *named[:max_topics]]
+    return rows if len(named) <= max_topics else [*rows, _row("further topics", len(named) - max_topics)]
 
 
 def load_line(report: LoadReport) -> str:

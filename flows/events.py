@@ -6,10 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from components.contracts import TopicReport
+
 logger = logging.getLogger(__name__)
 
 threshold_reached = "runatlas.threshold-reached"
 map_drifted = "runatlas.map-drifted"
+topic_new = "runatlas.topic.new"
+topic_returned = "runatlas.topic.returned"
+renewal_advised = "runatlas.topics.renewal-advised"
 
 
 def resource_of(dataset: str) -> dict[str, str]:
@@ -44,6 +49,18 @@ def announce_drift(dataset: str, *, drift: float | None, limit: float) -> bool:
         dataset,
     )
     return True
+
+
+def announce_topics(dataset: str, topics: TopicReport | None) -> None:
+    """Emits an event for each topic that is new or has returned, and one if topics are worth renewing."""
+    if topics is None:
+        return
+    for event, found in ((topic_new, {**topics.new, **topics.split}), (topic_returned, topics.returned)):
+        for id, name in found.items():
+            _emit(event, dataset, {"topic": int(id), "name": name})
+    if topics.renewal_advised:
+        _emit(renewal_advised, dataset, {"topics": topics.active})
+        logger.info("Topics of %s would be finer if they were renewed: index with renew_topics.", dataset)
 
 
 def _emit(event: str, dataset: str, payload: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from typing import TypedDict
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -19,7 +20,7 @@ from components.settings import Settings, load_settings
 from components.store.runs import every
 from flows import artifacts
 from flows.datasets import dataset_of, for_each, held_back, held_back_because, run_name
-from flows.events import announce_drift
+from flows.events import announce_drift, announce_topics
 from flows.picture import map_png
 from flows.recorder import record_flow_run
 from flows.runs import record_cancelled
@@ -28,9 +29,17 @@ from flows.steps import run_as_task
 logger = logging.getLogger("flows.index")  # Prefect runs this file under another module name
 
 
+class IndexOptions(TypedDict):
+    """What an index does beyond the pending records."""
+
+    recompute: bool
+    retry_failed: bool
+    renew_topics: bool
+
+
 @flow(name="index", flow_run_name=run_name)
 def index(
-    dataset: str = "default", recompute: bool = False, retry_failed: bool = False
+    dataset: str = "default", recompute: bool = False, retry_failed: bool = False, renew_topics: bool = False
 ) -> IndexReport | State[IndexReport]:
     """
     Embed the pending records, place them on the map and publish a snapshot, until none is pending.
@@ -39,7 +48,9 @@ def index(
         dataset: Name of the dataset; "*" takes every known dataset, one after the other.
         recompute: Rebuild the map from all records, aligned with the old one. A change of model needs it too.
         retry_failed: Retry the records that could not be embedded before.
+        renew_topics: Look for topics from scratch, on the map as it is. Topics that stay together keep their ids.
     """
+    options = IndexOptions(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics)
     settings = load_settings()
     dataset = dataset_of(dataset)
     with private_umask(settings), Pipeline(settings, run_step=run_as_task) as pipeline:
@@ -49,34 +60,35 @@ def index(
             return Completed(name="HeldBack", message=f"{dataset}: {held_back_because}.")
         if dataset == every:
             names = [name for name in pipeline.store.datasets.ids() if name not in left_out]
-            return index_all(pipeline, names, recompute=recompute, retry_failed=retry_failed)
+            return index_all(pipeline, names, options)
         try:
-            return index_one(pipeline, dataset, recompute=recompute, retry_failed=retry_failed)
+            return index_one(pipeline, dataset, options)
         except LeaseHeld as held:
             return Completed(name="Joined", message=f"{held}")
 
 
-def index_all(pipeline: Pipeline, names: Iterable[str], *, recompute: bool, retry_failed: bool) -> IndexReport:
+def index_all(pipeline: Pipeline, names: Iterable[str], options: IndexOptions) -> IndexReport:
     """These datasets in turn; one that fails does not stop the others, one that is being indexed is left to that."""
-    one = partial(index_one, pipeline, recompute=recompute, retry_failed=retry_failed, is_part=True)
+
+    def one(name: str) -> IndexReport:
+        return index_one(pipeline, name, options, is_part=True)
+
     with record_flow_run(pipeline.store, every, "index") as recorder:
         total = artifacts.total_index(for_each(names, one))
         recorder.report = asdict(total)
     return total
 
 
-def index_one(
-    pipeline: Pipeline, dataset: str, *, recompute: bool, retry_failed: bool, is_part: bool = False
-) -> IndexReport:
+def index_one(pipeline: Pipeline, dataset: str, options: IndexOptions, *, is_part: bool = False) -> IndexReport:
     """Index a dataset, and show the report and the map. Raises `LeaseHeld` while another index of it runs."""
     report = pipeline.index(
         dataset,
-        recompute=recompute,
-        retry_failed=retry_failed,
+        **options,
         record=partial(record_flow_run, is_part=is_part),
         on_report=show_report,
     )
     run_as_task("picture", lambda _: show_picture(pipeline.settings, report))
+    announce_topics(dataset, report.topics)
     announce_drift(dataset, drift=report.drift, limit=pipeline.settings.project.drift_warn)
     return report
 

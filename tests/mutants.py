@@ -23,12 +23,12 @@ from components.contracts import Batch
 from components.pipeline import Pipeline
 from components.publish import install, parts
 from components.publish import run as publishing
-from components.publish.tables import labels_table
 from components.snapshot import export
 from components.snapshot.manifest import Label, manifest_from_json, snapshot_file_name, snapshot_name
 from components.snapshot.read import current_number
 from components.store.lease import Fence
 from components.store.record_writer import RecordWriter
+from components.store.topics import topic_from_json
 
 Mutant = Callable[[Pipeline, Watch], None]
 everywhere = (atomic, parts, install, export, cached_folder)
@@ -88,14 +88,15 @@ def cache_without_fsync(_: Pipeline, __: Watch) -> None:
 
 
 def built_in_place_with_its_manifest_first(_: Pipeline, __: Watch) -> None:
-    def build(folder: Path, final: Path, manifest: Any, parts_folder: Path, labels: Any) -> None:
+    def build(folder: Path, final: Path, manifest: Any, parts_folder: Path, tables: Any) -> None:
         final.mkdir(parents=True)
         (final / "manifest.json").write_bytes(manifest.to_json())
         for kind in ("logs", "embeddings"):
             (final / kind).mkdir()
             for index, part in enumerate(manifest.of(kind)):
                 os.link(parts_folder / part.file_name, final / kind / snapshot_file_name(index))
-        pq.write_table(labels_table(labels), final / "labels.parquet")
+        for name, table in tables.items():
+            pq.write_table(table, final / name)
 
     install._build = build
 
@@ -145,7 +146,8 @@ def files_swapped_before_the_commit(_: Pipeline, __: Watch) -> None:
         body = orjson.loads(raw)
         manifest = manifest_from_json(orjson.dumps(body["manifest"]))
         labels = [Label(**label) for label in body["labels"]]
-        install.install_snapshot(publication.output, manifest, publication.parts_folder, labels)
+        topics = [topic_from_json(topic) for topic in body["topics"]]
+        install.install_snapshot(publication.output, manifest, publication.parts_folder, labels, topics)
         transaction.commit()
         connection.close()
 

@@ -13,11 +13,13 @@ import sys
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, Locator, Problem, RecordCounts, SourceCounts
 from components.errors import ServiceUnavailable, SourceError, UnknownFormat
@@ -762,3 +764,14 @@ def test_the_deployments_are_what_the_operations_page_says():
     assert index["concurrency_limit"] == {"limit": 4, "collision_strategy": "ENQUEUE"}
     assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
     assert all("active" not in schedule for one in declared for schedule in one["schedules"])
+
+
+def test_the_example_automation_for_topics_is_one_that_prefect_accepts() -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    from flows import events
+
+    text = (Path(__file__).parents[1] / "docs" / "topic-automation.yaml").read_text()
+    automation = AutomationCore.model_validate(yaml.safe_load(text))
+    assert set(automation.trigger.expect) == {events.topic_new, events.topic_returned}
+    assert automation.trigger.match.root == {"prefect.resource.id": events.resource_of("*")["prefect.resource.id"]}

@@ -102,7 +102,7 @@ def test_points_are_drawn_without_webgl_too(browser: Browser, address: str) -> N
 
 def test_a_point_shows_its_text_and_markup_in_it_stays_text(browser: Browser, address: str) -> None:
     open_map(browser, address)
-    (row,) = browser.run("return (await (await fetch('default/search?q=onerror%20of%20a:')).json()).rows")
+    (row,) = browser.run("return (await (await fetch('default/search?q=onerror%20%22of%20a%22')).json()).rows")
     browser.run(
         "const {page, view} = window.runatlas; view.scale *= 40; view.x = page.points.x[arguments[0]]; view.y = page.points.y[arguments[0]]",
         row,

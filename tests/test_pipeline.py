@@ -93,6 +93,8 @@ def test_every_loaded_record_is_in_both_outputs_with_exactly_the_specified_colum
         ("type", "string"),
         ("projection_x", "float"),
         ("projection_y", "float"),
+        ("topic", "int32"),
+        ("topic_label", "string"),
     ]
     assert set(logs(pipeline)["filename"].to_pylist()) == {"a.jsonl", "deep/b.jsonl"}
     embeddings = pq.read_table(pipeline.snapshot().embeddings_files[0])

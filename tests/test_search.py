@@ -13,10 +13,13 @@ from databases import fresh_database, postgres_server
 from logs import write
 
 from components.errors import BadQuery, ModelChanged, NotFound
+from components.index import run as index_run
 from components.pipeline import Pipeline
+from components.search import lists
 from components.search.filters import Filters
-from components.search.vectors import open_vectors
-from components.settings import DatasetSettings, LoadSettings, Settings
+from components.search.lists import open_vectors
+from components.search.vectors import RowVectors, open_rows
+from components.settings import DatasetSettings, LoadSettings, PublishSettings, Settings
 from components.snapshot.parts import read_row_groups, vectors_of
 from components.store.words import phrases_of
 
@@ -300,3 +303,94 @@ def test_the_bundled_model_finds_what_is_meant(tmp_path: Path) -> None:
         assert found(pipeline, "delayed flight", k=1) == said[:1]
         assert found(pipeline, "double payment", k=1) == said[1:2]
         assert found(pipeline, "forgot my login", k=1) == said[2:]
+
+
+# --- inverted lists
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """A map whose searches read lists: 1,200 records with 800 texts, in three parts."""
+    monkeypatch.setattr(lists, "LISTS_FROM", 300)
+    monkeypatch.setattr(index_run, "LISTS_FROM", 300)
+    monkeypatch.setattr(lists, "ROWS_A_LIST", 40)
+    monkeypatch.setattr(lists, "EXACT_ROWS", 20)
+    with opened(tmp_path / "home", model="hash://48", publish=PublishSettings(part_rows=5_000, keep_s=0)) as pipeline:
+        for start in (0, 400, 800):
+            said = [f"{['even', 'odd'][n % 2]} record {n % 800} about {n % 7}" for n in range(start, start + 400)]
+            indexed(pipeline, tmp_path / f"{start}.jsonl", items(*said))
+        yield pipeline
+
+
+def test_lists_find_what_comparing_all_finds(large: Pipeline, tmp_path: Path) -> None:
+    snapshot = large.snapshot()
+    folder = lists.search_cache(large.settings.cache, large.output())
+    assert list(folder.glob("*.lists-*"))  # the index has made them
+    found = lists.open_vectors(snapshot, folder)
+    exact = open_rows(snapshot, tmp_path / "exact")
+    assert isinstance(found, lists.ListedVectors)
+    assert not isinstance(lists.open_vectors(snapshot, folder), RowVectors)
+    every = np.arange(1_200)
+    assert (len(found), found.dim) == (1_200, 48)
+    assert np.array_equal(found.at(every), exact.at(every))
+    assert not list(folder.glob("*.f16"))  # lists take their place
+    whole = lists.ListedVectors(parts=found.parts, centroids=found.centroids, n_probed=len(found.centroids))
+    accepted = np.random.default_rng(0).random(1_200) < 0.3
+    few = np.zeros(1_200, np.bool_)
+    few[5:20] = True
+    for vector in exact.at(every[::100]).astype(np.float32):
+        direction = vector / np.linalg.norm(vector)
+        for rows in (None, accepted, few):
+            best, wanted = whole.best(direction, 10, rows), exact.best(direction, 10, rows)
+            assert best.scores == pytest.approx(wanted.scores, abs=1e-5)
+            vectors = exact.at(wanted.rows).astype(np.float32)
+            assert [one.tolist() for one in whole.equal_rows(vectors, rows, None, None)] == [
+                one.tolist() for one in exact.equal_rows(vectors, rows, direction, wanted)
+            ]
+        assert found.best(direction, 10, None).scores[0] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_large_map_is_searched_as_a_small_one(large: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    hit = large.search("even record 6 about 6", mode="meaning", k=1)[0]
+    assert (hit.record.text, hit.count) == ("even record 6 about 6", 2 if 806 % 7 == 6 else 1)
+    similar = large.search(like=[hit.record.id], k=5)
+    assert hit.record.id not in {one.record.id for one in similar}
+    only = large.search("record", filters=Filters(filename=("400.jsonl",)), k=30)
+    assert {one.record.filename for one in only} == {"400.jsonl"}
+    monkeypatch.setattr(lists, "LISTS_FROM", 10**9)
+    exact = large.search("even record 6 about 6", mode="meaning", k=1)[0]
+    assert (exact.record.id, exact.score, exact.count) == (hit.record.id, pytest.approx(hit.score, abs=1e-5), hit.count)
+
+
+@pytest.mark.slow
+def test_damaged_lists_are_made_again_and_those_of_old_parts_removed(large: Pipeline) -> None:
+    folder = lists.search_cache(large.settings.cache, large.output())
+    before = found(large, "odd record 7", mode="meaning")
+    damaged = next(folder.glob("*.lists-*")) / "vectors.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert lists.damaged_lists(large.snapshot(), folder)
+    assert found(large, "odd record 7", mode="meaning") == before
+    assert lists.damaged_lists(large.snapshot(), folder) == []
+    next(folder.glob("centroids-*")).joinpath("centroids.npy").unlink()
+    assert found(large, "odd record 7", mode="meaning") == before
+    large.index(recompute=True)
+    kept = {path.name.split(".parquet")[0] for path in folder.glob("*.lists-*")}
+    assert len(kept) == len(large.snapshot().embeddings_files)
+
+
+def test_the_last_word_that_is_being_typed_may_be_the_beginning_of_one(tmp_path: Path, database: str | None) -> None:
+    with opened(tmp_path / "home", database_url=database) as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        number, words = pipeline.dataset_id("default"), pipeline.store.words
+        for query, n in (
+            ("tck-40", 1),
+            ("SEAR", 3),
+            ("sear retry", 0),
+            ("retry sea", 2),
+            ('"the sea', 3),
+            ('"the search"', 2),
+            ("*", 0),
+        ):
+            assert len(words.search(number, query, 100, is_typing=True)) == n, query
+        assert words.search(number, "tck-40", 100) == []

@@ -9,7 +9,7 @@ from components.settings import DatasetSettings, Settings, load_settings
 
 
 @pytest.mark.parametrize(
-    "key", ["id", "timestamp", "text", "projection_x", "vector", "cluster", "__neighbors", "type:int"]
+    "key", ["id", "timestamp", "text", "projection_x", "vector", "topic", "topic_label", "__neighbors", "type:int"]
 )
 def test_an_extra_named_like_a_column_of_the_output_is_refused(key):
     with pytest.raises(BadSetting, match=f"extras.*column '{key.partition(':')[0]}' of its own: leave it out"):

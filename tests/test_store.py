@@ -440,3 +440,24 @@ def test_a_run_that_fell_silent_has_crashed(store: Store) -> None:
         connection.execute(sa.text("update run set heartbeat_at = :then"), {"then": "2020-01-01 00:00:00.000000"})
     assert store.runs.get("r1").state == "crashed"  # type: ignore[union-attr]
     assert store.runs.active() == []
+
+
+def test_opening_the_database_again_drops_no_lock_of_this_process(tmp_path):
+    """POSIX locks belong to a process and a file: closing any descriptor of the file drops all of them.
+
+    Without its lock another process, when it closes the database, takes itself for the last one and removes the
+    write-ahead log that this one still uses.
+    """
+    url = f"sqlite:///{tmp_path / 'runatlas.db'}"
+    first = Store(url)
+    first.datasets.id("a", create=True)
+    with first.db.read() as connection:
+        connection.exec_driver_sql("select count(*) from dataset").scalar()
+        log = (tmp_path / "runatlas.db-wal").stat().st_ino
+        Store(url).close()
+        code = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'runatlas.db')!r}); c.execute('create table t(x)'); c.close()"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        assert (tmp_path / "runatlas.db-wal").stat().st_ino == log
+    first.datasets.id("b", create=True)
+    assert set(first.datasets.ids()) == {"a", "b"}
+    first.close()

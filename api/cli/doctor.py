@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 
 from api.cli.report import counted
 from components.errors import BadSetting, RunAtlasError
@@ -120,9 +120,8 @@ def _dataset_models(settings: Settings) -> str:
 
 
 def _atlas(_: Settings) -> str:
-    from components.views.embedding_atlas import static_folder  # imports pyarrow: if that fails, it is a finding
-
-    return f"Embedding Atlas {metadata.version('embedding-atlas')} in {static_folder().name}/"
+    pages = import_module("components.views.embedding_atlas")  # imports pyarrow: if that fails, it is a finding
+    return f"Embedding Atlas {metadata.version('embedding-atlas')} in {pages.static_folder().name}/"
 
 
 def _prefect(settings: Settings) -> str:

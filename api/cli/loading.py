@@ -49,10 +49,19 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Retry records that could not be embedded.")
     ] = False,
+    renew_topics: Annotated[
+        bool, typer.Option("--renew-topics", help="Look for topics from scratch, on the map as it is.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Index pending records."""
     with open_pipeline() as pipeline, progress(quiet=json) as on_progress:
-        report = pipeline.index(dataset, recompute=recompute, retry_failed=retry_failed, progress=on_progress)
+        report = pipeline.index(
+            dataset,
+            recompute=recompute,
+            retry_failed=retry_failed,
+            renew_topics=renew_topics,
+            progress=on_progress,
+        )
         output = pipeline.output(dataset)
     emit(asdict(report), index_lines(report, output), json=json)

@@ -12,14 +12,16 @@ from api.cli.command import guarded
 from api.cli.configuration import configure
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
 from api.cli.loading import index, load
+from api.cli.mcp import mcp
 from api.cli.search import search, similar
 from api.cli.serving import up, view, watch
 from api.cli.snapshots import export, publish, verify
+from api.cli.topics import merge_topics, rename_topic, topics
 from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
     *(load, index),
-    *(search, similar),
+    *(search, similar, mcp),
     *(status, defects, failed, show, configure),
     *(publish, export, verify),
     *(up, view, watch, doctor),
@@ -42,6 +44,14 @@ sources_app = typer.Typer(
 sources_app.callback(invoke_without_command=True)(guarded(sources))
 sources_app.command("remove")(guarded(remove_sources))
 app.add_typer(sources_app, name="sources")
+
+topics_app = typer.Typer(
+    no_args_is_help=False, rich_markup_mode=None, help="List the topics of a map, or rename or merge some."
+)
+topics_app.callback(invoke_without_command=True)(guarded(topics))
+topics_app.command("rename")(guarded(rename_topic))
+topics_app.command("merge")(guarded(merge_topics))
+app.add_typer(topics_app, name="topics")
 
 
 def main() -> None:

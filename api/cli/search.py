@@ -25,6 +25,9 @@ FileOption = Annotated[list[str] | None, typer.Option("--filename", help="Only f
 RunOption = Annotated[list[str] | None, typer.Option("--run", help="Only the run with this filename.")]
 SinceOption = Annotated[datetime | None, typer.Option("--since", help="Only records at or after this time.")]
 UntilOption = Annotated[datetime | None, typer.Option("--until", help="Only records before this time.")]
+TopicOption = Annotated[
+    list[int] | None, typer.Option("--topic", min=-1, help="Only this topic or group of topics; -1: records in none.")
+]
 NewOption = Annotated[
     int | None, typer.Option("--new-since", help="Only records that this snapshot did not have.", min=1)
 ]
@@ -43,6 +46,7 @@ def search(
     run: RunOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    topic: TopicOption = None,
     new_since: NewOption = None,
     extra: ExtraOption = None,
     json: JsonOption = False,
@@ -50,7 +54,7 @@ def search(
     """Search records by meaning and words."""
     if mode not in {"meaning", "words", "both"}:
         raise BadSetting(f"--mode is {mode!r}: choose meaning, words or both.")
-    filters = _filters(type, filename, run, since, until, new_since, extra)
+    filters = _filters(type, filename, run, since, until, topic, new_since, extra)
     _search(dataset, json=json, text=query, mode=mode, k=k, filters=filters)
 
 
@@ -63,12 +67,13 @@ def similar(
     run: RunOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    topic: TopicOption = None,
     new_since: NewOption = None,
     extra: ExtraOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the records that are most similar to one."""
-    filters = _filters(type, filename, run, since, until, new_since, extra)
+    filters = _filters(type, filename, run, since, until, topic, new_since, extra)
     _search(dataset, json=json, like=(id,), k=k, filters=filters)
 
 
@@ -84,6 +89,7 @@ def _filters(
     run: list[str] | None,
     since: datetime | None,
     until: datetime | None,
+    topic: list[int] | None,
     new_since: int | None,
     extra: list[str] | None,
 ) -> Filters:
@@ -99,6 +105,7 @@ def _filters(
         run=tuple(run or ()),
         since=since,
         until=until,
+        topic=tuple(topic or ()),
         new_since=new_since,
         extra=found,
     )

@@ -20,7 +20,7 @@ from api.inputs import (
     WantedId,
     Words,
 )
-from api.map_data import MapData, row_of, rows_of, rows_of_run, version_of
+from api.map_data import MapData, row_of, rows_in_files, rows_of, rows_of_run, version_of
 from api.map_payload import summary
 from api.problems import Problem
 from api.responses import Json, content, static_folder
@@ -30,7 +30,6 @@ from components.search.search import Query
 from components.search.search import check as expect_query
 from components.search.search import search as search_dataset
 from components.snapshot.read import open_snapshot, records_at
-from components.snapshot.search import rows_with_words
 
 router = APIRouter(prefix="/map", tags=["map"])
 
@@ -128,20 +127,32 @@ def search(
     by: SearchedBy = "words",
     snapshot: SnapshotNumber = None,
 ) -> Json:
-    """The rows whose text or filename contains every word of `q`, ignoring case.
+    """The rows whose text contains every word of `q`, or whose filename contains it as a whole, ignoring case.
+
+    The last word may be the beginning of one; words in double quotes are a phrase.
 
     With `by=meaning`, and for the `id` of a record: the rows that are closest in meaning, the best first.
     """
     data = _map_of(deps, dataset, snapshot)
     if by == "words" and not id:
         expect_query(Query(text=q))
-        rows, is_cut = rows_with_words(data.snapshot, q, max_found)
+        rows, is_cut = _rows_with_words(deps, dataset, data, q)
     else:
         query = Query(text=q, like=(id,) if id else (), mode="meaning", k=max_similar)
         expect_query(query)
         hits = search_dataset(deps.searches.get(dataset), query)
         rows, is_cut = rows_of(data, [hit.record.id for hit in hits]), False
     return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
+
+
+def _rows_with_words(deps: Dependencies, dataset: str, data: MapData, q: str) -> tuple[list[int], bool]:
+    """The rows with every word of a query, or with the whole of it in their filename, ascending; and whether some are left out."""
+    number = deps.state.dataset_id(dataset)
+    found = deps.state.with_store(
+        lambda store: store.words.search(number, q, max_found + 1, is_typing=True) if number is not None else []
+    )
+    rows = sorted({*rows_of(data, [one.id for one in found]), *rows_in_files(data, q)})
+    return rows[:max_found], len(rows) > max_found
 
 
 def _map_of(deps: Dependencies, dataset: str, number: int | None) -> MapData:

@@ -58,6 +58,7 @@ class IndexRequest(BaseModel):
     dataset: str = DatasetOrAll
     recompute: bool = Field(False, description="Rebuild the map from all records, keeping its orientation.")
     retry_failed: bool = Field(False, description="Retry the records that could not be embedded.")
+    renew_topics: bool = Field(False, description="Look for topics from scratch, on the map as it is.")
 
 
 @router.post("/load", status_code=202, summary="Import new records")
@@ -77,8 +78,7 @@ async def index(deps: Deps, body: IndexRequest | None = None, idempotency_key: I
     wanted = body or IndexRequest()
     await run_in_threadpool(expect_dataset, deps, wanted.dataset)
     parameters: dict[str, Any] = {"dataset": wanted.dataset, "recompute": wanted.recompute}
-    if wanted.retry_failed:
-        parameters["retry_failed"] = True
+    parameters |= {name: True for name in ("retry_failed", "renew_topics") if getattr(wanted, name)}
     return await start_or_join(deps, "index", parameters, idempotency_key)
 
 

@@ -33,6 +33,10 @@ Until = Annotated[datetime | None, Query(description="Only records before this t
 NewSince = Annotated[
     int | None, Query(ge=1, le=MAX_NUMBER, description="Only records that this snapshot did not have.")
 ]
+Topics = Annotated[
+    list[Annotated[int, Field(ge=-1, le=MAX_NUMBER)]],
+    Query(max_length=MAX_VALUES, description="Ids of topics, or of groups of topics; -1 for records without one."),
+]
 Extras = Annotated[list[Value], Query(max_length=MAX_VALUES, description="Other extra fields, each as `NAME=VALUE`.")]
 
 
@@ -49,6 +53,7 @@ def search(
     run: Values = [],  # noqa: B006
     since: Since = None,
     until: Until = None,
+    topic: Topics = [],  # noqa: B006
     new_since: NewSince = None,
     tool: Values = [],  # noqa: B006
     model: Values = [],  # noqa: B006
@@ -73,6 +78,7 @@ def search(
             run=tuple(run),
             since=since,
             until=until,
+            topic=tuple(topic),
             new_since=new_since,
             extra={name: values for name, values in named.items() if values} | _extras(extra),
         ),

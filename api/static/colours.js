@@ -12,7 +12,7 @@ const rampStops = [[62, 40, 120], [58, 92, 166], [32, 144, 140], [110, 186, 80],
 export const other = [140, 144, 150];
 
 export function colourOf(mode, name, index) {
-  if (name === null || name === "other") return other;
+  if (name === null || name === "other" || (mode === "topic" && name === "no topic")) return other;
   if (mode === "type" && byType[name]) return byType[name];
   return series[index % series.length];
 }

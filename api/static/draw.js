@@ -3,7 +3,7 @@
 const vertex = `#version 300 es
 precision highp float;
 in float x, y, time;
-in uint type, source, cluster, fresh, hit;
+in uint type, source, topic, fresh, hit;
 uniform vec2 center, scale, timeFilter;
 uniform float size, emphasis, alpha, timeSpan;
 uniform int mode, searching, onlyFresh, highlightPass;
@@ -13,7 +13,7 @@ flat out int ring;
 void hide() { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); gl_PointSize = 0.0; colour = vec4(0.0); ring = 0; }
 void main() {
   vec4 t = texelFetch(palette, ivec2(type, 0), 0), s = texelFetch(palette, ivec2(source, 1), 0);
-  vec4 c = texelFetch(palette, ivec2(cluster, 2), 0);
+  vec4 c = texelFetch(palette, ivec2(topic, 2), 0);
   bool shown = t.a > 0.5 && s.a > 0.5 && c.a > 0.5 && (onlyFresh == 0 || fresh == 1u)
     && (timeFilter.y < timeFilter.x || (time >= timeFilter.x && time <= timeFilter.y));
   bool highlighted = searching == 1 ? hit == 1u : fresh == 1u;
@@ -45,8 +45,8 @@ void main() {
   if (ring == 1) rgb = mix(rgb, accent, clamp(d - (edge - line) + 0.5, 0.0, 1.0));
   result = vec4(rgb, colour.a * cover);
 }`;
-const floats = ["x", "y", "time"], bytes = ["type", "source", "cluster", "fresh", "hit"];
-export const modes = ["type", "source", "cluster", "time"];
+const floats = ["x", "y", "time"], bytes = ["type", "source", "topic", "fresh", "hit"];
+export const modes = ["type", "source", "topic", "time"];
 
 export function openDrawer(canvas, wantsPlain) {
   const gl = wantsPlain ? null : canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true, powerPreference: "high-performance" });

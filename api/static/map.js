@@ -18,7 +18,7 @@ const drawer = openDrawer($("#points"), new URLSearchParams(location.search).has
 const darkly = matchMedia("(prefers-color-scheme: dark)");
 
 const page = {
-  summary: null, points: null, labels: [], mode: "type", off: { type: new Set(), source: new Set(), cluster: new Set() },
+  summary: null, points: null, labels: [], mode: "type", off: { type: new Set(), source: new Set(), topic: new Set() },
   words: [], query: "", by: "words", similarTo: null, found: [], onlyFresh: false, hovered: -1, selected: -1, selectedId: null, path: [], perFrame: 0, listed: null,
 };
 window.runatlas = { page, view, drawer }; // for tests and debugging
@@ -124,12 +124,12 @@ function ago(iso) {
 
 // --- filters and legend --------------------------------------------------------------------------------------------
 
-const plural = { type: "types", source: "sources", cluster: "clusters" };
+const plural = { type: "types", source: "sources", topic: "topics" };
 const namesOf = (mode) => page.summary?.[plural[mode]] ?? [];
 
 function legendShows(i) {
   const { points, off } = page;
-  return !off.type.has(points.type[i]) && !off.source.has(points.source[i]) && !off.cluster.has(points.cluster[i]) && (!page.onlyFresh || points.fresh[i] === 1);
+  return !off.type.has(points.type[i]) && !off.source.has(points.source[i]) && !off.topic.has(points.topic[i]) && (!page.onlyFresh || points.fresh[i] === 1);
 }
 
 function shows(i) {
@@ -141,7 +141,7 @@ function reachable(i) { return shows(i) && (!page.query || page.points.hit[i] ==
 
 function filtersChanged() {
   const pixels = new Uint8Array(256 * 4 * 4);
-  for (const [line, mode] of [[0, "type"], [1, "source"], [2, "cluster"]]) {
+  for (const [line, mode] of [[0, "type"], [1, "source"], [2, "topic"]]) {
     for (let i = 0; i < 256; i++) {
       const entry = namesOf(mode)[i];
       pixels.set([...(entry ? colourOf(mode, entry.name, i) : other), page.off[mode].has(i) ? 0 : 255], (line * 256 + i) * 4);
@@ -160,7 +160,7 @@ function colourAt(i) {
 }
 
 function showColours() {
-  const offered = ["type", "source", "time", "cluster"].filter((mode) => (mode === "time" ? page.summary.time?.span > 0 : namesOf(mode).length > (mode === "type" ? 0 : 1)));
+  const offered = ["type", "source", "time", "topic"].filter((mode) => (mode === "time" ? page.summary.time?.span > 0 : namesOf(mode).length > (mode === "type" ? 0 : 1)));
   if (!offered.includes(page.mode)) page.mode = "type";
   const buttons = offered.map((mode) => element("button", { textContent: mode, ariaPressed: String(mode === page.mode), onclick: () => { page.mode = mode; showColours(); filtersChanged(); saveAddress(); } }));
   $("#colour").replaceChildren(element("span", { textContent: "Colour" }), ...buttons);

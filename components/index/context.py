@@ -146,7 +146,10 @@ def _held_lease(inputs: IndexInputs) -> Iterator[tuple[Fence, Heartbeat]]:
     except LeaseHeld as held:
         retry_while_busy(
             lambda: store.index_requests.add(
-                dataset, recompute=requested.recompute, retry_failed=requested.retry_failed
+                dataset,
+                recompute=requested.recompute,
+                retry_failed=requested.retry_failed,
+                renew_topics=requested.renew_topics,
             )
         )
         if not requested.names:

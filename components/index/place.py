@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -11,17 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.atomic import disk_errors
-from components.contracts import Layout, Placed, Positions, Step
+from components.contracts import Layout, Placed, Positions, Step, Vectors
 from components.errors import NotFound
 from components.index.batches import digest_list
 from components.index.context import IndexContext
 from components.index.plan import Ids, Plan
+from components.index.topics import FoundTopics, find_topics
 from components.neighbors.cores import on_all_cores
 from components.projector.geometry import placement
 from components.projector.layout import FittedMap, read_folder, write_folder
 from components.retry import retry_while_busy
-from components.store.layouts import LayoutInfo, PositionRows
+from components.store.layouts import NOT_LOOKED_FOR, LayoutInfo, MapVectors, PositionRows
 from components.store.tables import RecordState
+from components.topics.catalog import MapRows
+from components.topics.identity import Neighborhood, vote
 
 place_rows = 4_096  # vectors placed at once, on each core
 lookup_rows = 5_000  # digests looked up at once
@@ -37,21 +40,40 @@ class Links:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What placing did. `layout` is the one to publish, `n_failed` counts records whose text can't be embedded."""
+    """What placing did. `layout` is the one to publish, `n_failed` counts records whose text can't be embedded.
+
+    `is_new_map`: the layout and its topics were made just now; `renewal_advised`: see `TopicReport`.
+    """
 
     step: Step
     layout: LayoutInfo | None
     n_placed: int
     n_failed: int
+    is_new_map: bool = False
+    renewal_advised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedVectors:
-    """Distinct vectors by ascending id (n,), their positions (n, 2), and which are off the map (n,)."""
+    """Distinct vectors by ascending id (n,), their positions (n, 2), which are off the map (n,), and their topics (n,)."""
 
     vector_ids: Ids
     positions: Positions
     off_map: NDArray[np.bool_]
+    topics: Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedMap:
+    """A layout to place on, memory-mapped: ids of its fitted vectors, ascending (n_fitted,), and their topics.
+
+    A vector that is farther than `far` from its fifth neighbour has no topic; `topics` is None where none were looked for.
+    """
+
+    fitted_ids: Ids
+    layout: Layout
+    topics: Ids | None
+    far: float
 
 
 def place(context: IndexContext, plan: Plan) -> Placement:
@@ -64,8 +86,16 @@ def _place(context: IndexContext, plan: Plan) -> Placement:
     step: Step = "none" if _is_empty(plan, pending) else _step(context, plan, pending)
     layout = plan.layout
     if step in {"fit", "refit"}:
-        layout = _make_map(context, plan, pending, step)
-    elif not len(pending.seqs):
+        layout, found = _make_map(context, plan, pending, step)
+        return Placement(
+            step=step,
+            layout=layout,
+            n_placed=len(pending.seqs),
+            n_failed=n_failed,
+            is_new_map=True,
+            renewal_advised=found.renewal_advised,
+        )
+    if not len(pending.seqs):
         step = "none"
     elif layout is not None:
         _place_new(context, layout, pending)
@@ -86,9 +116,15 @@ def _step(context: IndexContext, plan: Plan, pending: Links) -> Step:
     young = min(settings.young, settings.landmarks)  # a map of all its landmarks can't grow by a refit
     n_total = layout.n_fitted
     if layout.n_fitted < young and len(pending.seqs):
-        on_map, _ = _published_map(context, plan)
-        n_total = len(np.union1d(on_map, pending.vector_ids))
+        n_total = len(np.union1d(_published_map(context, plan).ids, pending.vector_ids))
+    if _only_topics(plan):
+        return "refit"
     return placement(has_layout=True, recompute=plan.recompute, n_fitted=layout.n_fitted, n_total=n_total, young=young)
+
+
+def _only_topics(plan: Plan) -> bool:
+    """Are topics looked for on a map that stays as it is: since that was requested, or since it has none yet?"""
+    return plan.layout is not None and not plan.recompute and (plan.renew_topics or plan.layout.n_topics is None)
 
 
 # --- the pending records and their vectors
@@ -160,24 +196,27 @@ def _place_new(context: IndexContext, layout: LayoutInfo, pending: Links) -> Non
     links = Links(seqs=pending.seqs[is_new], vector_ids=pending.vector_ids[is_new])
     if not len(links.seqs):
         return
-    fitted_ids, opened = _open_layout(context, layout)
-    placed = _transform(context, opened, fitted_ids, np.unique(links.vector_ids))
+    placed = _transform(context, _open_layout(context, layout), np.unique(links.vector_ids))
     _store_positions(context, layout, links, placed, is_new=True)
 
 
-def _open_layout(context: IndexContext, info: LayoutInfo) -> tuple[Ids, Layout]:
-    """The ids of the fitted vectors, ascending, and the layout, memory-mapped from the cache."""
+def _open_layout(context: IndexContext, info: LayoutInfo) -> OpenedMap:
+    """The layout, memory-mapped from the cache, which is filled if need be."""
     store, dim = context.target.store, context.target.embedder.dim
     arrays = store.layouts.arrays(info.id)
-    fitted_ids = arrays.pop("fitted_ids")
+    fitted_ids, topics = arrays.pop("fitted_ids"), arrays.pop("topics", None)
+    far = float(arrays.pop("topic_far", np.inf))
     folder = _layout_folder(context, info)
     try:
-        return fitted_ids, read_folder(folder)
+        layout = read_folder(folder)
     except NotFound:
-        layout = context.projector.open(arrays, store.vectors.get(fitted_ids, dim))
+        made = context.projector.open(arrays, store.vectors.get(fitted_ids, dim))
         with disk_errors(folder):
-            write_folder(cast("FittedMap", layout), folder)
-        return fitted_ids, read_folder(folder)
+            write_folder(cast("FittedMap", made), folder)
+        layout = read_folder(folder)
+    return OpenedMap(
+        fitted_ids=fitted_ids, layout=layout, topics=None if topics is None else topics.astype(np.int64), far=far
+    )
 
 
 def _layout_folder(context: IndexContext, info: LayoutInfo) -> Path:
@@ -185,15 +224,18 @@ def _layout_folder(context: IndexContext, info: LayoutInfo) -> Path:
     return context.settings.cache / "layouts" / f"{context.dataset}-{info.version}-{created}"
 
 
-def _transform(context: IndexContext, layout: Layout, fitted_ids: Ids, vector_ids: Ids) -> PlacedVectors:
-    """Positions of distinct, ascending vector ids; fitted ones keep the position that the fit gave them."""
-    target = context.target
+def _transform(context: IndexContext, opened: OpenedMap, vector_ids: Ids) -> PlacedVectors:
+    """Positions and topics of distinct, ascending vector ids; fitted ones keep those that the fit gave them."""
+    target, layout, fitted_ids = context.target, opened.layout, opened.fitted_ids
     at = np.searchsorted(fitted_ids, vector_ids)
     is_fitted = (at < len(fitted_ids)) & (fitted_ids[np.minimum(at, max(len(fitted_ids) - 1, 0))] == vector_ids)
     positions = np.zeros((len(vector_ids), 2), np.float32)
     off_map = np.zeros(len(vector_ids), np.bool_)
+    topics = np.full(len(vector_ids), NOT_LOOKED_FOR, np.int64)
     if is_fitted.any():
         positions[is_fitted] = layout.arrays()["places"][at[is_fitted]]
+        if opened.topics is not None:
+            topics[is_fitted] = opened.topics[at[is_fitted]]
     others = np.flatnonzero(~is_fitted)
     chunks = [others[start : start + place_rows] for start in range(0, len(others), place_rows)]
     done = 0
@@ -203,9 +245,12 @@ def _transform(context: IndexContext, layout: Layout, fitted_ids: Ids, vector_id
 
     for chunk, placed in zip(chunks, on_all_cores(transform, chunks), strict=True):
         positions[chunk], off_map[chunk] = placed.positions, placed.off_map
+        if opened.topics is not None:
+            near = Neighborhood(rows=placed.near_rows, distances=placed.near_distances)
+            topics[chunk] = vote(opened.topics, near, far=opened.far)
         done += len(chunk)
         context.report("place", done, len(others))
-    return PlacedVectors(vector_ids=vector_ids, positions=positions, off_map=off_map)
+    return PlacedVectors(vector_ids=vector_ids, positions=positions, off_map=off_map, topics=topics)
 
 
 def _store_positions(
@@ -214,7 +259,12 @@ def _store_positions(
     for start in range(0, len(links.seqs), place_rows):
         part = slice(start, start + place_rows)
         at = np.searchsorted(placed.vector_ids, links.vector_ids[part])
-        rows = PositionRows(seqs=links.seqs[part], vector_ids=links.vector_ids[part], positions=placed.positions[at])
+        rows = PositionRows(
+            seqs=links.seqs[part],
+            vector_ids=links.vector_ids[part],
+            positions=placed.positions[at],
+            topics=placed.topics[at],
+        )
         n_off_map = int(placed.off_map[at].sum())
         context.target.store.layouts.put(context.target.fence, layout.id, rows, n_off_map=n_off_map, is_new=is_new)
         context.report("keep positions", start + len(rows.seqs), len(links.seqs))
@@ -223,39 +273,58 @@ def _store_positions(
 # --- fit and refit
 
 
-def _make_map(context: IndexContext, plan: Plan, pending: Links, step: Step) -> LayoutInfo:
-    """A new layout of everything that has a vector; all positions are stored before it is published."""
+def _make_map(context: IndexContext, plan: Plan, pending: Links, step: Step) -> tuple[LayoutInfo, FoundTopics]:
+    """A new layout and topics of everything that has a vector; all is stored before it is published."""
     target, store = context.target, context.target.store
-    old_ids, old_places = _published_map(context, plan)
-    ids = np.unique(pending.vector_ids) if plan.is_other_space else np.union1d(old_ids, pending.vector_ids)
-    chosen = _landmarks(context, ids)
+    old = _published_map(context, plan)
+    ids = np.unique(pending.vector_ids) if plan.is_other_space else np.union1d(old.ids, pending.vector_ids)
+    kept = _open_layout(context, plan.layout) if plan.layout is not None and _only_topics(plan) else None
+    chosen = kept.fitted_ids if kept else _landmarks(context, ids)
     context.report(step, 0, len(chosen))
     vectors = store.vectors.get(chosen, target.embedder.dim)
-    if step == "refit" and plan.layout is not None:
-        old = (
-            _positions_by_record(context, plan.layout, pending, chosen)
-            if plan.is_other_space
-            else _lookup(old_ids, old_places, chosen)
-        )
-        layout = cast("FittedMap", context.projector.refit(vectors, old))
-    else:
-        layout = cast("FittedMap", context.projector.fit(vectors))
+    before = _before(context, plan, pending, old, chosen)
+    layout = cast("FittedMap", kept.layout if kept else _fitted(context, step, vectors, before))
     context.report(step, len(chosen), len(chosen))
+    found = find_topics(
+        context,
+        plan,
+        layout,
+        MapRows(vector_ids=chosen, vectors=vectors, positions=layout.positions),
+        before.topics,
+    )
     info = store.layouts.add(
         target.fence,
         target.dataset_id,
         model_id=target.model_id,
         text_hash=context.text_hash,
-        arrays={**layout.arrays(), "fitted_ids": chosen},
+        arrays={**layout.arrays(), "fitted_ids": chosen, "topics": found.labels, "topic_far": np.array(found.far)},
         n_fitted=len(chosen),
-        displacement=layout.displacement,
+        displacement=0.0 if kept else layout.displacement,
+        same_map=plan.layout if kept else None,
     )
+    store.topics.put(target.fence, info.id, found.topics)
     with disk_errors(context.settings.cache):
         write_folder(layout, _layout_folder(context, info))
-    placed = _transform(context, layout, chosen, ids)
+    opened = OpenedMap(fitted_ids=chosen, layout=layout, topics=found.labels, far=found.far)
+    placed = _transform(context, opened, ids)
+    if not plan.is_other_space:
+        placed = replace(placed, topics=found.keep(placed.vector_ids, placed.topics, old, chosen))
     for links in _all_links(context, plan, pending):
         _store_positions(context, info, links, placed, is_new=False)
-    return info
+    return info, found
+
+
+def _fitted(context: IndexContext, step: Step, vectors: Vectors, before: MapVectors) -> Layout:
+    if step == "refit":
+        return context.projector.refit(vectors, before.positions)
+    return context.projector.fit(vectors)
+
+
+def _before(context: IndexContext, plan: Plan, pending: Links, old: MapVectors, chosen: Ids) -> MapVectors:
+    """What the published map says of the chosen vectors: NaN and `NOT_LOOKED_FOR` where it has none of them."""
+    if plan.layout is not None and plan.is_other_space:
+        return _by_record(context, plan.layout, pending, chosen)
+    return _lookup(old, chosen)
 
 
 def _landmarks(context: IndexContext, ids: Ids) -> Ids:
@@ -270,21 +339,22 @@ def _landmarks(context: IndexContext, ids: Ids) -> Ids:
     return np.sort(ids[np.argpartition(context.target.store.vectors.ranks(ids), limit)[:limit]])
 
 
-def _published_map(context: IndexContext, plan: Plan) -> tuple[Ids, Positions]:
-    """The distinct vectors on the published map, ascending, and their positions: (n,), (n, 2)."""
+def _published_map(context: IndexContext, plan: Plan) -> MapVectors:
+    """The distinct vectors on the published map."""
     if plan.layout is None:
-        return np.empty(0, np.int64), np.empty((0, 2), np.float32)
+        none = np.empty(0, np.int64)
+        return MapVectors(ids=none, positions=np.empty((0, 2), np.float32), topics=none)
     return context.target.store.layouts.distinct(plan.layout.id, context.target.dataset_id)
 
 
-def _positions_by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> Positions:
-    """Positions of these vectors' records on the old map (n, 2), though it was fitted on other vectors."""
+def _by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: Ids) -> MapVectors:
+    """What the old map says of these vectors' records, though it was fitted on other vectors."""
     old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
     seqs = np.full(len(chosen), -1, np.int64)
     at = np.searchsorted(chosen, links.vector_ids)
     hit = (at < len(chosen)) & (chosen[np.minimum(at, len(chosen) - 1)] == links.vector_ids)
     seqs[at[hit]] = links.seqs[hit]
-    return _lookup(old.seqs, old.positions, seqs)
+    return _lookup(MapVectors(ids=old.seqs, positions=old.positions, topics=old.topics), seqs)
 
 
 def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Links]:
@@ -299,11 +369,12 @@ def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Li
         yield Links(seqs=old.seqs[is_kept], vector_ids=old.vector_ids[is_kept])
 
 
-def _lookup(keys: Ids, positions: Positions, wanted: Ids) -> Positions:
-    """Positions (n, 2) of the wanted ascending keys, NaN where there is none."""
-    out = np.full((len(wanted), 2), np.nan, np.float32)
-    if len(keys):
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hit = keys[at] == wanted
-        out[hit] = positions[at[hit]]
-    return out
+def _lookup(known: MapVectors, wanted: Ids) -> MapVectors:
+    """Positions and topics of the wanted ids, NaN and `NOT_LOOKED_FOR` where there are none."""
+    positions = np.full((len(wanted), 2), np.nan, np.float32)
+    topics = np.full(len(wanted), NOT_LOOKED_FOR, np.int64)
+    if len(known.ids):
+        at = np.minimum(np.searchsorted(known.ids, wanted), len(known.ids) - 1)
+        hit = known.ids[at] == wanted
+        positions[hit], topics[hit] = known.positions[at[hit]], known.topics[at[hit]]
+    return MapVectors(ids=wanted, positions=positions, topics=topics)

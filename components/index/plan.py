@@ -43,6 +43,7 @@ class Plan:
     layout: LayoutInfo | None
     is_other_space: bool
     recompute: bool
+    renew_topics: bool
     request: IndexRequest  # done by this pass
     pending: Pending
     batches: Sequence[EmbedBatch]
@@ -89,6 +90,7 @@ def _make_plan(context: IndexContext, *, is_first: bool) -> Plan:
         layout=layout,
         is_other_space=is_other_space,
         recompute=recompute,
+        renew_topics=request.renew_topics or (is_first and context.requested.renew_topics),
         request=request,
         pending=pending,
         batches=cut_batches(distinct),

@@ -18,8 +18,12 @@ from components.index.context import IndexContext, IndexInputs, open_index
 from components.index.embed import EmbedProgress, embed_batch
 from components.index.place import Placement, place
 from components.index.plan import Plan, make_plan
+from components.index.topic_names import name_topics
+from components.index.topic_report import topic_report
 from components.publish.run import Published
 from components.retry import retry_while_busy, run_directly
+from components.search.lists import LISTS_FROM, open_lists, search_cache
+from components.snapshot.read import open_snapshot
 from components.store import lease_name
 from components.store.index_requests import IndexRequest
 from components.store.layouts import LayoutInfo
@@ -86,7 +90,7 @@ def run_index(inputs: IndexInputs, *, run_step: StepRunner = run_directly) -> In
             passes += _run_passes(replace(inputs, requested=IndexRequest()), run_step, watch)
         except LeaseHeld:
             break
-    return _report(inputs.dataset, passes, watch.read())
+    return _report(inputs, passes, watch.read())
 
 
 def _reach(embedder: Embedder) -> int:
@@ -119,8 +123,12 @@ def _run_pass(context: IndexContext, run_step: StepRunner, watch: Stopwatch, *, 
         embedded = _embed(context, plan, run_step)
     with watch.timed("project"):
         placement = run_step("place", lambda _: _placed(context, plan))
+        if placement.is_new_map:
+            run_step("name topics", lambda _: _named(context, placement))
     with watch.timed("publish"):
         published = run_step("publish", lambda _: _publish(context, plan, placement))
+        if published.is_new and published.rows >= LISTS_FROM:
+            run_step("search lists", lambda _: _write_lists(context))
     store, dataset_id = context.target.store, context.target.dataset_id
     layout = retry_while_busy(lambda: store.layouts.current(dataset_id))
     return Pass(plan=plan, embedded=embedded, placement=placement, published=published, layout=layout)
@@ -161,6 +169,14 @@ def _placed(context: IndexContext, plan: Plan) -> Placement:
     return placement
 
 
+def _named(context: IndexContext, placement: Placement) -> int:
+    layout = placement.layout
+    assert layout is not None  # a new map has one
+    n_named = name_topics(context, layout)
+    logger.info("%s: %d topics and groups were named.", context.dataset, n_named)
+    return n_named
+
+
 def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Published:
     """Publish what is placed, and close what the pass has done; without a map there is nothing to publish."""
     target = context.target
@@ -181,6 +197,13 @@ def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Publish
     return published
 
 
+def _write_lists(context: IndexContext) -> int:
+    """Make the lists of a large snapshot now, so that no search has to wait for them; returns how many there are."""
+    output = context.publishing.output
+    lists = open_lists(open_snapshot(output), search_cache(context.settings.cache, output))
+    return len(lists.centroids)
+
+
 def _is_done(context: IndexContext) -> bool:
     """Is nothing pending, and nothing more requested?"""
     store, dataset_id = context.target.store, context.target.dataset_id
@@ -192,12 +215,12 @@ def _is_done(context: IndexContext) -> bool:
     )
 
 
-def _report(dataset: str, passes: Sequence[Pass], seconds: IndexSeconds) -> IndexReport:
+def _report(inputs: IndexInputs, passes: Sequence[Pass], seconds: IndexSeconds) -> IndexReport:
     embedded = sum((one.embedded for one in passes), EmbedOutcome())
     steps: list[Step] = [one.placement.step for one in passes if one.placement.step != "none"]
     step, layout, published = (steps or ["none"])[0], passes[-1].layout, passes[-1].published
     return IndexReport(
-        dataset=dataset,
+        dataset=inputs.dataset,
         records=sum(one.plan.records for one in passes),
         embedded=embedded.embedded,
         reused=sum(one.plan.reused for one in passes),
@@ -210,4 +233,10 @@ def _report(dataset: str, passes: Sequence[Pass], seconds: IndexSeconds) -> Inde
         seconds=seconds,
         shortened=embedded.n_shortened,
         refit_displacement=layout.displacement if layout and step == "refit" else None,
+        topics=topic_report(
+            inputs.store,
+            inputs.dataset,
+            first_snapshot=next((one.published.snapshot for one in passes if one.published.is_new), None),
+            renewal_advised=any(one.placement.renewal_advised for one in passes),
+        ),
     )

@@ -221,11 +221,11 @@ def index_of(vectors: Vectors, *, seed: int) -> VectorIndex:
     if len(vectors) < lists_from:
         return listed(vectors, np.zeros(len(vectors), np.int32), np.zeros((1, vectors.shape[1]), np.float32), 1)
     with products_on_one_core():
-        centroids = _centroids(vectors, round(1.5 * len(vectors) ** 0.5), seed)
-        lists = _closest(vectors, centroids)
+        centroids = centroids_of(vectors, round(1.5 * len(vectors) ** 0.5), seed)
+        lists = closest_of(vectors, centroids)
         kept = np.bincount(lists, minlength=len(centroids)) >= list_rows_min
         centroids = centroids[kept]
-        index = listed(vectors, _closest(vectors, centroids), centroids, min(4, len(centroids)))
+        index = listed(vectors, closest_of(vectors, centroids), centroids, min(4, len(centroids)))
         return _widened(index, seed)
 
 
@@ -268,13 +268,13 @@ def around(index: VectorIndex, vectors: Vectors, k: int) -> Neighbors:
     return Neighbors(rows=rows, distances=np.hstack([np.zeros_like(own, np.float64), distances]))
 
 
-def _centroids(vectors: Vectors, n: int, seed: int) -> Vectors:
+def centroids_of(vectors: Vectors, n: int, seed: int) -> Vectors:
     """Spherical k-means of a sample, seeded; a centroid that nothing is close to is replaced by a random one."""
     random = np.random.default_rng(seed)
     sample = vectors[np.sort(random.choice(len(vectors), min(len(vectors), 32 * n), replace=False))]
     centroids = sample[random.choice(len(sample), n, replace=False)]
     for _ in range(8):
-        closest = _closest(sample, centroids)
+        closest = closest_of(sample, centroids)
         sums = np.zeros((n, vectors.shape[1]), np.float64)
         order = np.argsort(closest, kind="stable")
         present, first = np.unique(closest[order], return_index=True)
@@ -286,7 +286,7 @@ def _centroids(vectors: Vectors, n: int, seed: int) -> Vectors:
     return centroids
 
 
-def _closest(vectors: Vectors, centroids: Vectors) -> NDArray[np.int32]:
+def closest_of(vectors: Vectors, centroids: Vectors) -> NDArray[np.int32]:
     """The closest centroid of each vector (n,), in single precision: a list may be any that is about the closest."""
     found = np.empty(len(vectors), np.int32)
     for rows in _slices(len(vectors), 8_192):

@@ -38,7 +38,7 @@ def fit(vectors: Vectors, old: Positions, settings: ProjectSettings, cache: Path
     n = len(vectors)
     known = np.isfinite(old).all(axis=1)
     index = index_of(vectors, seed=settings.seed)
-    curve = _curve(settings.min_dist)
+    curve = curve_of(settings.min_dist)
     near = around(index, vectors, min(settings.neighbors, n - 1)) if n >= fewest else None
     if near is None:
         positions = _circle(n)
@@ -46,7 +46,7 @@ def fit(vectors: Vectors, old: Positions, settings: ProjectSettings, cache: Path
         positions = _warmed(near, _continued(vectors, old, settings), old, curve, settings.seed, cache)
     else:
         start = _principal(vectors, settings.seed)
-        positions = _optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
+        positions = optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
     positions = geometry.aligned(positions, old)
     return FittedMap(
         index=index,
@@ -55,13 +55,14 @@ def fit(vectors: Vectors, old: Positions, settings: ProjectSettings, cache: Path
         neighbors=settings.neighbors,
         far=np.inf if near is None else float(np.quantile(_beyond_itself(near), far_quantile)),
         displacement=geometry.displacement(old[known], positions[known]) if known.any() else None,
+        near=near,
     )
 
 
-def _optimised(
+def optimised(
     near: Neighbors, start: Positions, epochs: int, rate: float, curve: Curve, seed: int, cache: Path
 ) -> Positions:
-    """`start` (n, 2) after umap's optimisation of the neighbours' graph; the same for the same seed and machine."""
+    """`start` (n, d) after umap's optimisation of the neighbours' graph; the same for the same seed and machine."""
     with umap_kernels(cache) as umap:
         graph = _graph(umap, near, seed).tocoo()
         graph.sum_duplicates()
@@ -108,7 +109,7 @@ def _warmed(near: Neighbors, start: Positions, old: Positions, curve: Curve, see
     known = np.isfinite(old).all(axis=1)
     rates = warm_rates if known.mean() >= mostly_known else warm_rates[:1]
     for rate in rates:
-        positions = _optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
+        positions = optimised(near, start.copy(), warm_epochs, rate, curve, seed, cache)
         over = geometry.aligned(positions, old)
         if geometry.displacement(old[known], over[known]) <= still:
             break
@@ -163,7 +164,7 @@ def _cold_epochs(n: int) -> int:
     return 500 if n <= 10_000 else 200
 
 
-def _curve(min_dist: float) -> Curve:
+def curve_of(min_dist: float) -> Curve:
     """The member of UMAP's family of curves that is closest to 1 up to `min_dist` and falls off exponentially behind."""
     from scipy.optimize import curve_fit
 

@@ -20,6 +20,7 @@ from components.projector import placing
 from components.projector.placing import Curve
 
 placed_rows = 4_096  # at once
+kept_neighbors = 5  # of each placed vector, for those who want to know what it is like
 drift_neighbor = 5  # whose distance says how far a vector is from what the map knows
 
 
@@ -28,7 +29,8 @@ class FittedMap:
     """A map, and all it takes to place on it. `positions` (n_fitted, 2) are those of the fitted vectors, in their order.
 
     `far` is the distance to the fifth neighbour that 95 % of the fitted rows stay below. `displacement` is how far a
-    refit moved the rows that the old map knew, in radii; None for a first fit.
+    refit moved the rows that the old map knew, in radii; None for a first fit. `near` are the nearest rows of each fitted
+    one, itself first; None unless it was fitted just now, from four rows or more.
     """
 
     index: VectorIndex
@@ -37,6 +39,7 @@ class FittedMap:
     neighbors: int
     far: float
     displacement: float | None = None
+    near: Neighbors | None = None
 
     @property
     def n_fitted(self) -> int:
@@ -61,6 +64,8 @@ class FittedMap:
         return Placed(
             positions=np.concatenate([np.empty((0, 2), np.float32), *(part.positions for part in parts)]),
             off_map=np.concatenate([np.empty(0, np.bool_), *(part.off_map for part in parts)]),
+            near_rows=np.concatenate([self._none_near(0).rows, *(part.near_rows for part in parts)]),
+            near_distances=np.concatenate([self._none_near(0).distances, *(part.near_distances for part in parts)]),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -77,12 +82,26 @@ class FittedMap:
 
     def _placed(self, vectors: Vectors) -> Placed:
         if not self.n_fitted:
-            return Placed(positions=np.zeros((len(vectors), 2), np.float32), off_map=np.ones(len(vectors), np.bool_))
+            none = self._none_near(len(vectors))
+            return Placed(
+                positions=np.zeros((len(vectors), 2), np.float32),
+                off_map=np.ones(len(vectors), np.bool_),
+                near_rows=none.rows,
+                near_distances=none.distances,
+            )
         directions = unit(vectors)
         near = self.index.nearest(directions, min(self.neighbors, self.n_fitted))
         return Placed(
-            positions=placing.place(directions, near, self.positions, self.curve), off_map=far_from(near) > self.far
+            positions=placing.place(directions, near, self.positions, self.curve),
+            off_map=far_from(near) > self.far,
+            near_rows=near.rows[:, :kept_neighbors],
+            near_distances=near.distances[:, :kept_neighbors],
         )
+
+    def _none_near(self, n: int) -> Neighbors:
+        """What has the shape of n vectors' nearest rows, for the sake of no vectors or no rows."""
+        k = min(self.neighbors, kept_neighbors, self.n_fitted)
+        return Neighbors(rows=np.zeros((n, k), np.int64), distances=np.zeros((n, k)))
 
 
 def far_from(near: Neighbors) -> NDArray[np.float64]:

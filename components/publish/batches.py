@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from components.contracts import Progress
 from components.publish.parts import part_info, unique_part_name, write_embeddings_part, write_logs_part
-from components.publish.tables import ExtraColumn, arrow_fields, embeddings_table, logs_table
+from components.publish.tables import ExtraColumn, TopicNames, arrow_fields, embeddings_table, logs_table
 from components.snapshot.parts import Kind
 from components.store import Store
 from components.store.publications import PartInfo, Row, SeqRange
@@ -24,6 +25,7 @@ class NewBatches:
 
     parts: Sequence[PartInfo]
     ranges: Mapping[int, Sequence[SeqRange]]  # by number of the batch
+    topics: Mapping[int | None, int]  # records by topic, as stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +34,20 @@ class Changes:
 
     layout: bool
     columns: bool
+    topics: bool  # names and merges of topics
     model: bool
     lost: Collection[str]  # names of parts whose file is missing or damaged
     leaving: Sequence[int]  # superseded records that are still in a part, by number in the order of arrival
 
     def __bool__(self) -> bool:
-        return bool(self.layout or self.columns or self.model or self.lost or self.leaving)
+        return bool(self.layout or self.columns or self.topics or self.model or self.lost or self.leaving)
 
     def stale_kinds(self, logs: PartInfo, embeddings: PartInfo, counts: Mapping[int, int]) -> set[Kind]:
         """Which parts of a pair to write again; `counts`: batch -> how many of its records are on the map now."""
         stale: set[Kind] = set()
         if self.model or (self.leaving and _has_shrunk(logs, counts)):
             return {"logs", "embeddings"}
-        if self.layout or self.columns or logs.name in self.lost:
+        if self.layout or self.columns or self.topics or logs.name in self.lost:
             stale.add("logs")
         if embeddings.name in self.lost:
             stale.add("embeddings")
@@ -65,6 +68,7 @@ class BatchWriter:
     dim: int
     folder: Path
     extras: Sequence[ExtraColumn]
+    topics: TopicNames
     progress: Progress | None
 
     def write_new(self, part_rows: int) -> NewBatches:
@@ -73,12 +77,14 @@ class BatchWriter:
         waiting = self.store.publications.waiting_rows(self.dataset_id, self.layout_id, batch_rows)
         parts: list[PartInfo] = []
         ranges: dict[int, list[SeqRange]] = {}
+        topics: Counter[int | None] = Counter()
         for batch, rows in enumerate(_split(waiting, part_rows), first):
             keys: list[_Keys] = []
             parts += self._write_pair(rows, keys, batch, batch)
             ranges[batch] = [key.range for key in keys]
+            topics.update(topic for key in keys for topic in key.topics)
             self._report("publish", sum(part.rows for part in parts if part.kind == "logs"), 0)
-        return NewBatches(parts=parts, ranges=ranges)
+        return NewBatches(parts=parts, ranges=ranges, topics=topics)
 
     def rewrite(self, changes: Changes) -> list[PartInfo]:
         """The published parts, those written again that are stale; batches whose records all left are left out."""
@@ -117,7 +123,7 @@ class BatchWriter:
         return [logs, self._write_embeddings(name, keys, first, last)] if logs.rows else []
 
     def _write_logs(self, name: str, batches: Iterable[list[Row]], first: int, last: int) -> PartInfo:
-        tables = (logs_table(rows, self.extras) for rows in batches)
+        tables = (logs_table(rows, self.extras, self.topics) for rows in batches)
         return part_info(write_logs_part(self.folder, name, tables, arrow_fields(self.extras)), first, last)
 
     def _write_embeddings(self, name: str, batches: Iterable[_Keys], first: int, last: int) -> PartInfo:
@@ -136,6 +142,7 @@ class _Keys:
 
     ids: Sequence[str]
     vector_ids: Sequence[int]
+    topics: Sequence[int | None]
     range: SeqRange
 
 
@@ -143,6 +150,7 @@ def _keys(rows: Sequence[Row]) -> _Keys:
     return _Keys(
         ids=[row.stored.record.id for row in rows],
         vector_ids=[row.vector_id for row in rows],
+        topics=[row.topic for row in rows],
         range=SeqRange(first=rows[0].stored.seq, last=rows[-1].stored.seq, rows=len(rows)),
     )
 

@@ -1,7 +1,7 @@
 """Installing a snapshot: its folder of linked parts is complete on disk before `current` names it; then clean-up.
 
     output/<dataset>/parts/logs-*.parquet, embeddings-*.parquet
-    output/<dataset>/snapshots/000042/{logs,embeddings}/part-*.parquet, labels.parquet, manifest.json
+    output/<dataset>/snapshots/000042/{logs,embeddings}/part-*.parquet, labels.parquet, topics.parquet, manifest.json
     output/<dataset>/current -> snapshots/000042
 
 The database decides which parts exist and what the next snapshot holds; each step here can be repeated after a crash.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -31,13 +31,15 @@ from components.atomic import (
     symlink,
     write_flushed,
 )
+from components.contracts import Topic
 from components.errors import DiskFailed, LeaseLost
-from components.publish.tables import labels_table
+from components.publish.tables import labels_table, topics_table
 from components.snapshot.manifest import (
     CURRENT,
     LABELS,
     MANIFEST,
     POINTER,
+    TOPICS,
     Label,
     Manifest,
     manifest_from_json,
@@ -48,6 +50,7 @@ from components.snapshot.parts import KINDS, Part
 from components.snapshot.read import current_number
 
 swap_tries = 5
+TABLES = (LABELS, TOPICS)  # of a snapshot, beside its parts
 
 
 class Claim(Protocol):
@@ -77,7 +80,12 @@ def highest_number(output: Path) -> int:
 
 
 def install_snapshot(
-    output: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label], claim: Claim | None = None
+    output: Path,
+    manifest: Manifest,
+    parts_folder: Path,
+    labels: Sequence[Label],
+    topics: Sequence[Topic] = (),
+    claim: Claim | None = None,
 ) -> None:
     """Makes `manifest` the dataset's newest snapshot; repeated after a crash, it finishes what was started.
 
@@ -91,7 +99,7 @@ def install_snapshot(
     if not is_complete(final, manifest):
         if newest == manifest.snapshot:
             raise LeaseLost(f"Snapshot {newest} is already published with other parts; a number is used only once.")
-        _build(snapshots, final, manifest, parts_folder, labels)
+        _build(snapshots, final, manifest, parts_folder, {LABELS: labels_table(labels), TOPICS: topics_table(topics)})
     _swap_current(output, manifest.snapshot, claim)
 
 
@@ -101,11 +109,11 @@ def is_complete(folder: Path, manifest: Manifest, *, thorough: bool = False) -> 
         there = manifest_from_json((folder / MANIFEST).read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if not there.holds_the_same_as(manifest) or not (folder / LABELS).is_file():
+    if not there.holds_the_same_as(manifest) or not all((folder / name).is_file() for name in TABLES):
         return False
     if not all(part.is_intact(folder / file, thorough=thorough) for part, file in manifest.files()):
         return False
-    return not thorough or _is_parquet(folder / LABELS)
+    return not thorough or all(_is_parquet(folder / name) for name in TABLES)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -116,7 +124,9 @@ def _is_parquet(path: Path) -> bool:
     return True
 
 
-def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, labels: Sequence[Label]) -> None:
+def _build(
+    snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path, tables: Mapping[str, pa.Table]
+) -> None:
     aside = final.with_name(f"{final.name}-{uuid.uuid4().hex[:8]}.tmp")  # one whose lease was lost may build it too
     try:
         for kind in KINDS:
@@ -124,8 +134,9 @@ def _build(snapshots: Path, final: Path, manifest: Manifest, parts_folder: Path,
             for index, part in enumerate(manifest.of(kind)):
                 link_or_copy(parts_folder / part.file_name, aside / kind / snapshot_file_name(index))
             fsync_folder(aside / kind)
-        with atomic_write(aside / LABELS) as file:
-            pq.write_table(labels_table(labels), file, compression="zstd", use_dictionary=False)
+        for name, table in tables.items():
+            with atomic_write(aside / name) as file:
+                pq.write_table(table, file, compression="zstd", use_dictionary=False)
         with atomic_write(aside / MANIFEST) as file:
             file.write_bytes(manifest.to_json())
         _rename(aside, final, manifest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,20 +23,20 @@ from components.publish import install
 from components.publish.batches import BatchWriter, Changes, NewBatches
 from components.publish.compaction import compacted
 from components.publish.homes import expect_home, home_at, is_copy_of
-from components.publish.labels import labels_of_parts
 from components.publish.parts import part_of
 from components.publish.tables import ExtraColumn, extra_columns
+from components.publish.topics import TopicState, open_topics
 from components.settings import PublishSettings
 from components.snapshot.manifest import Label, Manifest, manifest_from_json, snapshot_name
-from components.snapshot.parts import KINDS
+from components.snapshot.parts import KINDS, TOPIC_COLUMNS
 from components.snapshot.read import current_number
 from components.store import Store
 from components.store.layouts import LayoutInfo
 from components.store.lease import Fence
 from components.store.publications import PartInfo, SnapshotInfo
+from components.store.topics import topic_from_json
 
 clock_step_s = 0.02  # the resolution of a file system's times may be as coarse as this
-label_growth = 1.2  # region names are made again when the map has grown by this factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +98,21 @@ class Publishing:
             return _publish(self, layout, dim, progress, thorough=thorough)
 
     def finish(self, *, thorough: bool = False) -> None:
-        """Updates the files to the state in the database, and removes those that are no longer needed; see `publish`."""
+        """Updates the files to the state in the database, and removes those that are no longer needed; see `publish`.
+
+        What people decided about topics is published with them.
+        """
         newest = self.store.publications.newest(self.dataset_id)
         if newest is None:
             return
+        layout = self.store.layouts.current(self.dataset_id)
+        assert layout is not None
+        topics = open_topics(self.store, self.dataset_id, layout.id, newest)
         with _file_errors(self.fence, self.output):
-            if not (_lost_parts(self, thorough=thorough) or _is_damaged(self, newest, thorough=thorough)):
+            is_damaged = _lost_parts(self, thorough=thorough) or _is_damaged(self, newest, thorough=thorough)
+            if not is_damaged and not topics.have_changed:
                 _install(self, newest)
                 return
-            layout = self.store.layouts.current(self.dataset_id)
-            assert layout is not None
             _publish(self, layout, newest.manifest["manifest"]["dim"], None, thorough=thorough)
 
     def parts(self) -> list[PartInfo]:
@@ -135,7 +140,8 @@ def _publish(
 ) -> Published:
     publications = publishing.store.publications
     newest = publications.newest(publishing.dataset_id)
-    changes = _changes(publishing, newest, layout, thorough=thorough)
+    topics = open_topics(publishing.store, publishing.dataset_id, layout.id, newest)
+    changes = _changes(publishing, newest, layout, topics, thorough=thorough)
     writer = BatchWriter(
         store=publishing.store,
         dataset_id=publishing.dataset_id,
@@ -143,6 +149,7 @@ def _publish(
         dim=dim,
         folder=publishing.parts_folder,
         extras=publishing.columns,
+        topics=topics.names,
         progress=progress,
     )
     new = writer.write_new(publishing.settings.part_rows)
@@ -151,7 +158,8 @@ def _publish(
         _install(publishing, newest)
         return Published(snapshot=newest.no, rows=newest.rows, is_new=False)
     parts = compacted([*kept, *new.parts], publishing.parts_folder, part_rows=publishing.settings.part_rows)
-    _commit(publishing, newest, layout, new, changes, _next_manifest(publishing, newest, layout, dim, parts), parts)
+    manifest = _next_manifest(publishing, newest, layout, dim, parts)
+    _commit(publishing, newest, layout, new, changes, manifest, parts, topics)
     done = publications.newest(publishing.dataset_id)
     assert done is not None
     _install(publishing, done)
@@ -161,10 +169,13 @@ def _publish(
 # --- what changed since the newest snapshot was published
 
 
-def _changes(publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, *, thorough: bool) -> Changes:
+def _changes(
+    publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, topics: TopicState, *, thorough: bool
+) -> Changes:
     return Changes(
         layout=newest is not None and newest.layout_id != layout.id,
         columns=newest is not None and newest.manifest["extras"] != _extras_spec(publishing.columns),
+        topics=newest is not None and topics.have_changed,
         model=newest is not None and newest.manifest["model_id"] != layout.model_id,
         lost=_lost_parts(publishing, thorough=thorough),
         leaving=publishing.store.publications.superseded(publishing.dataset_id),
@@ -215,11 +226,11 @@ def _commit(
     changes: Changes,
     manifest: Manifest,
     parts: Sequence[PartInfo],
+    topics: TopicState,
 ) -> None:
     """The one transaction that says which records and parts the next snapshot consists of."""
     body = {
         "manifest": orjson.loads(manifest.to_json()),
-        **_labels(publishing, None if changes.layout else newest, manifest),
         "extras": _extras_spec(publishing.columns),
         "model_id": layout.model_id,
     }
@@ -230,24 +241,17 @@ def _commit(
         publications.leave(connection, changes.leaving)
         if changes.layout:
             publications.remove_unplaced(connection, dataset_id, layout.id)
+        counts = None if changes else topics.grown(new.topics)
         if newest is None or changes:
             publications.expect_rows(connection, dataset_id, manifest.rows)
+        if counts is None:
+            counts = publishing.store.topics.counts(connection, layout.id, dataset_id)
+        body |= topics.body(counts, manifest.snapshot)
         publications.replace_parts(connection, dataset_id, parts)
         publications.commit_snapshot(
             connection, dataset_id, no=manifest.snapshot, layout_id=layout.id, rows=manifest.rows, manifest=body
         )
         publishing.store.layouts.make_current(connection, dataset_id, layout.id)
-
-
-def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: Manifest) -> dict[str, Json]:
-    """Names of the map's regions, and the number of rows that they were made from; the old ones while they fit."""
-    if same_layout is not None:
-        old = {name: same_layout.manifest[name] for name in ("labels", "labelled_rows")}
-        if manifest.rows <= old["labelled_rows"] * label_growth:
-            return old
-    files = [publishing.parts_folder / part.file_name for part in manifest.of("logs")]
-    labels = [asdict(label) for label in labels_of_parts(files, manifest.rows)]
-    return {"labels": labels, "labelled_rows": manifest.rows}
 
 
 # --- the files
@@ -256,7 +260,10 @@ def _labels(publishing: Publishing, same_layout: SnapshotInfo | None, manifest: 
 def _install(publishing: Publishing, newest: SnapshotInfo) -> None:
     """Updates the files to the state in the database; then removes those that are no longer needed."""
     labels = [Label(**label) for label in newest.manifest["labels"]]
-    install.install_snapshot(publishing.output, _manifest(newest), publishing.parts_folder, labels, publishing.fence)
+    topics = [topic_from_json(raw) for raw in newest.manifest.get("topics", [])]
+    install.install_snapshot(
+        publishing.output, _manifest(newest), publishing.parts_folder, labels, topics, publishing.fence
+    )
     now = time.time() - clock_step_s
     publishing.fence.check()  # files of a successor are younger than `now`, and stay
     install.collect_garbage(
@@ -273,5 +280,6 @@ def _manifest(snapshot: SnapshotInfo) -> Manifest:
 
 
 def _extras_spec(columns: Sequence[ExtraColumn]) -> Json:
-    """The declared columns as the database keeps them: name, key of `extra`, type."""
-    return [[column.name, column.name, column.type] for column in columns]
+    """The columns behind those of every output, as the database keeps them: name, key of `extra`, type."""
+    declared = [[column.name, column.name, column.type] for column in columns]
+    return [*declared, *([name, "", str(type)] for name, type in TOPIC_COLUMNS)]

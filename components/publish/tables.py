@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.arrow import lists, numbers, strings, times
-from components.contracts import Json
-from components.snapshot.manifest import Label, labels_schema
-from components.snapshot.parts import TIMESTAMP, Extras, embeddings_schema, logs_schema
+from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, Json, Topic, TopicEvent
+from components.snapshot.manifest import Label, labels_schema, topics_schema
+from components.snapshot.parts import TIMESTAMP, TOPIC_COLUMNS, Extras, embeddings_schema, logs_schema
 from components.store.publications import Row
 
 _arrow_types = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -45,12 +45,27 @@ def extra_columns(specs: Sequence[str]) -> list[ExtraColumn]:
 
 
 def arrow_fields(extras: Sequence[ExtraColumn]) -> Extras:
-    """Names and Arrow types of the declared columns."""
-    return [(extra.name, _arrow_types[extra.type]) for extra in extras]
+    """Names and Arrow types of the declared columns, and of those of the topics."""
+    return [*((extra.name, _arrow_types[extra.type]) for extra in extras), *TOPIC_COLUMNS]
 
 
-def logs_table(rows: Sequence[Row], extras: Sequence[ExtraColumn] = ()) -> pa.Table:
-    """Records and their positions, in the columns of the logs output."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicNames:
+    """Id and name by which each stored topic is published: those of the topic that it is part of."""
+
+    ids: Mapping[int, int] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def of(self, topic: int | None) -> tuple[int, str]:
+        """-1 and "no topic" for a record that has none."""
+        if topic is None or topic == NO_TOPIC:
+            return NO_TOPIC, NO_TOPIC_LABEL
+        id = self.ids.get(topic, topic)
+        return id, self.names.get(id, "")
+
+
+def logs_table(rows: Sequence[Row], extras: Sequence[ExtraColumn] = (), topics: TopicNames = TopicNames()) -> pa.Table:
+    """Records, their positions and topics, in the columns of the logs output."""
     records = [row.stored.record for row in rows]
     table: dict[str, pa.Array] = {
         "id": strings([r.id for r in records]),
@@ -65,6 +80,9 @@ def logs_table(rows: Sequence[Row], extras: Sequence[ExtraColumn] = ()) -> pa.Ta
     }
     for extra in extras:
         table[extra.name] = extra.array([r.extra.get(extra.name) for r in records])
+    named = [topics.of(row.topic) for row in rows]
+    table["topic"] = numbers(np.array([id for id, _ in named], np.int32), pa.int32())
+    table["topic_label"] = strings([name for _, name in named])
     return pa.table(table, schema=logs_schema(arrow_fields(extras)))
 
 
@@ -102,3 +120,32 @@ def _converted(value: Json, type: str) -> Any:
         return None
     is_storable = -(2**63) <= number < 2**63 if type == "int" else math.isfinite(number)
     return number if is_storable else None
+
+
+def topics_table(topics: Sequence[Topic]) -> pa.Table:
+    """The rows of `topics.parquet`."""
+    schema = topics_schema()
+    columns: dict[str, pa.Array] = {}
+    for name in ("id", "parent", "level", "born", "last_seen"):
+        columns[name] = numbers(np.array([getattr(topic, name) for topic in topics], np.int32), pa.int32())
+    for name in ("name", "description", "name_source", "state"):
+        columns[name] = strings([getattr(topic, name) for topic in topics])
+    columns["size"] = numbers(np.array([topic.size for topic in topics], np.int64), pa.int64())
+    columns["examples"] = _list_column([topic.examples for topic in topics], strings)
+    columns["lineage"] = _list_column([topic.lineage for topic in topics], _events)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _list_column(values: Sequence[Sequence[Any]], array: Callable[[Sequence[Any]], pa.Array]) -> pa.Array:
+    """A column of lists, the elements of all of them made by `array`."""
+    offsets = numbers(np.cumsum([0, *map(len, values)], dtype=np.int32), pa.int32())
+    return pa.ListArray.from_arrays(offsets, array([one for each in values for one in each]))
+
+
+def _events(events: Sequence[TopicEvent]) -> pa.Array:
+    snapshots, others = (
+        numbers(np.array([getattr(event, name) for event in events], np.int32), pa.int32())
+        for name in ("snapshot", "other")
+    )
+    names = strings([event.event for event in events])
+    return pa.StructArray.from_arrays([names, snapshots, others], names=["event", "snapshot", "other"])

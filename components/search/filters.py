@@ -13,7 +13,7 @@ KNOWN_EXTRAS = ("tool", "model", "project", "outcome")  # extra fields with filt
 class Filters:
     """All must hold; several values of one filter are alternatives. `filename` is a glob, `run` a whole filename.
 
-    `since` is included, `until` is not; times without a zone are UTC. `new_since` is the number of a snapshot; `extra` compares values as text.
+    `topic` are ids of topics or of groups of them, -1 for none. `since` is included, `until` is not; times without a zone are UTC. `new_since` is the number of a snapshot; `extra` compares values as text.
     """
 
     type: Sequence[str] = ()
@@ -21,6 +21,7 @@ class Filters:
     run: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
+    topic: Sequence[int] = ()
     new_since: int | None = None
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.contracts import Embedder
+from components.search.lists import open_vectors, search_cache
+from components.search.row_ids import open_ids
 from components.search.search import Searched
-from components.search.vectors import open_vectors
-from components.snapshot.parts import read_columns
 from components.snapshot.read import open_snapshot
 from components.store import Store
 
@@ -19,13 +19,13 @@ def open_dataset(
 
     Raises `NotFound` before the first snapshot.
     """
-    snapshot = open_snapshot(output)
+    snapshot, folder = open_snapshot(output), search_cache(cache, output)
     assert dataset_id is not None  # what is published was loaded
     return Searched(
         store=store,
         dataset_id=dataset_id,
         snapshot=snapshot,
-        ids=read_columns(snapshot.logs_files, ["id"])["id"].to_numpy().astype("S32"),
-        vectors=open_vectors(snapshot, cache / "search" / output.name, in_memory=in_memory),
+        ids=open_ids(snapshot, folder),
+        vectors=open_vectors(snapshot, folder, in_memory=in_memory),
         embedder=embedder,
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from components.errors import NotFound
 from components.search.filters import Filters
 from components.snapshot.manifest import snapshot_name
-from components.snapshot.read import Snapshot, new_since, snapshot_at
+from components.snapshot.read import Snapshot, new_since, read_topics, snapshot_at, topic_column, topics_within
+
+if TYPE_CHECKING:  # 0.2 s that searches without filters do not need
+    import polars as pl
 
 
 def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:
@@ -22,6 +25,8 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
     `ids_by_extra` are the ids of the records whose extra fields match, None without a filter on these. Raises
     `NotFound` if the snapshot of `new_since` no longer exists.
     """
+    import polars as pl
+
     frame = pl.scan_parquet(snapshot.logs_files).select("id", "type", "filename", "timestamp")
     accepted = pl.lit(True)
     if filters.type:
@@ -38,6 +43,8 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
         accepted &= pl.col("id").is_in(list(ids_by_extra))
     found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()
     rows = found["accepted"].to_numpy()
+    if filters.topic:
+        rows = rows & np.isin(topic_column(snapshot), list(topics_within(read_topics(snapshot), filters.topic)))
     if filters.new_since is not None:
         rows = rows & new_since(_snapshot(snapshot, filters.new_since), found["id"].to_list())
     return np.asarray(rows, np.bool_)

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import UNIT_TOLERANCE, Embedder, Record, Vectors
+from components.contracts import Embedder, Record
 from components.errors import BadQuery, ModelChanged, NotFound
 from components.search.filters import Filters
+from components.search.row_ids import RowIds
 from components.search.rows import matching_rows
-from components.search.vectors import Rows, RowVectors, f16
+from components.search.vectors import Accepted, Best, SearchVectors
 from components.snapshot.read import Snapshot
 from components.store import Store
 from components.store.words import Found
@@ -21,14 +22,12 @@ from components.store.words import Found
 Mode = Literal["meaning", "words", "both"]
 max_query_chars = 4_000
 max_hits = 1_000
-fused_rank = 60  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009
+fused_rank = 30  # of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009, who use 60
 fused_hits = 100  # of each ranking, at least
 some_words_weight = 0.1  # of records with some of the words, beside those with all of them and those of like meaning
 max_matches = 1_000  # records with the words, among which the best texts are
 max_filtered = 100_000  # records with the words that filters are applied to
-first_rows = 256  # best rows among which distinct texts are looked for first
 dislike_weight = 0.5
-same_score = 1e-5  # by which scores of equal vectors may differ: sums in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +63,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """A published dataset that can be searched: the ids (rows,) and vectors of the snapshot's rows."""
+    """A published dataset that can be searched: the ids and vectors of the snapshot's rows."""
 
     store: Store
     dataset_id: int
     snapshot: Snapshot
-    ids: NDArray[np.bytes_]
-    vectors: RowVectors
+    ids: RowIds
+    vectors: SearchVectors
     embedder: Embedder
 
 
@@ -89,10 +88,10 @@ class _Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Compared:
-    """A direction (dim,), and the scores of all rows (rows,), -inf for rows that are not accepted."""
+    """A direction (dim,) of unit length, and what is best in it."""
 
     direction: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    best: Best
 
 
 def search(searched: Searched, query: Query) -> list[Hit]:
@@ -110,7 +109,7 @@ def search(searched: Searched, query: Query) -> list[Hit]:
         rankings.append(_by_words(searched, query, accepted, every=True))
     if query.text and query.mode == "both":
         rankings.append(_by_words(searched, query, accepted, every=False))
-    return _hits(searched, rankings, query.k, accepted)
+    return _hits(searched, query, rankings, accepted)
 
 
 def check(query: Query) -> None:
@@ -129,28 +128,33 @@ def check(query: Query) -> None:
 # --- by meaning
 
 
-def _accepted_rows(searched: Searched, query: Query) -> NDArray[np.bool_]:
-    """The rows that may be found (rows,): all that the filters accept, but for the records that are liked."""
-    accepted = np.ones(searched.snapshot.manifest.rows, np.bool_)
-    if query.filters:
-        accepted &= matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
-    if query.like:
-        accepted &= ~np.isin(searched.ids, _as_ids(query.like))
-    return accepted
+def _accepted_rows(searched: Searched, query: Query) -> Accepted:
+    """The rows that the filters accept (rows,), None for all."""
+    if not query.filters:
+        return None
+    return matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
 
 
-def _by_meaning(searched: Searched, query: Query, accepted: NDArray[np.bool_]) -> _Ranked:
-    """All accepted rows compared with the query's vector."""
+def _by_meaning(searched: Searched, query: Query, accepted: Accepted) -> _Ranked:
+    """The accepted rows that are closest to the query's vector, but for the records that are liked."""
     direction = _direction(searched, query)
-    scores = searched.vectors.scores(direction[None, :])[:, 0]
-    scores[~accepted] = -np.inf
     is_fused = bool(query.text) and query.mode == "both"
-    rows = _distinct(searched.vectors, scores, max(query.k, fused_hits) if is_fused else query.k)
-    return _Ranked(
-        ids=[id.decode() for id in searched.ids[rows].tolist()],
-        scores=scores[rows].tolist(),
-        compared=_Compared(direction=direction, scores=scores),
-    )
+    n = (max(query.k, fused_hits) if is_fused else query.k) + len(query.like)
+    best = searched.vectors.best(direction, n, accepted)
+    compared = _Compared(direction=direction, best=best)
+    ids = [_unliked(searched, query, row, accepted, compared) for row in best.rows.tolist()]
+    kept = [(id, score) for id, score in zip(ids, best.scores.tolist(), strict=True) if id]
+    return _Ranked(ids=[id for id, _ in kept], scores=[score for _, score in kept], compared=compared)
+
+
+def _unliked(searched: Searched, query: Query, row: int, accepted: Accepted, compared: _Compared) -> str:
+    """The id of a row, or of another one with the same vector if it is a record that is liked; "" if there is none."""
+    (id,) = searched.ids.at(np.array([row]))
+    if id not in query.like:
+        return id
+    vector = searched.vectors.at(np.array([row])).astype(np.float32)
+    (equal,) = searched.vectors.equal_rows(vector, accepted, compared.direction, compared.best)
+    return next((id for id in searched.ids.at(equal) if id not in query.like), "")
 
 
 def _as_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
@@ -204,52 +208,15 @@ def _vector_of(searched: Searched, id: str) -> NDArray[np.float32]:
     return np.asarray(store.vectors.get(placed.vector_ids, searched.snapshot.manifest.dim)[0], np.float32)
 
 
-def _distinct(vectors: RowVectors, scores: NDArray[np.float32], n: int) -> Rows:
-    """The first rows of the n best distinct vectors, best first."""
-    eligible = np.flatnonzero(np.isfinite(scores))
-    m = max(first_rows, 2 * n)
-    while True:
-        best = eligible[_largest(scores[eligible], m)]
-        _, first = np.unique(vectors.at(best).view(np.void), axis=0, return_index=True)
-        if len(first) >= n or len(best) == len(eligible):
-            break
-        m *= 8
-    return best[np.sort(first)[:n]]
-
-
-def _largest(scores: NDArray[np.float32], n: int) -> Rows:
-    """Where the n largest scores are, largest first, equal ones by row."""
-    chosen = np.sort(np.argpartition(scores, -n)[-n:]) if n < len(scores) else np.arange(len(scores))
-    return chosen[np.argsort(-scores[chosen], kind="stable")]
-
-
-def _counts(vectors: RowVectors, accepted: NDArray[np.bool_], wanted: Vectors, compared: _Compared | None) -> list[int]:
-    """How many accepted rows have each of these vectors (n, dim).
-
-    Equal vectors have equal scores in any direction, so only rows of about that score are compared; without a
-    comparison at hand, each vector is compared with all rows.
-    """
-    if compared:
-        targets = wanted @ compared.direction
-        near = [np.flatnonzero(np.abs(compared.scores - target) <= same_score) for target in targets]
-    else:
-        scores = vectors.scores(wanted)
-        near = [np.flatnonzero(accepted & (scores[:, n] >= 1.0 - 3 * UNIT_TOLERANCE)) for n in range(len(wanted))]
-    return [
-        int((vectors.at(rows) == vector).all(axis=1).sum())
-        for rows, vector in zip(near, wanted.astype(f16), strict=True)
-    ]
-
-
 # --- by words
 
 
-def _by_words(searched: Searched, query: Query, accepted: NDArray[np.bool_], *, every: bool) -> _Ranked:
+def _by_words(searched: Searched, query: Query, accepted: Accepted, *, every: bool) -> _Ranked:
     """Records with all words, or with some, which is much weaker evidence."""
     limit = max_filtered if query.filters else max_matches
     found = searched.store.words.search(searched.dataset_id, query.text, limit, every=every)
-    if query.filters:
-        is_kept = np.isin(_as_ids([one.id for one in found]), searched.ids[accepted])
+    if accepted is not None:
+        is_kept = np.isin(_as_ids([one.id for one in found]), searched.ids.of(accepted))
         found = [one for one, kept in zip(found, is_kept.tolist(), strict=True) if kept][:max_matches]
     texts = {one.seq: one.record.text for one in searched.store.records.by_seq([one.seq for one in found])}
     best: dict[str, Found] = {}
@@ -274,7 +241,7 @@ def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
 # --- hits
 
 
-def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDArray[np.bool_]) -> list[Hit]:
+def _hits(searched: Searched, query: Query, rankings: Sequence[_Ranked], accepted: Accepted) -> list[Hit]:
     """The k best of one ranking, or of several fused by reciprocal rank; records of equal text are one hit."""
     store, dataset_id = searched.store, searched.dataset_id
     stored = {one.record.id: one for one in store.records.by_ids(dataset_id, _unique(one.ids for one in rankings))}
@@ -282,13 +249,13 @@ def _hits(searched: Searched, rankings: Sequence[_Ranked], k: int, accepted: NDA
     scores: dict[str, float] = {}
     for ranking in rankings:
         for n, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
-            if id in stored:
+            if id in stored and id not in query.like:
                 first_id = first.setdefault(stored[id].record.text, id)
                 value = score if len(rankings) == 1 else ranking.weight / (fused_rank + n + 1)
                 scores[first_id] = scores.get(first_id, 0.0) + value
-    best = sorted(scores, key=scores.__getitem__, reverse=True)[:k]
+    best = sorted(scores, key=scores.__getitem__, reverse=True)[: query.k]
     compared = next((one.compared for one in rankings if one.compared), None)
-    placed = _placed(searched, [stored[id].seq for id in best], accepted, compared)
+    placed = _placed(searched, query, [stored[id].seq for id in best], accepted, compared)
     return [
         Hit(record=stored[id].record, score=round(scores[id], 6), **placed.get(stored[id].seq, _unplaced))
         for id in best
@@ -299,7 +266,7 @@ _unplaced: dict[str, Any] = {"count": 1, "x": None, "y": None}
 
 
 def _placed(
-    searched: Searched, seqs: Sequence[int], accepted: NDArray[np.bool_], compared: _Compared | None
+    searched: Searched, query: Query, seqs: Sequence[int], accepted: Accepted, compared: _Compared | None
 ) -> dict[int, dict[str, Any]]:
     """Seq -> position and number of records with the same vector, of records that are on the map."""
     store = searched.store
@@ -308,7 +275,9 @@ def _placed(
         return {}
     placed = store.layouts.placed_at(layout.id, seqs)
     vectors = store.vectors.get(placed.vector_ids, searched.vectors.dim)
-    counts = _counts(searched.vectors, accepted, vectors, compared)
+    direction, best = (compared.direction, compared.best) if compared else (None, None)
+    equal = searched.vectors.equal_rows(vectors, accepted, direction, best)
+    counts = [sum(id not in query.like for id in searched.ids.at(rows)) if query.like else len(rows) for rows in equal]
     return {
         seq: {"count": max(1, count), "x": x, "y": y}
         for seq, count, (x, y) in zip(placed.seqs.tolist(), counts, placed.positions.tolist(), strict=True)

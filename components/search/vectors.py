@@ -1,4 +1,4 @@
-"""The vectors of a snapshot in the order of its rows, and the rows that are nearest to one.
+"""The vectors of a snapshot in the order of its rows, and the rows that are nearest to one: by comparing all of them.
 
 Parquet packs vectors tightly and reads them slowly. So each part is unpacked once into the cache, as float16, which is what
 its values are rounded to, and memory-mapped from there. Parts never change, so neither do these files.
@@ -6,25 +6,63 @@ its values are rounded to, and memory-mapped from there. Parts never change, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.atomic import atomic_write, disk_errors
-from components.contracts import Vectors
+from components.contracts import UNIT_TOLERANCE, Vectors
 from components.neighbors.cores import on_all_cores
-from components.snapshot.parts import read_row_groups, vectors_of
+from components.snapshot.parts import Part, read_row_groups, vectors_of
 from components.snapshot.read import Snapshot
 
 Rows = NDArray[np.int64]
+Accepted = NDArray[np.bool_] | None  # which rows may be found (rows,), None for all of them
 f16 = np.dtype("<f2")
 chunk_rows = 16_384  # scored at once, on each core
 in_memory_rows = 131_072  # of a snapshot, that a long-lived process keeps as float32
+first_rows = 256  # best rows among which distinct vectors are looked for first
+same_score = 1e-5  # by which scores of equal vectors may differ: sums in another order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The first row of each of the best distinct vectors (n,), best first, and their cosine similarities (n,).
+
+    `compared` are the similarities of all rows (rows,), if all were compared; -inf for rows that are not accepted.
+    """
+
+    rows: Rows
+    scores: NDArray[np.float32]
+    compared: NDArray[np.float32] | None = None
+
+
+class SearchVectors(Protocol):
+    """The vectors of a snapshot, ready to be searched."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def at(self, rows: Rows) -> NDArray[np.float16]:
+        """The vectors of these rows (n, dim), as they are published."""
+        ...
+
+    def best(self, direction: NDArray[np.float32], n: int, accepted: Accepted) -> Best:
+        """The n distinct vectors most similar to a direction (dim,) of unit length."""
+        ...
+
+    def equal_rows(
+        self, wanted: Vectors, accepted: Accepted, direction: NDArray[np.float32] | None, best: Best | None
+    ) -> list[Rows]:
+        """The accepted rows that have each of these vectors (n, dim); `best` was found in that direction."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +85,39 @@ class RowVectors:
 
     def at(self, rows: Rows) -> NDArray[np.float16]:
         """The vectors of these rows (n, dim), as they are published."""
-        bounds = np.cumsum([0, *map(len, self.parts)])
-        part = np.searchsorted(bounds, rows, side="right") - 1
         found = np.empty((len(rows), self.dim), f16)
-        for number in np.unique(part).tolist():
-            here = part == number
-            found[here] = self.parts[number][rows[here] - bounds[number]]
+        for number, here, inside in by_part(rows, [len(part) for part in self.parts]):
+            found[here] = self.parts[number][inside]
         return found
+
+    def best(self, direction: NDArray[np.float32], n: int, accepted: Accepted) -> Best:
+        """The n distinct vectors most similar to a direction, by comparing all."""
+        scores = self.scores(direction[None, :])[:, 0]
+        if accepted is not None:
+            scores[~accepted] = -np.inf
+        rows = np.flatnonzero(np.isfinite(scores))
+        chosen = distinct(self.at, rows, scores[rows], n)
+        return Best(rows=chosen, scores=scores[chosen], compared=scores)
+
+    def equal_rows(
+        self, wanted: Vectors, accepted: Accepted, direction: NDArray[np.float32] | None, best: Best | None
+    ) -> list[Rows]:
+        """The accepted rows that have each of these vectors.
+
+        Equal vectors have equal scores in any direction, so only rows of about that score are compared; without a
+        comparison at hand, each vector is compared with all rows.
+        """
+        if best is not None and best.compared is not None and direction is not None:
+            compared = best.compared
+            near = [np.flatnonzero(np.abs(compared - score) <= same_score) for score in wanted @ direction]
+        else:
+            scores = self.scores(wanted)
+            if accepted is not None:
+                scores[~accepted] = -np.inf
+            near = [np.flatnonzero(scores[:, at] >= 1.0 - 3 * UNIT_TOLERANCE) for at in range(len(wanted))]
+        return [
+            rows[(self.at(rows) == vector).all(axis=1)] for rows, vector in zip(near, wanted.astype(f16), strict=True)
+        ]
 
     def _chunks(self) -> Iterator[NDArray[Any]]:
         for part in self.parts:
@@ -61,39 +125,74 @@ class RowVectors:
                 yield part[start : start + chunk_rows]
 
 
-def open_vectors(snapshot: Snapshot, cache: Path, *, in_memory: bool = False) -> RowVectors:
+def by_part(rows: Rows, lengths: Sequence[int]) -> Iterator[tuple[int, NDArray[np.bool_], Rows]]:
+    """The number of each part that holds some of these rows, which of them, and their places within the part."""
+    bounds = np.cumsum([0, *lengths])
+    part = np.searchsorted(bounds, rows, side="right") - 1
+    for number in np.unique(part).tolist():
+        here = part == number
+        yield number, here, rows[here] - bounds[number]
+
+
+def distinct(at: Callable[[Rows], NDArray[np.float16]], rows: Rows, scores: NDArray[np.float32], n: int) -> Rows:
+    """Of rows (m,) with these scores the first of each of the n best distinct vectors, best first, equal ones by row."""
+    m = max(first_rows, 2 * n)
+    while True:
+        best = rows[_largest(scores, m)]
+        _, first = np.unique(at(best).view(np.void), axis=0, return_index=True)
+        if len(first) >= n or len(best) == len(rows):
+            break
+        m *= 8
+    return best[np.sort(first)[:n]]
+
+
+def _largest(scores: NDArray[np.float32], n: int) -> Rows:
+    """Where the n largest scores are, largest first, equal ones by place."""
+    chosen = np.sort(np.argpartition(scores, -n)[-n:]) if n < len(scores) else np.arange(len(scores))
+    return chosen[np.argsort(-scores[chosen], kind="stable")]
+
+
+# --- opening
+
+
+def open_rows(snapshot: Snapshot, cache: Path, *, in_memory: bool = False) -> RowVectors:
     """The vectors of a snapshot; `cache` is a folder for unpacked parts. `in_memory`: for many searches, if they fit.
 
     Raises `DiskFailed` if a part can't be read or unpacked.
     """
     dim = snapshot.manifest.dim
-    embeddings = snapshot.manifest.of("embeddings")
-    parts: list[NDArray[Any]] = [
-        _unpacked(file, cache / f"{part.file_name}.f16", (part.rows, dim))
-        for file, part in zip(snapshot.embeddings_files, embeddings, strict=True)
-    ]
-    _remove_unused(cache, {f"{part.file_name}.f16" for part in embeddings})
+    parts: list[NDArray[Any]] = [unpacked(file, cache, part, dim) for file, part in embeddings_of(snapshot)]
     if in_memory and snapshot.manifest.rows <= in_memory_rows:
         parts = [np.asarray(part, np.float32) for part in parts]
     return RowVectors(parts=parts, dim=dim)
 
 
-def _remove_unused(cache: Path, used: set[str]) -> None:
-    """Delete unpacked parts of earlier snapshots; whoever has one mapped keeps it."""
-    for path in cache.glob("*.f16") if cache.is_dir() else ():
-        if path.name not in used:
-            with suppress(OSError):
-                path.unlink()
+def embeddings_of(snapshot: Snapshot) -> list[tuple[Path, Part]]:
+    """The embeddings parts of a snapshot with their files."""
+    return list(zip(snapshot.embeddings_files, snapshot.manifest.of("embeddings"), strict=True))
 
 
-def _unpacked(file: Path, target: Path, shape: tuple[int, int]) -> NDArray[np.float16]:
+def unpacked(file: Path, cache: Path, part: Part, dim: int) -> NDArray[np.float16]:
     """The vectors of a part (rows, dim), memory-mapped; unpacked first unless they are there completely."""
-    n_bytes = shape[0] * shape[1] * f16.itemsize
+    target, n_bytes = unpacked_file(cache, part), part.rows * dim * f16.itemsize
     if not n_bytes:
-        return np.empty(shape, f16)
+        return np.empty((part.rows, dim), f16)
     with disk_errors(target):
         if not target.exists() or target.stat().st_size != n_bytes:
             with atomic_write(target) as aside, aside.open("wb") as out:
                 for table in read_row_groups(file, ["vector"]):
                     out.write(vectors_of(table).astype(f16).tobytes())
-        return np.memmap(target, f16, "r", shape=shape)
+        return np.memmap(target, f16, "r", shape=(part.rows, dim))
+
+
+def unpacked_file(cache: Path, part: Part) -> Path:
+    """The file of a part's unpacked vectors."""
+    return cache / f"{part.file_name}.f16"
+
+
+def remove_unpacked(cache: Path, *, used: set[Path]) -> None:
+    """Delete unpacked parts that are not used any more; whoever has one mapped keeps it."""
+    for path in cache.glob("*.f16") if cache.is_dir() else ():
+        if path not in used:
+            with suppress(OSError):
+                path.unlink()

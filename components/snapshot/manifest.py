@@ -14,6 +14,7 @@ from components.snapshot.parts import KINDS, Kind, Part
 
 MANIFEST = "manifest.json"
 LABELS = "labels.parquet"
+TOPICS = "topics.parquet"
 CURRENT = "current"  # the symbolic link to the newest snapshot
 POINTER = "CURRENT"  # the file that names the newest snapshot where symbolic links are not supported
 
@@ -93,5 +94,26 @@ def labels_schema() -> pa.Schema:
             ("content", pa.string()),
             ("level", pa.int32()),
             ("priority", pa.float64()),
+        ]
+    )
+
+
+def topics_schema() -> pa.Schema:
+    """Columns of `topics.parquet`: all topics and groups, also those that have ended or are part of another one."""
+    event = pa.struct([("event", pa.string()), ("snapshot", pa.int32()), ("other", pa.int32())])
+    return pa.schema(
+        [
+            ("id", pa.int32()),
+            ("parent", pa.int32()),
+            ("level", pa.int32()),
+            ("name", pa.string()),
+            ("description", pa.string()),
+            ("size", pa.int64()),
+            ("name_source", pa.string()),
+            ("state", pa.string()),
+            ("born", pa.int32()),
+            ("last_seen", pa.int32()),
+            ("lineage", pa.list_(event)),
+            ("examples", pa.list_(pa.string())),
         ]
     )

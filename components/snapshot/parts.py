@@ -33,6 +33,7 @@ LOGS_COLUMNS: Extras = (
     ("projection_x", pa.float32()),
     ("projection_y", pa.float32()),
 )
+TOPIC_COLUMNS: Extras = (("topic", pa.int32()), ("topic_label", pa.string()))  # after the declared columns
 REQUIRED = tuple(name for name, _ in LOGS_COLUMNS if name != "timestamp")  # never null; extras may be
 
 

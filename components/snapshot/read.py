@@ -5,7 +5,7 @@ A reader resolves `current` once and then holds one consistent pair of outputs f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.contracts import NO_TOPIC
 from components.errors import NotFound
 from components.snapshot.manifest import (
     CURRENT,
     LABELS,
     MANIFEST,
     POINTER,
+    TOPICS,
     Label,
     Manifest,
     manifest_from_json,
@@ -54,6 +56,11 @@ class Snapshot:
     def embeddings_files(self) -> list[Path]:
         """Files of the vectors."""
         return sorted((self.path / "embeddings").glob("*.parquet"))
+
+    @property
+    def topics_file(self) -> Path:
+        """The file of the topics."""
+        return self.path / TOPICS
 
     @property
     def labels_file(self) -> Path:
@@ -128,6 +135,31 @@ def read_labels(snapshot: Snapshot) -> list[Label]:
     if not snapshot.labels_file.exists():
         return []
     return [Label(**row) for row in pq.read_table(snapshot.labels_file, columns=list(Label.__slots__)).to_pylist()]
+
+
+def read_topics(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The rows of `topics.parquet`; [] for a snapshot from before there were topics."""
+    if not snapshot.topics_file.exists():
+        return []
+    return list(pq.read_table(snapshot.topics_file).to_pylist())
+
+
+def topic_column(snapshot: Snapshot) -> NDArray[np.int32]:
+    """The topic of each record (rows,), -1 for none."""
+    has_topics = all("topic" in pq.read_schema(file).names for file in snapshot.logs_files)
+    if not has_topics:
+        return np.full(snapshot.manifest.rows, NO_TOPIC, np.int32)
+    topics = [pq.read_table(file, columns=["topic"])["topic"].to_numpy() for file in snapshot.logs_files]
+    return np.concatenate([np.empty(0, np.int32), *topics])
+
+
+def topics_within(topics: Sequence[Mapping[str, Any]], wanted: Collection[int]) -> set[int]:
+    """The ids of these topics and groups, and of all topics and groups within them."""
+    found = set(wanted)
+    for topic in sorted(topics, key=lambda one: one["level"]):  # groups before what is in them
+        if topic["parent"] in found:
+            found.add(topic["id"])
+    return found
 
 
 def map_columns(snapshot: Snapshot) -> dict[str, NDArray[Any] | list[str]]:

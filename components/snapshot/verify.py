@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.contracts import UNIT_TOLERANCE, in_batches, with_occurrence
+from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, TOPIC_LEVEL, UNIT_TOLERANCE, in_batches, with_occurrence
 from components.errors import NotFound, RunAtlasError
-from components.snapshot.manifest import MANIFEST, labels_schema
+from components.snapshot.manifest import MANIFEST, TOPICS, labels_schema
 from components.snapshot.parts import (
     LOGS_COLUMNS,
     REQUIRED,
@@ -24,7 +24,7 @@ from components.snapshot.parts import (
     read_row_groups,
     vectors_of,
 )
-from components.snapshot.read import Snapshot, open_snapshot, snapshot_at
+from components.snapshot.read import Snapshot, open_snapshot, read_topics, snapshot_at
 from components.store import Store
 from components.store.publications import Row
 from components.store.tables import RecordState
@@ -200,6 +200,7 @@ def check_snapshot(path: Path) -> list[Check]:
         ("positions are finite", _infinite_positions),
         ("vectors are of unit length and the manifest's dimension", _vectors_off),
         ("labels hold no null", _labels_off),
+        ("topics of the records are active ones, under their names", _topics_off),
     ]
     return [_checked(name, partial(check, snapshot)) for name, check in checks]
 
@@ -283,3 +284,17 @@ def _labels_off(snapshot: Snapshot) -> str:
     if table.schema.remove_metadata() != labels_schema():
         return f"columns are {table.schema.remove_metadata().to_string()}"
     return ", ".join(f"{name}: nulls" for name in table.column_names if table[name].null_count)
+
+
+def _topics_off(snapshot: Snapshot) -> str:
+    topics = read_topics(snapshot)
+    names = {one["id"]: one["name"] for one in topics if one["state"] == "active" and one["level"] == TOPIC_LEVEL}
+    names[NO_TOPIC] = NO_TOPIC_LABEL
+    for file in snapshot.logs_files:
+        if "topic" not in pq.read_schema(file).names:
+            continue  # published before there were topics
+        pairs = pq.read_table(file, columns=["topic", "topic_label"]).group_by(["topic", "topic_label"]).aggregate([])
+        for row in pairs.to_pylist():
+            if names.get(row["topic"]) != row["topic_label"]:
+                return f"records have topic {row['topic']} named {row['topic_label']!r}, which is not in {TOPICS}"
+    return ""

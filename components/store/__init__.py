@@ -19,6 +19,7 @@ from components.store.records import Records
 from components.store.runs import Runs
 from components.store.sessions import Sessions
 from components.store.tables import RecordState
+from components.store.topics import Topics
 from components.store.vectors import VectorStore
 from components.store.words import Words
 
@@ -71,6 +72,7 @@ class Store:
         self.runs = Runs(self.db)
         self.index_requests = IndexRequests(self.db)
         self.words = Words(self.db)
+        self.topics = Topics(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> the state of the dataset."""

@@ -50,9 +50,14 @@ def _sqlite_engine(url: str, begin: str) -> Engine:
 
 
 def _close_to_others(database: Path) -> None:
-    """Make the file, if it is new, for this user alone, and remove the rights of others; SQLite's further files get the same."""
-    with suppress(OSError):  # opening it reports what is wrong
-        os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+    """Make the file, if it is new, for this user alone, and remove the rights of others; SQLite's further files get the same.
+
+    A file that is there is never opened: closing it would drop all locks that this process has on it, and another process
+    would remove the write-ahead log while it is in use.
+    """
+    with suppress(OSError):  # opening it by SQLite reports what is wrong
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with suppress(OSError):
         for suffix in ("", "-wal", "-shm"):
             file = database.with_name(database.name + suffix)
             if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.getuid():

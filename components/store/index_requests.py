@@ -24,6 +24,7 @@ class IndexRequest:
     ids: Sequence[str] = ()
     recompute: bool = False
     retry_failed: bool = False
+    renew_topics: bool = False
 
     @property
     def names(self) -> str:
@@ -32,7 +33,7 @@ class IndexRequest:
         >>> IndexRequest(recompute=True, retry_failed=True).names
         'recompute and retry_failed'
         """
-        return " and ".join(name for name in ("recompute", "retry_failed") if getattr(self, name))
+        return " and ".join(name for name in ("recompute", "retry_failed", "renew_topics") if getattr(self, name))
 
 
 class IndexRequests:
@@ -41,7 +42,9 @@ class IndexRequests:
     def __init__(self, db: Database) -> None:
         self.db = db
 
-    def add(self, dataset: str, *, recompute: bool = False, retry_failed: bool = False) -> None:
+    def add(
+        self, dataset: str, *, recompute: bool = False, retry_failed: bool = False, renew_topics: bool = False
+    ) -> None:
         """Request an index, done by the one that runs, or else by the next one."""
         now = datetime.now(UTC)
         row = {
@@ -49,6 +52,7 @@ class IndexRequests:
             "dataset": dataset,
             "recompute": recompute,
             "retry_failed": retry_failed,
+            "renew_topics": renew_topics,
             "asked_at": now,
             "done_at": None,
         }
@@ -66,6 +70,7 @@ class IndexRequests:
             ids=tuple(row.id for row in rows),
             recompute=any(row.recompute for row in rows),
             retry_failed=any(row.retry_failed for row in rows),
+            renew_topics=any(row.renew_topics for row in rows),
         )
 
     def withdraw(self, dataset: str) -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, Select, delete, func, insert, select, update
 
 from components.contracts import Positions, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.tables import LayoutRow, Position, RecordState, record_t
+from components.store.tables import LayoutRow, Position, RecordState, TopicRow, record_t
 
 layout_t = LayoutRow.__table__  # type: ignore[attr-defined]
 position_t = Position.__table__  # type: ignore[attr-defined]
+topic_t = TopicRow.__table__  # type: ignore[attr-defined]
 fetched_rows = 10_000  # at once
+NOT_LOOKED_FOR = -2  # in place of a topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class LayoutInfo:
     n_placed: int
     n_off_map: int
     displacement: float | None
+    n_topics: int | None
     created_at: datetime
 
     @property
@@ -50,6 +53,25 @@ class PositionRows:
     seqs: NDArray[np.int64]  # (n,)
     vector_ids: NDArray[np.int64]  # (n,)
     positions: Positions  # (n, 2)
+    topics: NDArray[np.int64]  # (n,), NOT_LOOKED_FOR where none is stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapVectors:
+    """The distinct vectors on a map by ascending id: parallel arrays."""
+
+    ids: NDArray[np.int64]  # (n,)
+    positions: Positions  # (n, 2)
+    topics: NDArray[np.int64]  # (n,), NOT_LOOKED_FOR where none is stored
+
+
+class PlacedText(NamedTuple):
+    """A distinct vector on a map: its topic, how many records have it, and the first of them."""
+
+    vector_id: int
+    topic: int
+    records: int
+    seq: int
 
 
 class Layouts:
@@ -82,8 +104,12 @@ class Layouts:
         arrays: Mapping[str, NDArray[Any]],
         n_fitted: int,
         displacement: float | None,
+        same_map: LayoutInfo | None = None,
     ) -> LayoutInfo:
-        """A new layout that is being built; it takes over when a snapshot of it is committed."""
+        """A new layout that is being built; it takes over when a snapshot of it is committed.
+
+        `same_map`: the layout whose positions it has, and whose counts of placed records.
+        """
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         newest = select(func.coalesce(func.max(layout_t.c.version), 0)).where(layout_t.c.dataset_id == dataset_id)
@@ -97,8 +123,8 @@ class Layouts:
                     text_hash=text_hash,
                     status="building",
                     n_fitted=n_fitted,
-                    n_placed=0,
-                    n_off_map=0,
+                    n_placed=same_map.n_placed if same_map else 0,
+                    n_off_map=same_map.n_off_map if same_map else 0,
                     displacement=displacement,
                     arrays=buffer.getvalue(),
                     created_at=datetime.now(UTC),
@@ -127,6 +153,7 @@ class Layouts:
         for layout_id in ids:
             with fence.write() as connection:
                 connection.execute(delete(position_t).where(position_t.c.layout_id == layout_id))
+                connection.execute(delete(topic_t).where(topic_t.c.layout_id == layout_id))
                 if status == "building":  # the row of a retired one stays: old snapshots refer to it
                     connection.execute(delete(layout_t).where(layout_t.c.id == layout_id))
                 else:
@@ -138,9 +165,20 @@ class Layouts:
     def put(self, fence: Fence, layout_id: int, placed: PositionRows, *, n_off_map: int, is_new: bool) -> None:
         """Store these positions; `is_new` counts them as placed since the fit."""
         rows = [
-            {"layout_id": layout_id, "seq": seq, "vector_id": vector_id, "x": x, "y": y}
-            for seq, vector_id, (x, y) in zip(
-                placed.seqs.tolist(), placed.vector_ids.tolist(), placed.positions.tolist(), strict=True
+            {
+                "layout_id": layout_id,
+                "seq": seq,
+                "vector_id": vector_id,
+                "x": x,
+                "y": y,
+                "topic": None if topic == NOT_LOOKED_FOR else topic,
+            }
+            for seq, vector_id, (x, y), topic in zip(
+                placed.seqs.tolist(),
+                placed.vector_ids.tolist(),
+                placed.positions.tolist(),
+                placed.topics.tolist(),
+                strict=True,
             )
         ]
         with fence.write() as connection:
@@ -154,27 +192,28 @@ class Layouts:
     def placed(self, layout_id: int, first_seq: int, last_seq: int) -> PositionRows:
         """The positions of the records in a range of the order of arrival."""
         query = (
-            select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
+            _select_positions()
             .where(position_t.c.layout_id == layout_id, position_t.c.seq.between(first_seq, last_seq))
             .order_by(position_t.c.seq)
         )
+        types = (np.int64, np.int64, np.float32, np.float32, np.int64)
         with self.db.read() as connection:
-            seqs, vector_ids, xs, ys = _columns(connection.execute(query), (np.int64, np.int64, np.float32, np.float32))
-        return PositionRows(seqs=seqs, vector_ids=vector_ids, positions=np.column_stack([xs, ys]))
+            seqs, vector_ids, xs, ys, topics = _columns(connection.execute(query), types)
+        return PositionRows(seqs=seqs, vector_ids=vector_ids, positions=np.column_stack([xs, ys]), topics=topics)
 
     def placed_at(self, layout_id: int, seqs: Sequence[int]) -> PositionRows:
         """The positions of these records, as far as they have one, in the order of arrival."""
         found: list[Any] = []
         with self.db.read() as connection:
             for chunk in in_batches(sorted(seqs), in_clause):
-                query = select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y)
                 mine = (position_t.c.layout_id == layout_id) & position_t.c.seq.in_(chunk)
-                found += connection.execute(query.where(mine).order_by(position_t.c.seq)).all()
-        rows = np.array([tuple(row) for row in found], np.float64).reshape(-1, 4)
+                found += connection.execute(_select_positions().where(mine).order_by(position_t.c.seq)).all()
+        rows = np.array([tuple(row) for row in found], np.float64).reshape(-1, 5)
         return PositionRows(
             seqs=rows[:, 0].astype(np.int64),
             vector_ids=rows[:, 1].astype(np.int64),
-            positions=rows[:, 2:].astype(np.float32),
+            positions=rows[:, 2:4].astype(np.float32),
+            topics=rows[:, 4].astype(np.int64),
         )
 
     def have_position(self, layout_id: int, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -186,12 +225,15 @@ class Layouts:
                 there += connection.execute(query).scalars()
         return np.isin(seqs, np.array(there, np.int64))
 
-    def distinct(self, layout_id: int, dataset_id: int) -> tuple[NDArray[np.int64], Positions]:
-        """The distinct vectors on the map, ordered by id, and their positions: (n,), (n, 2)."""
+    def distinct(self, layout_id: int, dataset_id: int) -> MapVectors:
+        """The distinct vectors on the map. Equal vectors share one position and one topic."""
         query = (
             select(
-                position_t.c.vector_id, func.min(position_t.c.x), func.min(position_t.c.y)
-            )  # equal vectors share one position
+                position_t.c.vector_id,
+                func.min(position_t.c.x),
+                func.min(position_t.c.y),
+                func.coalesce(func.min(position_t.c.topic), NOT_LOOKED_FOR),
+            )
             .join(record_t, record_t.c.seq == position_t.c.seq)
             .where(
                 position_t.c.layout_id == layout_id,
@@ -202,8 +244,25 @@ class Layouts:
             .order_by(position_t.c.vector_id)
         )
         with self.db.read() as connection:
-            ids, xs, ys = _columns(connection.execute(query), (np.int64, np.float32, np.float32))
-        return ids, np.column_stack([xs, ys])
+            types = (np.int64, np.float32, np.float32, np.int64)
+            ids, xs, ys, topics = _columns(connection.execute(query), types)
+        return MapVectors(ids=ids, positions=np.column_stack([xs, ys]), topics=topics)
+
+    def placed_texts(self, layout_id: int) -> Iterator[PlacedText]:
+        """The distinct vectors of a layout with their topics, in no order."""
+        query = (
+            select(
+                position_t.c.vector_id,
+                func.coalesce(func.min(position_t.c.topic), NOT_LOOKED_FOR),
+                func.count(),
+                func.min(position_t.c.seq),
+            )
+            .where(position_t.c.layout_id == layout_id)
+            .group_by(position_t.c.vector_id)
+        )
+        with self.db.read() as connection:
+            for row in connection.execute(query):
+                yield PlacedText(*row)
 
     def make_current(self, connection: Connection, dataset_id: int, layout_id: int) -> None:
         """Make a layout the current one, within the transaction that commits its first snapshot."""
@@ -212,6 +271,11 @@ class Layouts:
             mine.where(layout_t.c.status == "current", layout_t.c.id != layout_id).values(status="retired")
         )
         connection.execute(mine.where(layout_t.c.id == layout_id).values(status="current"))
+
+
+def _select_positions() -> Select[Any]:
+    topic = func.coalesce(position_t.c.topic, NOT_LOOKED_FOR)
+    return select(position_t.c.seq, position_t.c.vector_id, position_t.c.x, position_t.c.y, topic)
 
 
 def _info_columns() -> Sequence[Any]:

@@ -44,6 +44,7 @@ class Row:
     vector_id: int
     x: float
     y: float
+    topic: int | None = None  # as stored: -1 for noise, None if none was looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,13 @@ class Publications:
         with self.db.read() as connection:
             row = connection.execute(query).first()
         return SnapshotInfo(no=row[0], layout_id=row[1], rows=row[2], manifest=orjson.loads(row[3])) if row else None
+
+    def manifest(self, dataset_id: int, number: int) -> Json | None:
+        """What is kept of a snapshot, None for one that is not remembered."""
+        query = select(snapshot_t.c.manifest).where(snapshot_t.c.dataset_id == dataset_id, snapshot_t.c.no == number)
+        with self.db.read() as connection:
+            raw = connection.execute(query).scalar()
+        return None if raw is None else orjson.loads(raw)
 
     def parts(self, dataset_id: int, kind: str) -> list[PartInfo]:
         """The parts of the newest snapshot, by batch."""
@@ -145,8 +153,8 @@ class Publications:
                 ).all()
             if not found:
                 return
-            yield [Row(stored=_stored(row[3:]), vector_id=row[0], x=row[1], y=row[2]) for row in found]
-            last = found[-1][3]
+            yield [Row(stored=_stored(row[4:]), vector_id=row[0], x=row[1], y=row[2], topic=row[3]) for row in found]
+            last = found[-1][4]
 
     # --- which home keeps the output
 
@@ -271,6 +279,7 @@ def _fields(part: PartInfo) -> dict[str, Any]:
 
 def _select_rows(layout_id: int) -> Select[Any]:
     columns = [record_t.c[name] for name in record_columns]
-    return select(position_t.c.vector_id, position_t.c.x, position_t.c.y, record_t.c.seq, *columns).join(
+    position = (position_t.c.vector_id, position_t.c.x, position_t.c.y, position_t.c.topic)
+    return select(*position, record_t.c.seq, *columns).join(
         position_t, (position_t.c.seq == record_t.c.seq) & (position_t.c.layout_id == layout_id)
     )

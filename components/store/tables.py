@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlmodel import Field, SQLModel
 
@@ -187,12 +188,13 @@ class LayoutRow(SQLModel, table=True):
     n_placed: int = 0  # records placed since the fit
     n_off_map: int = 0  # of these, off the map
     displacement: float | None = None  # mean move of records by the refit, in map radii
+    n_topics: int | None = None  # active ones; None: no topics were looked for yet
     arrays: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
 class Position(SQLModel, table=True):
-    """The position of a record in a layout, and the vector that it comes from."""
+    """The position of a record in a layout, the vector that it comes from, and its topic: -1 for noise."""
 
     __tablename__ = "position"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -201,6 +203,44 @@ class Position(SQLModel, table=True):
     vector_id: int = Field(sa_column=_big(nullable=False))
     x: float
     y: float
+    topic: int | None = None  # None: not looked for yet
+
+
+class TopicRow(SQLModel, table=True):
+    """A topic in a layout, or a group of topics. `lineage`, `examples` and `members` are JSON.
+
+    A snapshot number of 0 stands for the first snapshot of the layout, which was not known when the row was written.
+    """
+
+    __tablename__ = "topic"
+    layout_id: int = Field(foreign_key="layout.id", primary_key=True)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    parent: int
+    level: int
+    name: str
+    description: str
+    name_source: str
+    named_rows: int  # fitted rows when it was named
+    state: str  # active, ended, merged
+    born: int
+    lineage: str = Field(sa_column=Column(Text, nullable=False))
+    examples: str = Field(sa_column=Column(Text, nullable=False))  # ids of records
+    members: str = Field(sa_column=Column(Text, nullable=False))  # ids of its most typical vectors
+    x: float
+    y: float
+    centroid: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # float16, little endian
+
+
+class TopicEdit(SQLModel, table=True):
+    """A name given, or a merge made, by a person: it holds in every layout; the newest of a topic counts."""
+
+    __tablename__ = "topic_edit"
+    id: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
+    dataset_id: int = Field(foreign_key="dataset.id", index=True)
+    topic: int
+    name: str | None = None
+    merged_into: int | None = None
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
 
 
 class BatchRow(SQLModel, table=True):
@@ -272,6 +312,7 @@ class IndexRequestRow(SQLModel, table=True):
     dataset: str  # by name: a request may be older than its dataset
     recompute: bool
     retry_failed: bool
+    renew_topics: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     asked_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     done_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 

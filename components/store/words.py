@@ -57,14 +57,19 @@ class Words:
                 connection.execute(text(_sqlite_add))
                 newest = int(connection.execute(text(_sqlite_newest)).scalar_one())
 
-    def search(self, dataset_id: int, query: str, limit: int, *, every: bool = True) -> list[Found]:
-        """Records on the map that contain every phrase of the query, or any of them, the best first."""
+    def search(
+        self, dataset_id: int, query: str, limit: int, *, every: bool = True, is_typing: bool = False
+    ) -> list[Found]:
+        """Records on the map that contain every phrase of the query, or any of them, the best first.
+
+        `is_typing`: the last word may be the beginning of one.
+        """
         phrases = phrases_of(query)
         if not phrases:
             return []
         statement, operator = (_sqlite, _sqlite_query) if self.db.dialect == "sqlite" else (_postgres, _postgres_query)
         parameters = {
-            "query": operator(phrases, every=every),
+            "query": operator(phrases, every=every, is_typing=is_typing),
             "dataset": dataset_id,
             "state": int(RecordState.INDEXED),
             "limit": limit,
@@ -95,11 +100,15 @@ _postgres = f"""
 """
 
 
-def _sqlite_query(phrases: Sequence[Sequence[str]], *, every: bool) -> str:
+def _sqlite_query(phrases: Sequence[Sequence[str]], *, every: bool, is_typing: bool) -> str:
     quoted = [f'"{" ".join(words)}"' for words in phrases]
+    if is_typing:
+        quoted[-1] += " *"
     return (" AND " if every else " OR ").join(quoted)
 
 
-def _postgres_query(phrases: Sequence[Sequence[str]], *, every: bool) -> str:
+def _postgres_query(phrases: Sequence[Sequence[str]], *, every: bool, is_typing: bool) -> str:
     quoted = ["(" + " <-> ".join(f"'{word.lower()}'" for word in words) + ")" for words in phrases]
+    if is_typing:
+        quoted[-1] = f"{quoted[-1][:-1]}:*)"
     return (" & " if every else " | ").join(quoted)

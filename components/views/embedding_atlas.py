@@ -29,7 +29,7 @@ NEIGHBORS = 10
 EXACT_LIMIT = 50_000  # vectors: beyond, exact neighbours take minutes, and the lists stay empty
 TEXT_CHARS = 4_000  # a browser holds all texts in memory; the whole text is a look-up away
 NEIGHBORS_TYPE = pa.struct([("ids", pa.list_(pa.string())), ("distances", pa.list_(pa.float32()))])
-HIDDEN = ("id", "projection_x", "projection_y", "idx_in_iteration")
+HIDDEN = ("id", "projection_x", "projection_y", "idx_in_iteration", "topic")
 
 
 def static_folder() -> Path:

@@ -1,0 +1,281 @@
+"""Inverted lists: the vectors of a large snapshot sorted into lists of like ones, of which a search reads a few.
+
+The lists of a part are made once, since parts never change, and memory-mapped. How many lists a search reads follows from
+a sample of the snapshot's own vectors, so that it finds nearly all of what comparing all of them would find.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.atomic import disk_errors
+from components.cached_folder import atomic_folder, is_intact
+from components.contracts import Vectors
+from components.neighbors.cores import on_all_cores, products_on_one_core
+from components.neighbors.knn import centroids_of, closest_of, list_offsets
+from components.search.vectors import (
+    Accepted,
+    Best,
+    Rows,
+    RowVectors,
+    by_part,
+    chunk_rows,
+    distinct,
+    embeddings_of,
+    f16,
+    open_rows,
+    remove_unpacked,
+    unpacked,
+    unpacked_file,
+)
+from components.snapshot.parts import Part
+from components.snapshot.read import Snapshot
+
+LISTS_FROM = 131_072  # rows; below, comparing all of them is as quick
+ROWS_A_LIST = 500  # about, when the lists are made
+GROWTH = 4  # lists are made anew when a snapshot has grown so many times
+SAMPLE_ROWS = 32  # for each list, from which the centroids are made
+RECALL = 0.99  # of the ten nearest of the sample
+SAMPLE_QUERIES = 128
+MOST_PROBED = 0.25  # of the lists
+EXACT_ROWS = 20_000  # that filters accept: so few are all compared
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPart:
+    """The vectors of a part (rows, dim), list after list: list i is at `offsets[i]:offsets[i + 1]`.
+
+    `order` (rows,) gives each its row in the part, `place` (rows,) each row its place here.
+    """
+
+    vectors: NDArray[np.float16]
+    order: NDArray[np.int32]
+    place: NDArray[np.int32]
+    offsets: Rows
+
+    def places_of(self, lists: Rows) -> Rows:
+        """The places of all vectors in these lists."""
+        ranges = [np.arange(self.offsets[one], self.offsets[one + 1]) for one in lists]
+        return np.concatenate([np.empty(0, np.int64), *ranges])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedVectors:
+    """The vectors of a snapshot in lists around `centroids` (lists, dim), of which a search reads `n_probed`."""
+
+    parts: Sequence[ListedPart]
+    centroids: Vectors
+    n_probed: int
+
+    @property
+    def dim(self) -> int:
+        return int(self.centroids.shape[1])
+
+    def __len__(self) -> int:
+        return sum(self._lengths())
+
+    def at(self, rows: Rows) -> NDArray[np.float16]:
+        """The vectors of these rows (n, dim), as they are published."""
+        found = np.empty((len(rows), self.dim), f16)
+        for number, here, inside in by_part(rows, self._lengths()):
+            part = self.parts[number]
+            found[here] = part.vectors[part.place[inside]]
+        return found
+
+    def best(self, direction: NDArray[np.float32], n: int, accepted: Accepted) -> Best:
+        """The n distinct vectors most similar to a direction, nearly always: those in the lists closest to it.
+
+        Where filters accept few rows, these are all compared; where they accept a part, more lists are read.
+        """
+        n_accepted = len(self) if accepted is None else int(accepted.sum())
+        if accepted is not None and n_accepted <= EXACT_ROWS:
+            rows = np.flatnonzero(accepted)
+            return self._best_of(rows, self.at(rows).astype(np.float32) @ direction, n)
+        closest = self._closest(direction)
+        n_probed = min(len(closest), -(-self.n_probed * len(self) // max(1, n_accepted)))
+        while True:
+            rows, scores = self._scan(closest[:n_probed], direction)
+            if accepted is not None:
+                rows, scores = rows[accepted[rows]], scores[accepted[rows]]
+            found = self._best_of(rows, scores, n)
+            if len(found.rows) >= n or n_probed == len(closest):
+                return found
+            n_probed = min(len(closest), 4 * n_probed)
+
+    def equal_rows(
+        self,
+        wanted: Vectors,
+        accepted: Accepted,
+        direction: NDArray[np.float32] | None,  # noqa: ARG002 - for other ways to search
+        best: Best | None,  # noqa: ARG002
+    ) -> list[Rows]:
+        """The accepted rows that have each of these vectors; equal ones are in one list, or in the next by rounding."""
+        found = [self._equal(self._closest(vector)[:2], vector.astype(f16)) for vector in wanted]
+        return [rows if accepted is None else rows[accepted[rows]] for rows in found]
+
+    def _lengths(self) -> list[int]:
+        return [len(part.order) for part in self.parts]
+
+    def _closest(self, direction: NDArray[np.float32]) -> Rows:
+        """All lists, the closest first."""
+        return np.argsort(-(self.centroids @ direction), kind="stable")
+
+    def _best_of(self, rows: Rows, scores: NDArray[np.float32], n: int) -> Best:
+        order = np.argsort(rows, kind="stable")  # equal scores by row, whatever the lists
+        rows, scores = rows[order], scores[order]
+        chosen = distinct(self.at, rows, scores, n)
+        return Best(rows=chosen, scores=scores[np.searchsorted(rows, chosen)])
+
+    def _scan(self, lists: Rows, direction: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
+        """The rows of these lists and their similarities."""
+        rows, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        for first, part in self._numbered():
+            places = part.places_of(lists)
+            rows.append(part.order[places].astype(np.int64) + first)
+            scores.append(part.vectors[places].astype(np.float32) @ direction)
+        return np.concatenate(rows), np.concatenate(scores)
+
+    def _equal(self, lists: Rows, vector: NDArray[np.float16]) -> Rows:
+        """The rows of these lists that have this vector, ascending."""
+        rows = [np.empty(0, np.int64)]
+        for first, part in self._numbered():
+            places = part.places_of(lists)
+            is_equal = (part.vectors[places] == vector).all(axis=1)
+            rows.append(part.order[places[is_equal]].astype(np.int64) + first)
+        return np.sort(np.concatenate(rows))
+
+    def _numbered(self) -> Iterator[tuple[int, ListedPart]]:
+        """Each part with the number of its first row."""
+        first = 0
+        for part in self.parts:
+            yield first, part
+            first += len(part.order)
+
+
+# --- making and opening
+
+
+def open_lists(snapshot: Snapshot, cache: Path) -> ListedVectors:
+    """The lists of a snapshot, made first where they are missing or damaged; `cache` is their folder.
+
+    Raises `DiskFailed` if a part can't be read or its lists can't be written.
+    """
+    key = lists_key(snapshot)
+    with disk_errors(cache):
+        centroids, n_probed = _centroids(snapshot, cache / f"centroids-{key}", cache)
+        parts = [_open_part(file, cache, part, centroids, key) for file, part in embeddings_of(snapshot)]
+        _remove_unused(snapshot, cache, key)
+    return ListedVectors(parts=parts, centroids=centroids, n_probed=n_probed)
+
+
+def search_cache(cache: Path, output: Path) -> Path:
+    """The folder of what makes searches of the dataset with this `output` quick."""
+    return cache / "search" / output.name
+
+
+def lists_key(snapshot: Snapshot) -> str:
+    """Which lists a snapshot needs: those of its layout, made anew when it has grown by `GROWTH`."""
+    manifest = snapshot.manifest
+    tier = int(np.log(max(manifest.rows, LISTS_FROM) / LISTS_FROM) / np.log(GROWTH))
+    return f"{manifest.layout}-{manifest.dim}-{tier}"
+
+
+def damaged_lists(snapshot: Snapshot, cache: Path) -> list[str]:
+    """Names of the parts whose lists are there and damaged; they are made again by the next search or index."""
+    key = lists_key(snapshot)
+    folders = [(part.name, _part_folder(cache, part, key)) for _, part in embeddings_of(snapshot)]
+    return [name for name, folder in folders if folder.exists() and not is_intact(folder)]
+
+
+def _part_folder(cache: Path, part: Part, key: str) -> Path:
+    return cache / f"{part.file_name}.lists-{key}"
+
+
+def _centroids(snapshot: Snapshot, folder: Path, cache: Path) -> tuple[Vectors, int]:
+    if not is_intact(folder):
+        vectors = open_rows(snapshot, cache)
+        n = max(1, len(vectors) // ROWS_A_LIST)
+        sample = _sample(vectors, SAMPLE_ROWS * n)
+        with products_on_one_core():
+            made = centroids_of(sample, n, SEED)
+        with atomic_folder(folder) as aside:
+            np.save(aside / "centroids.npy", made)
+            np.save(aside / "n_probed.npy", np.array(_needed(vectors, made)))
+    return np.load(folder / "centroids.npy"), int(np.load(folder / "n_probed.npy"))
+
+
+def _sample(vectors: RowVectors, n: int) -> Vectors:
+    """At most n vectors, evenly spread over the rows."""
+    rows = np.unique(np.linspace(0, len(vectors) - 1, min(n, len(vectors))).astype(np.int64))
+    return vectors.at(rows).astype(np.float32)
+
+
+def _needed(vectors: RowVectors, centroids: Vectors) -> int:
+    """How many of the closest lists hold the ten nearest of a sample of the vectors, with `RECALL`."""
+    queries = _sample(vectors, SAMPLE_QUERIES)
+    scores = vectors.scores(queries)
+    nearest = np.argpartition(-scores, 11, axis=0)[:11].T  # the vector itself and ten others
+    lists = closest_of(vectors.at(nearest.ravel()).astype(np.float32), centroids).reshape(nearest.shape)
+    order = np.argsort(-(queries @ centroids.T), axis=1, kind="stable")
+    rank = np.argmax(order[:, None, :] == lists[:, :, None], axis=2)
+    needed = int(np.quantile(rank, RECALL)) + 1
+    return min(max(4, needed), max(4, round(MOST_PROBED * len(centroids))))
+
+
+def _open_part(file: Path, cache: Path, part: Part, centroids: Vectors, key: str) -> ListedPart:
+    folder = _part_folder(cache, part, key)
+    if not is_intact(folder, thorough=False):
+        _write_part(unpacked(file, cache, part, centroids.shape[1]), centroids, folder)
+    vectors, order, place, offsets = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("vectors", "order", "place", "offsets")
+    )
+    return ListedPart(vectors=vectors, order=order, place=place, offsets=np.asarray(offsets))
+
+
+def _write_part(vectors: NDArray[np.float16], centroids: Vectors, folder: Path) -> None:
+    starts = range(0, len(vectors), chunk_rows)
+    found = on_all_cores(
+        lambda start: closest_of(vectors[start : start + chunk_rows].astype(np.float32), centroids), starts
+    )
+    lists = np.concatenate([np.empty(0, np.int32), *found])
+    order = np.argsort(lists, kind="stable").astype(np.int32)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    with atomic_folder(folder) as aside:
+        target = np.lib.format.open_memmap(aside / "vectors.npy", mode="w+", dtype=f16, shape=vectors.shape)
+        for start in starts:
+            target[start : start + chunk_rows] = vectors[order[start : start + chunk_rows]]
+        target.flush()
+        del target
+        for name, array in (("order", order), ("place", place), ("offsets", list_offsets(lists, len(centroids)))):
+            np.save(aside / f"{name}.npy", array)
+
+
+def _remove_unused(snapshot: Snapshot, cache: Path, key: str) -> None:
+    """Delete lists of earlier snapshots, and unpacked parts, which lists replace."""
+    remove_unpacked(cache, used=set())
+    used = {_part_folder(cache, part, key) for _, part in embeddings_of(snapshot)} | {cache / f"centroids-{key}"}
+    for folder in (*cache.glob("*.lists-*"), *cache.glob("centroids-*")):
+        if folder not in used:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+
+
+def open_vectors(snapshot: Snapshot, cache: Path, *, in_memory: bool = False) -> RowVectors | ListedVectors:
+    """The vectors of a snapshot, ready to be searched: all compared, or in lists where there are many.
+
+    `in_memory`: for many searches, if they fit. Raises `DiskFailed` if a part can't be read.
+    """
+    if snapshot.manifest.rows >= LISTS_FROM:
+        return open_lists(snapshot, cache)
+    rows = open_rows(snapshot, cache, in_memory=in_memory)
+    remove_unpacked(cache, used={unpacked_file(cache, part) for _, part in embeddings_of(snapshot)})
+    return rows
