@@ -90,7 +90,7 @@ def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
             kept = [topic.name for topic in here if topic.name]
             found = keyword_names(
                 [texts.sample(topic) for topic in here],
-                _Closeness(context, here),
+                _Closeness(context, here) if level == TOPIC_LEVEL else None,  # a group's mean is like none of its parts
                 taken=kept,
                 min_share=MIN_SHARE if level == TOPIC_LEVEL else GROUP_SHARE,
             )

@@ -46,8 +46,6 @@ def next_id_of(topics: Sequence[Topic]) -> int:
 def returned_ids(maintained: Maintained, rows: MapRows, old: Sequence[Topic]) -> Maintained:
     """The same topics, where a new one that is close to one that has ended takes the id of that."""
     ended = [topic for topic in old if _has_ended(topic) and len(topic.centroid) == rows.vectors.shape[1]]
-    present = {int(topic) for topic in np.unique(maintained.topics)}
-    ended = [topic for topic in ended if topic.id not in present]
     if not ended:
         return maintained
     ids: dict[int, int] = {}
@@ -56,7 +54,7 @@ def returned_ids(maintained: Maintained, rows: MapRows, old: Sequence[Topic]) ->
         if change.kind in {"new", "from_noise"}:
             closeness = centroids @ _centroid(rows.vectors[maintained.topics == change.topic])
             best = int(np.argmax(closeness))
-            if closeness[best] >= RETURN_COSINE and ended[best].id not in ids.values():
+            if closeness[best] >= RETURN_COSINE:  # also for several parts of what was one topic
                 ids[change.topic] = ended[best].id
     topics = maintained.topics.copy()
     for new, former in ids.items():
