@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (datasets.router, search.router, topics.router, runs.router, map_routes.router, pages.router):
         app.include_router(router)
     describe(app, is_locked=settings.api_token is not None)
-    app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
+    app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))
     return app
 

@@ -5,17 +5,21 @@ Texts of logs are data that anybody may have written; every answer says so. No a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from importlib.metadata import version
 from typing import Annotated, Any, ParamSpec
 
+import anyio
 import orjson
+from anyio.streams.memory import MemoryObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import ToolAnnotations
+from mcp.shared.message import SessionMessage
+from mcp.types import LATEST_PROTOCOL_VERSION, JSONRPCRequest, ToolAnnotations
 from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -51,11 +55,31 @@ Offset = Annotated[int, Field(ge=0, description="Where to continue: `next_offset
 TopicId = Annotated[int, Field(description="Id of a topic or of a group of topics.")]
 
 
+class _Server(MCPServer[Any]):
+    """On standard input and output, a client that names no version of the protocol is answered with the newest one."""
+
+    async def run_stdio_async(self) -> None:
+        async with stdio_server() as (incoming, outgoing), anyio.create_task_group() as tasks:
+            sender, messages = anyio.create_memory_object_stream[SessionMessage | Exception]()
+            tasks.start_soon(_with_versions, incoming, sender)
+            options = self._lowlevel_server.create_initialization_options()
+            await self._lowlevel_server.run(messages, outgoing, options)
+
+
+async def _with_versions(
+    incoming: AsyncIterable[SessionMessage | Exception], sender: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    async with sender:
+        async for received in incoming:
+            request = received.message if isinstance(received, SessionMessage) else None
+            if isinstance(request, JSONRPCRequest) and request.method == "initialize":
+                request.params = {"protocolVersion": LATEST_PROTOCOL_VERSION, **(request.params or {})}
+            await sender.send(received)
+
+
 def build_server(state: State, searches: SearchCache) -> MCPServer[Any]:
     """The server with its tools; it opens database and model at their first use."""
-    server: MCPServer[Any] = MCPServer(
-        "runatlas", instructions=INSTRUCTIONS, version=version("runatlas"), log_level="WARNING"
-    )
+    server = _Server("runatlas", instructions=INSTRUCTIONS, version=version("runatlas"), log_level="WARNING")
     tools = _Tools(state, searches)
     for tool in (
         tools.datasets,
@@ -111,7 +135,7 @@ class _Tools:
         """List the topics of a dataset (level 3) and groups of topics (levels 0 to 2), the largest first on each level."""
         number = self._number(dataset)
         found = self._state.with_store(lambda store: list_topics(store, dataset, number, since=since))
-        shown = ("id", "parent", "level", "name", "description", "size", "born", "trend")
+        shown = ("id", "parent", "level", "name", "description", "size", "texts", "born", "trend")
         rows = [{name: topic[name] for name in shown if name in topic} for topic in found.as_dicts()]
         counts = {name: getattr(found.counts, name) for name in found.counts.__slots__}
         return _answer_list({"snapshot": found.snapshot, "counts": counts}, "topics", rows, offset)
@@ -151,11 +175,12 @@ class _Tools:
         return self._hits(dataset, Query(like=(id,), k=k))
 
     def record(self, id: RecordId, dataset: Dataset = "default", offset: Offset = 0) -> str:
-        """Show one record with its whole text and all extra fields; a long text continues at `next_offset`."""
+        """Show one record with its whole text and its extra fields; a long text continues at `next_offset`."""
         found = self._state.record(dataset, id)
-        text = found.pop("text")
-        size = MAX_ANSWER_CHARS // 8  # escapes may take six characters for one
-        body = {**found, "text": text[offset : offset + size], "text_chars": len(text)}
+        text, extra = found.pop("text"), found.pop("extra")
+        size = MAX_ANSWER_CHARS // 16  # escapes may take six characters for one
+        shown = _cut_extra(extra, size // max(1, len(extra)))
+        body = {**found, "text": text[offset : offset + size], "text_chars": len(text), "extra": shown}
         if offset + size < len(text):
             body["next_offset"] = offset + size
         return _answer(body)
@@ -196,8 +221,20 @@ def _short(stored: Stored) -> dict[str, Any]:
     return {
         **record._asdict(),
         "text": _cut(record.text),
-        "extra": {name: _cut(value) if isinstance(value, str) else value for name, value in record.extra.items()},
+        "extra": _cut_extra(record.extra, MAX_TEXT_CHARS),
     }
+
+
+def _cut_extra(extra: Mapping[str, Any], n_chars: int) -> dict[str, Any]:
+    """Extra fields, those longer than `n_chars` (as JSON, if they are no texts) cut."""
+    return {name: _cut_value(value, n_chars) for name, value in extra.items()}
+
+
+def _cut_value(value: Any, n_chars: int) -> Any:
+    if isinstance(value, str):
+        return _cut(value, n_chars)
+    raw = orjson.dumps(value, default=str).decode()
+    return value if len(raw) <= n_chars else _cut(raw, n_chars)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
@@ -210,8 +247,8 @@ def _hit(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT_CHARS else f"{text[:MAX_TEXT_CHARS]} … ({len(text):,} characters)"
+def _cut(text: str, n_chars: int = MAX_TEXT_CHARS) -> str:
+    return text if len(text) <= n_chars else f"{text[:n_chars]} … ({len(text):,} characters)"
 
 
 def _answer(value: Any) -> str:

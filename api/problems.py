@@ -115,12 +115,15 @@ def database_down() -> Problem:
 
 def refused_input(error: RequestValidationError) -> Problem:
     """422: names each invalid field and what is wrong with it."""
-    errors = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
+    errors = [{"field": _field(item), "message": _message(item)} for item in error.errors()]
     listed = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
     return Problem(422, "invalid-request", f"{listed}. GET /docs describes every call.", errors=errors)
 
 
-def _field(loc: Sequence[str | int]) -> str:
+def _field(item: Mapping[str, Any]) -> str:
+    loc: Sequence[str | int] = item["loc"]
+    if item["type"] == "json_invalid":  # with the offset of the error
+        return "body"
     parts = [str(part) for part in loc if part not in {"body", "query", "path", "header"}]
     return ".".join(parts) or (str(loc[0]) if loc else "request")
 

@@ -27,6 +27,7 @@ class SearchCache:
         self._opened: OrderedDict[str, Searched] = OrderedDict()
         self._embedders: dict[str, Embedder] = {}  # by model
         self._opening = threading.Lock()
+        self._loading = threading.Lock()
 
     def get(self, dataset: str) -> Searched:
         """The dataset at its newest snapshot. Raises `NotFound` before the first, `Problem` 404 for an unknown one."""
@@ -39,18 +40,22 @@ class SearchCache:
         newest = open_snapshot(self._settings.output / dataset)
         if opened is None or opened.snapshot != newest:
             settings = effective_settings(self._settings, store)
-            model = settings.model_of(dataset)
-            if model not in self._embedders:
-                self._embedders[model] = open_embedder(settings, dataset)
             opened = self._opened[dataset] = open_dataset(
                 store,
                 store.datasets.id(dataset),
                 output=settings.output / dataset,
                 cache=settings.cache,
-                embedder=self._embedders[model],
+                open_embedder=lambda: self._embedder(settings, dataset),
                 in_memory=True,
             )
         self._opened.move_to_end(dataset)
         while len(self._opened) > max_open:
             self._opened.popitem(last=False)
         return opened
+
+    def _embedder(self, settings: Settings, dataset: str) -> Embedder:
+        model = settings.model_of(dataset)
+        with self._loading:  # datasets of one model share it
+            if model not in self._embedders:
+                self._embedders[model] = open_embedder(settings, dataset)
+            return self._embedders[model]

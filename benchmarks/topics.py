@@ -24,11 +24,11 @@ from benchmarks.measure import print_figure
 from components.embedders.model_uri import default_model, open_embedder
 from components.index import run as index_run
 from components.index import topics as index_topics
-from components.neighbors.knn import around, index_of, nearest_of_many, unit
+from components.neighbors.knn import Neighbors, around, index_of, nearest_of_many, unit
 from components.pipeline import Pipeline
 from components.settings import EmbedSettings, Settings
 from components.topics.clusters import NEW, Labels, coarse_clusters, fine_clusters
-from components.topics.identity import Maintained, Neighborhood, first_topics, maintain, renewed_topics
+from components.topics.identity import Maintained, first_topics, maintain, renewed_topics
 from components.topics.space import topic_space
 
 samples = Path(__file__).parents[1] / "components" / "samples" / "logs"
@@ -76,10 +76,10 @@ def read_table(path: Path, text: str, label: str) -> tuple[list[str], np.ndarray
     return list(labels), np.array(list(labels.values()))
 
 
-def clusters_of(vectors: np.ndarray, cache: Path) -> tuple[Neighborhood, list[Labels]]:
+def clusters_of(vectors: np.ndarray, cache: Path) -> tuple[Neighbors, list[Labels]]:
     near = around(index_of(vectors, seed=42), vectors, 15)
     space = topic_space(vectors, near, seed=42, cache=cache)
-    others = Neighborhood(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
+    others = Neighbors(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
     return others, [fine_clusters(space), coarse_clusters(space)]
 
 
@@ -104,8 +104,7 @@ def kept(before: Labels, after: Labels) -> float:
 def refitted(vectors: np.ndarray, before: Maintained, cache: Path) -> Maintained:
     m = len(before.topics)
     near, advisers = clusters_of(vectors, cache)
-    found = nearest_of_many(index_of(vectors[:m], seed=42), vectors[m:], 5)
-    known = Neighborhood(rows=found.rows, distances=found.distances)
+    known = nearest_of_many(index_of(vectors[:m], seed=42), vectors[m:], 5)
     rows = np.concatenate([before.topics, np.full(len(vectors) - m, NEW)])
     return maintain(rows, before.next_id, near, known, before.topics, advisers)
 

@@ -391,8 +391,8 @@ class Topic:
     """A topic, or a group of them: its name, where it is on the map, and its history.
 
     `parent` is the group that it belongs to, -1 if none. `examples` are ids of records, `members` ids of its most typical
-    vectors; `centroid` (dim,) is their mean direction. `named_rows`: how many fitted rows it had when it was named. `size` (records)
-    and `last_seen` belong to a snapshot.
+    vectors; `centroid` (dim,) is their mean direction. `named_rows`: how many fitted rows it had when it was named. `size` (records),
+    `texts` (distinct ones among them) and `last_seen` belong to a snapshot.
     """
 
     id: int
@@ -411,7 +411,19 @@ class Topic:
     y: float = 0.0
     centroid: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), compare=False)
     size: int = 0
+    texts: int = 0
     last_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSize:
+    """Records of a topic, and distinct texts among them."""
+
+    records: int = 0
+    texts: int = 0
+
+    def __add__(self, other: TopicSize) -> TopicSize:
+        return TopicSize(self.records + other.records, self.texts + other.texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

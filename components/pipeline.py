@@ -282,6 +282,7 @@ class Pipeline:
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""
-        from components.snapshot.verify import verify_dataset
+        from components.verify import verify
 
-        return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
+        output, cache = self.output(dataset), self.settings.cache
+        return verify(self.store, dataset, self.dataset_id(dataset), output=output, cache=cache)

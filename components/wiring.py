@@ -21,6 +21,7 @@ from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
+from components.topics.chat import open_chat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.index.batches import EmbedBatch, EmbedOutcome
@@ -146,6 +147,7 @@ def run_index(
         dataset=dataset,
         owner=f"{socket.gethostname()}:{os.getpid()}",
         requested=requested,
+        chat=open_chat(settings.topics),
         listener=progress,
         should_stop=should_stop,
     )
@@ -168,7 +170,7 @@ def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list
             dataset_id,
             output=settings.output / dataset,
             cache=settings.cache,
-            embedder=open_embedder(settings, dataset),
+            open_embedder=lambda: open_embedder(settings, dataset),
         ),
         wanted,
     )

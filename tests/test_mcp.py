@@ -140,6 +140,26 @@ def test_answers_are_bounded_and_continue_where_they_ended(tmp_path: Path) -> No
     state.close()
 
 
+def test_huge_extra_fields_are_cut(tmp_path: Path) -> None:
+    huge = {"note": "n" * 200_000, "numbers": list(range(50_000)), "tool": "bash"}
+    items = [{"iteration": n, "idx": 0, "type": "user", "text": f"record {n}", **huge} for n in range(3)]
+    settings = settings_at(tmp_path / "home")
+    with Pipeline(settings) as pipeline:
+        write(tmp_path / "a.jsonl", items)
+        pipeline.load([str(tmp_path / "a.jsonl")])
+        pipeline.index()
+        id = pipeline.search("record 1", k=1)[0].record.id
+    state = State(settings)
+    record, run = map(
+        body, ask(build_server(state, SearchCache(settings, state)), ("record", {"id": id}), ("run", {"id": id}))
+    )
+    assert record["text"] == "record 1"
+    assert str(record["extra"]).count("characters)") == 2
+    assert "bash" in str(record["extra"])
+    assert len(run["records"]) == 3
+    state.close()
+
+
 def test_texts_of_logs_stay_within_the_json(server: Any) -> None:
     found = body(ask(server, ("search", {"query": "onerror", "mode": "words"}))[0])
     assert any(evil in hit["text"] for hit in found["hits"])
@@ -157,7 +177,7 @@ def test_a_client_starts_the_server_and_nothing_but_the_protocol_is_on_stdout(
             return await client.call_tool("search", {"query": "Traceback"})
 
     assert body(anyio.run(session))["hits"]
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+    hello = {"capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}  # some clients name no version
     lines = [
         {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
@@ -176,6 +196,7 @@ def test_a_client_starts_the_server_and_nothing_but_the_protocol_is_on_stdout(
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert {answer["jsonrpc"] for answer in answers} == {"2.0"}
     assert {0, 2} <= {answer.get("id") for answer in answers}
+    assert next(answer for answer in answers if answer.get("id") == 0)["result"]["protocolVersion"]
 
 
 def test_the_api_serves_the_same_tools_behind_its_token(tmp_path: Path) -> None:
@@ -188,6 +209,8 @@ def test_the_api_serves_the_same_tools_behind_its_token(tmp_path: Path) -> None:
     with served(create_app(settings)) as client:
         refused = client.post("/mcp", json=request)
         assert refused.status_code == 401
+        read = client.get("/mcp", headers={"Authorization": "Bearer a secret"})  # there is no stream to open
+        assert (read.status_code, read.headers["allow"]) == (405, "POST")
 
         async def session() -> Any:
             import httpx2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from databases import fresh_database, postgres_server
 from logs import write
 
-from components.errors import BadQuery, ModelChanged, NotFound
-from components.index import run as index_run
+from components.cached_folder import atomic_folder
+from components.errors import BadQuery, ModelChanged, NotFound, RunAtlasError
 from components.pipeline import Pipeline
 from components.search import lists
 from components.search.filters import Filters
@@ -312,7 +313,6 @@ def test_the_bundled_model_finds_what_is_meant(tmp_path: Path) -> None:
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """A map whose searches read lists: 1,200 records with 800 texts, in three parts."""
     monkeypatch.setattr(lists, "LISTS_FROM", 300)
-    monkeypatch.setattr(index_run, "LISTS_FROM", 300)
     monkeypatch.setattr(lists, "ROWS_A_LIST", 40)
     monkeypatch.setattr(lists, "EXACT_ROWS", 20)
     with opened(tmp_path / "home", model="hash://48", publish=PublishSettings(part_rows=5_000, keep_s=0)) as pipeline:
@@ -369,14 +369,56 @@ def test_damaged_lists_are_made_again_and_those_of_old_parts_removed(large: Pipe
     before = found(large, "odd record 7", mode="meaning")
     damaged = next(folder.glob("*.lists-*")) / "vectors.npy"
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    assert lists.damaged_lists(large.snapshot(), folder)
+    wrong = [check for check in large.verify() if not check.ok]
+    assert [check.name for check in wrong] == ["search lists are undamaged"]
+    assert damaged.parent.name in wrong[0].detail
     assert found(large, "odd record 7", mode="meaning") == before
-    assert lists.damaged_lists(large.snapshot(), folder) == []
-    next(folder.glob("centroids-*")).joinpath("centroids.npy").unlink()
+    assert all(check.ok for check in large.verify())
+    centroids = next(folder.glob("centroids-*")) / "centroids.npy"
+    centroids.unlink()
+    assert [check.name for check in large.verify() if not check.ok] == ["search lists are undamaged"]
     assert found(large, "odd record 7", mode="meaning") == before
+    assert all(check.ok for check in large.verify())
     large.index(recompute=True)
     kept = {path.name.split(".parquet")[0] for path in folder.glob("*.lists-*")}
     assert len(kept) == len(large.snapshot().embeddings_files)
+
+
+def test_lists_around_other_centroids_are_not_used(large: Pipeline) -> None:
+    """The centroids may be made again from a snapshot that has grown; lists made around the old ones would hide vectors."""
+    folder = lists.search_cache(large.settings.cache, large.output())
+    old = {path.name for path in folder.glob("*.lists-*")}
+    centroids = next(folder.glob("centroids-*"))
+    others = np.random.default_rng(0).permutation(np.load(centroids / "centroids.npy"))
+    n_probed = np.load(centroids / "n_probed.npy")
+    with atomic_folder(centroids) as aside:
+        np.save(aside / "centroids.npy", others)
+        np.save(aside / "n_probed.npy", n_probed)
+    hit = large.search("even record 6 about 6", mode="meaning", k=1)[0]
+    assert hit.record.text == "even record 6 about 6"
+    assert {path.name for path in folder.glob("*.lists-*")}.isdisjoint(old)
+
+
+def test_an_index_whose_lists_can_not_be_written_is_published(large: Pipeline, tmp_path: Path) -> None:
+    folder = lists.search_cache(large.settings.cache, large.output())
+    shutil.rmtree(folder)
+    folder.write_bytes(b"in the way")
+    before = large.snapshot().number
+    indexed(large, tmp_path / "more.jsonl", items("one record more"))
+    assert large.snapshot().number == before + 1
+    folder.unlink()
+    assert found(large, "one record more", mode="meaning", k=1) == ["one record more"]
+
+
+def test_words_and_records_are_found_whatever_the_model_setting(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as pipeline:
+        indexed(pipeline, tmp_path / "a.jsonl", items(*texts))
+        id = pipeline.search(texts[0], k=1)[0].record.id
+    with opened(tmp_path / "home", model="openai://some-model?base_url=nowhere") as broken:
+        assert broken.search(texts[0], mode="words", k=1)[0].record.id == id
+        assert broken.search(like=[id])
+        with pytest.raises(RunAtlasError):
+            broken.search(texts[0], mode="meaning")
 
 
 def test_the_last_word_that_is_being_typed_may_be_the_beginning_of_one(tmp_path: Path, database: str | None) -> None:

@@ -72,14 +72,19 @@ def assert_valid(pipeline: Pipeline) -> None:
     assert [check for check in pipeline.verify() if not check.ok] == []
     active = {topic["id"]: topic for topic in leaves(pipeline) if topic["state"] == "active"}
     sizes: dict[int, int] = {}
+    texts: dict[int, set[str]] = {}
     for row in rows(pipeline):
         sizes[row["topic"]] = sizes.get(row["topic"], 0) + 1
+        texts.setdefault(row["topic"], set()).add(row["text"])
         expected = NO_TOPIC_LABEL if row["topic"] == NO_TOPIC else active[row["topic"]]["name"]
         assert row["topic_label"] == expected
     counts = pipeline.topics().counts
     assert counts.noise + counts.waiting == sizes.pop(NO_TOPIC, 0)
     assert sizes == {id: topic["size"] for id, topic in active.items() if topic["size"]}
     assert counts.assigned == sum(sizes.values())
+    assert {id: topic["texts"] for id, topic in active.items() if topic["size"]} == {
+        id: len(said) for id, said in texts.items() if id != NO_TOPIC
+    }
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +124,8 @@ def test_topics_are_the_themes_and_keep_their_ids_while_the_map_grows(tmp_path: 
         assert 0 < len(shown["examples"]) <= 5
         assert set(shown["examples"]) <= set(first)
 
-        # between fits: new records join, no old record changes
-        items += said(["refund", "weather"], 20, seed=1)
+        # between fits: new records join, some with known texts; no old record changes
+        items += said(["refund", "weather"], 20, seed=1) + items[:5]
         write(log, items)
         pipeline.load()
         assert pipeline.index().step == "transform"
@@ -233,8 +238,11 @@ def test_a_search_can_be_limited_to_topics_and_groups(mapped: Pipeline) -> None:
     hits = mapped.search("paris and london", filters=Filters(topic=tuple(music)), k=20)
     assert hits
     assert all(any(word in hit.record.text for word in ("song", "band", "album", "guitar")) for hit in hits)
-    assert all(hit.record.id for hit in mapped.search("paris", filters=Filters(topic=(NO_TOPIC,))))
-    assert mapped.search("paris", filters=Filters(topic=(9_999,))) == []
+    without = {row["id"] for row in rows(mapped) if row["topic"] == NO_TOPIC}
+    found = {hit.record.id for hit in mapped.search("paris", filters=Filters(topic=(NO_TOPIC,)), k=1_000)}
+    assert found <= without
+    with pytest.raises(NotFound, match="no topic 9999"):
+        mapped.search("paris", filters=Filters(topic=(9_999,)))
 
 
 @pytest.mark.slow
@@ -285,6 +293,8 @@ def test_the_api_lists_and_edits_topics_and_colours_the_map_by_them(mapped: Pipe
         for body, status in (
             ({}, 422),
             ({"name": "x", "merge_into": weather}, 422),
+            ({"name": None}, 422),
+            ({"name": "x", "merge_into": None}, 422),
             ({"name": ""}, 422),
             ({"merge_into": refund}, 422),
             ({"merge_into": 9_999}, 404),

@@ -15,7 +15,7 @@ import pytest
 from logs import write
 from test_topic_maps import leaves, said
 
-from components.errors import BadSetting, ServiceUnavailable
+from components.errors import BadSetting, Cancelled, ServiceUnavailable
 from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings, TopicSettings
 from components.topics.chat import GEMINI, OPENAI, open_chat
@@ -71,9 +71,13 @@ def serve() -> Iterator[Callable[..., Service]]:
         service.server.server_close()
 
 
-def indexed(tmp_path: Path, uri: str, **more: Any) -> list[dict[str, Any]]:
+def opened(tmp_path: Path, uri: str, **more: Any) -> Pipeline:
     topics = TopicSettings(model=uri, **more)
-    with Pipeline(Settings(home=tmp_path / "home", load=LoadSettings(quiet_s=0), topics=topics)) as pipeline:
+    return Pipeline(Settings(home=tmp_path / "home", load=LoadSettings(quiet_s=0), topics=topics))
+
+
+def indexed(tmp_path: Path, uri: str, **more: Any) -> list[dict[str, Any]]:
+    with opened(tmp_path, uri, **more) as pipeline:
         write(tmp_path / "a.jsonl", said(["refund", "weather", "music"], 40))
         pipeline.load([tmp_path / "a.jsonl"])
         pipeline.index()
@@ -115,6 +119,48 @@ def test_where_the_model_fails_phrases_stand_in_and_it_is_soon_given_up(
     assert {topic["name_source"] for topic in found} <= {"keywords", "fallback"}
     assert all(topic["name"] for topic in found)
     assert len(service.requests) <= 16
+
+
+def test_topics_named_without_a_model_are_named_by_it_once_there_is_one(
+    serve: Callable[..., Service], tmp_path: Path
+) -> None:
+    assert {topic["name_source"] for topic in indexed(tmp_path, "")} == {"keywords"}
+    numbers = iter(range(1_000))
+    service = serve(lambda _: chat_answer(json.dumps({"name": f"Theme {next(numbers)}", "description": "About it."})))
+    with opened(tmp_path, service.uri) as pipeline:
+        kept = leaves(pipeline)[0]["id"]
+        pipeline.edit_topic(kept, name="Mine")
+        pipeline.index(recompute=True)
+        assert {topic["name_source"] for topic in leaves(pipeline)} == {"model", "person"}
+        n_asked = len(service.requests)
+        pipeline.index(recompute=True)
+        assert len(service.requests) == n_asked  # what has a name is not asked for again
+
+
+def test_a_model_that_is_no_model_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"topics\.model"):
+        indexed(tmp_path, "gpt-4")
+    with opened(tmp_path, "") as pipeline:
+        assert pipeline.status()["default"].unindexed == 120
+
+
+def test_a_request_to_stop_does_not_wait_for_the_model(serve: Callable[..., Service], tmp_path: Path) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def stalls(_: dict[str, Any]) -> tuple[int, bytes]:
+        asked.set()
+        answered.wait(60)
+        return chat_answer('{"name": "late", "description": "Late."}')
+
+    service = serve(stalls)
+    try:
+        with opened(tmp_path, service.uri, timeout_s=120) as pipeline:
+            write(tmp_path / "a.jsonl", said(["refund", "weather", "music"], 40))
+            pipeline.load([tmp_path / "a.jsonl"])
+            with pytest.raises(Cancelled):
+                pipeline.index(should_stop=asked.is_set)
+    finally:
+        answered.set()
 
 
 def test_an_answer_that_can_not_be_used_is_repaired_once() -> None:

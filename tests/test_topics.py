@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.contracts import Topic, TopicEvent
+from components.contracts import Topic, TopicEvent, TopicSize
 from components.neighbors.knn import Neighbors, around, index_of, nearest_of_many, unit
 from components.topics.catalog import MapRows, make_catalog, next_id_of, returned_ids
 from components.topics.clusters import NEW, NOISE, by_size, coarse_clusters, fine_clusters
-from components.topics.edits import merged_counts, numbered, sized, totals, with_edits, with_published
+from components.topics.edits import merged_sizes, numbered, sized, totals, with_edits, with_published
 from components.topics.identity import (
     Maintained,
-    Neighborhood,
     far_limit,
     first_topics,
     link_share,
@@ -47,9 +46,9 @@ def themes(n: int, sizes: list[int], *, seed: int = 0, spread: float = 0.25) -> 
     return unit((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)), which
 
 
-def near_of(vectors: Vectors, k: int = 14) -> Neighborhood:
+def near_of(vectors: Vectors, k: int = 14) -> Neighbors:
     found = around(index_of(vectors, seed=0), vectors, k + 1)
-    return Neighborhood(rows=found.rows[:, 1:], distances=found.distances[:, 1:])
+    return Neighbors(rows=found.rows[:, 1:], distances=found.distances[:, 1:])
 
 
 def grown(vectors: Vectors, before: Labels, *, advisers: list[Labels], next_id: int, **options: Any) -> Maintained:
@@ -61,7 +60,7 @@ def grown(vectors: Vectors, before: Labels, *, advisers: list[Labels], next_id: 
         all_before,
         next_id,
         near_of(vectors),
-        Neighborhood(rows=near_known.rows, distances=near_known.distances),
+        near_known,
         before,
         advisers,
         **options,
@@ -106,7 +105,7 @@ def test_clusters_are_numbered_by_size() -> None:
 
 def test_a_new_row_joins_the_topic_of_its_neighbours_or_none() -> None:
     topics = np.array([0, 0, 0, 1, 1, 1, NOISE])
-    near = Neighborhood(
+    near = Neighbors(
         rows=np.array([[0, 1, 2, 3, 4], [3, 4, 5, 0, 1], [6, 6, 6, 6, 6], [0, 1, 2, 3, 4]]),
         distances=np.array([[0.1] * 5, [0.1, 0.1, 0.1, 0.3, 0.3], [0.1] * 5, [0.1, 0.1, 0.1, 0.1, 0.9]]),
     )
@@ -238,20 +237,21 @@ def test_names_and_merges_of_people_are_laid_over_and_numbered() -> None:
         ("n2", "fallback", "merged"),
         ("group", "fallback", "active"),
     ]
-    counts = merged_counts({0: 5, 1: 2, 2: 4, -1: 3, None: 1}, {2: 1})
-    assert counts == {0: 5, 1: 6}
-    shown = sized(numbered(edited, 4), counts, [], 4)
-    assert [(topic.size, topic.born, topic.last_seen) for topic in shown] == [
-        (5, 4, 4),
-        (6, 4, 4),
-        (0, 4, 4),
-        (11, 4, 4),
+    raw = {0: TopicSize(5, 3), 1: TopicSize(2, 2), 2: TopicSize(4, 1), -1: TopicSize(3, 3), None: TopicSize(1, 1)}
+    sizes = merged_sizes(raw, {2: 1})
+    assert sizes == {0: TopicSize(5, 3), 1: TopicSize(6, 3)}
+    shown = sized(numbered(edited, 4), sizes, [], 4)
+    assert [(topic.size, topic.texts, topic.born, topic.last_seen) for topic in shown] == [
+        (5, 3, 4, 4),
+        (6, 3, 4, 4),
+        (0, 0, 4, 4),
+        (11, 6, 4, 4),
     ]
     assert shown[2].lineage[-1] == TopicEvent(event="merged into", snapshot=4, other=1)
-    later = sized(numbered(with_published(topics, shown), 5), {0: 5, 1: 8}, shown, 5)
+    later = sized(numbered(with_published(topics, shown), 5), {0: TopicSize(5, 3), 1: TopicSize(8, 4)}, shown, 5)
     assert [(topic.size, topic.born, topic.last_seen) for topic in later[:2]] == [(5, 4, 4), (8, 4, 5)]
-    found = totals({0: 5, -1: 3, None: 1})
-    assert (found.assigned, found.noise, found.waiting) == (5, 3, 1)
+    found = totals(raw)
+    assert (found.assigned, found.noise, found.waiting) == (11, 3, 1)
 
 
 def test_trends_are_new_returned_growing_fading_or_steady() -> None:

@@ -78,6 +78,7 @@ def topic_lines(found: TopicList, limit: int) -> Iterator[str]:
         yield f"{len(active):,} topics have changed:" if active else "No topic has changed."
     for topic in active[:limit]:
         trend = f"{found.trends[topic.id]:<9} " if found.trends else ""
-        yield f"{topic.id:>6}  {topic.size:>9,}  {trend}{printable(topic.name)}"
+        repeats = f" ({topic.texts:,} distinct texts)" if topic.texts <= topic.size / 2 else ""
+        yield f"{topic.id:>6}  {topic.size:>9,}  {trend}{printable(topic.name)}{repeats}"
     if len(active) > limit:
         yield f"… and {len(active) - limit:,} more; `--limit` or `--json` shows them."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Dependencies, Deps
@@ -29,20 +31,35 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class NewName(BaseModel):
-    """A name that a topic keeps from now on."""
+class TopicChange(BaseModel):
+    """A name that a topic keeps from now on, or the topic that it becomes part of."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(min_length=1, max_length=max_name_chars, pattern=r"\w", description="The name that it keeps.")
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"oneOf": [{"required": ["name"]}, {"required": ["merge_into"]}]},
+    )
+    name: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=max_name_chars, pattern=r"\w", description="The name that it keeps."),
+        ]
+        | SkipJsonSchema[None]
+    ) = None
+    merge_into: (
+        Annotated[
+            int,
+            Field(ge=0, le=MAX_NUMBER, description="Id of the topic that it becomes part of."),
+            BeforeValidator(_whole),
+        ]
+        | SkipJsonSchema[None]
+    ) = None
 
-
-class MergeInto(BaseModel):
-    """The topic that a topic becomes part of."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    merge_into: Annotated[
-        int, Field(ge=0, le=MAX_NUMBER, description="Id of the topic that it becomes part of."), BeforeValidator(_whole)
-    ]
+    @model_validator(mode="after")
+    def _is_one_change(self) -> Self:
+        if sum(value is not None for value in (self.name, self.merge_into)) != 1 or len(self.model_fields_set) != 1:
+            raise PydanticCustomError("one_change", "give either name or merge_into")
+        return self
 
 
 @router.get("/datasets/{dataset}/topics", response_class=Json, summary="List the topics")
@@ -53,7 +70,7 @@ def topics(deps: Deps, dataset: DatasetName, since: Since = None, all_states: Al
 
 
 @router.patch("/datasets/{dataset}/topics/{topic}", status_code=202, summary="Rename or merge a topic")
-async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: NewName | MergeInto) -> dict[str, Any]:
+async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: TopicChange) -> dict[str, Any]:
     """Name a topic, or make it part of another one; it stays so after every refit. An index publishes the change."""
     await run_in_threadpool(_store_edit, deps, dataset, topic, body)
     try:
@@ -64,10 +81,11 @@ async def edit(deps: Deps, dataset: DatasetName, topic: TopicId, body: NewName |
         return {"flow_run_id": None, "state": None, "detail": f"Stored; the next index publishes it. {problem.detail}"}
 
 
-def _store_edit(deps: Dependencies, dataset: str, topic: int, body: NewName | MergeInto) -> None:
+def _store_edit(deps: Dependencies, dataset: str, topic: int, body: TopicChange) -> None:
     number = _dataset_id(deps, dataset)
-    change: dict[str, Any] = body.model_dump()
-    deps.state.with_store(lambda store: edit_topic(store, dataset, number, topic, **change))
+    deps.state.with_store(
+        lambda store: edit_topic(store, dataset, number, topic, name=body.name, merge_into=body.merge_into)
+    )
 
 
 def _dataset_id(deps: Dependencies, dataset: str) -> int:

@@ -15,6 +15,7 @@ from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
 from components.text import prepared_text, settings_hash
+from components.topics.chat import ChatModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class IndexInputs:
     dataset: str
     owner: str
     requested: IndexRequest
+    chat: ChatModel | None = None
     listener: Progress | None = None
     should_stop: Callable[[], bool] | None = None
 
@@ -63,6 +65,7 @@ class IndexContext:
     text_hash: str
     requested: IndexRequest
     report: TokenProgress
+    chat: ChatModel | None  # names topics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ def open_index(inputs: IndexInputs) -> Iterator[IndexContext]:
             dataset=dataset,
             text_hash=settings_hash(own.text),
             requested=inputs.requested,
+            chat=inputs.chat,
             report=ProgressReport(
                 dataset=dataset, heartbeat=heartbeat, listener=inputs.listener, should_stop=inputs.should_stop
             ),

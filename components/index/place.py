@@ -18,13 +18,14 @@ from components.index.context import IndexContext
 from components.index.plan import Ids, Plan
 from components.index.topics import FoundTopics, find_topics
 from components.neighbors.cores import on_all_cores
+from components.neighbors.knn import Neighbors
 from components.projector.geometry import placement
 from components.projector.layout import FittedMap, read_folder, write_folder
 from components.retry import retry_while_busy
 from components.store.layouts import NOT_LOOKED_FOR, LayoutInfo, MapVectors, PositionRows
 from components.store.tables import RecordState
 from components.topics.catalog import MapRows
-from components.topics.identity import Neighborhood, vote
+from components.topics.identity import vote
 
 place_rows = 4_096  # vectors placed at once, on each core
 lookup_rows = 5_000  # digests looked up at once
@@ -246,7 +247,7 @@ def _transform(context: IndexContext, opened: OpenedMap, vector_ids: Ids) -> Pla
     for chunk, placed in zip(chunks, on_all_cores(transform, chunks), strict=True):
         positions[chunk], off_map[chunk] = placed.positions, placed.off_map
         if opened.topics is not None:
-            near = Neighborhood(rows=placed.near_rows, distances=placed.near_distances)
+            near = Neighbors(rows=placed.near_rows, distances=placed.near_distances)
             topics[chunk] = vote(opened.topics, near, far=opened.far)
         done += len(chunk)
         context.report("place", done, len(others))

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from components.contracts import Embedder, IndexReport, IndexSeconds, Step, StepRunner
-from components.errors import LeaseHeld, ServiceUnavailable, TransientError
+from components.errors import DiskFailed, LeaseHeld, ServiceUnavailable, TransientError
 from components.index.batches import EmbedBatch, EmbedOutcome
 from components.index.context import IndexContext, IndexInputs, open_index
 from components.index.embed import EmbedProgress, embed_batch
@@ -22,7 +22,7 @@ from components.index.topic_names import name_topics
 from components.index.topic_report import topic_report
 from components.publish.run import Published
 from components.retry import retry_while_busy, run_directly
-from components.search.lists import LISTS_FROM, open_lists, search_cache
+from components.search.lists import needs_lists, open_lists, search_cache
 from components.snapshot.read import open_snapshot
 from components.store import lease_name
 from components.store.index_requests import IndexRequest
@@ -127,7 +127,7 @@ def _run_pass(context: IndexContext, run_step: StepRunner, watch: Stopwatch, *, 
             run_step("name topics", lambda _: _named(context, placement))
     with watch.timed("publish"):
         published = run_step("publish", lambda _: _publish(context, plan, placement))
-        if published.is_new and published.rows >= LISTS_FROM:
+        if published.is_new and needs_lists(published.rows):
             run_step("search lists", lambda _: _write_lists(context))
     store, dataset_id = context.target.store, context.target.dataset_id
     layout = retry_while_busy(lambda: store.layouts.current(dataset_id))
@@ -198,9 +198,16 @@ def _publish(context: IndexContext, plan: Plan, placement: Placement) -> Publish
 
 
 def _write_lists(context: IndexContext) -> int:
-    """Make the lists of a large snapshot now, so that no search has to wait for them; returns how many there are."""
+    """Make the lists of a large snapshot now, so that no search has to wait for them; returns how many there are.
+
+    What can't be written is left to the first search: the snapshot is published, and whole without them.
+    """
     output = context.publishing.output
-    lists = open_lists(open_snapshot(output), search_cache(context.settings.cache, output))
+    try:
+        lists = open_lists(open_snapshot(output), search_cache(context.settings.cache, output))
+    except DiskFailed as error:
+        logger.warning("%s: the search lists were not made: %s", context.dataset, error)
+        return 0
     return len(lists.centroids)
 
 

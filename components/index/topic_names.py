@@ -6,20 +6,22 @@ import heapq
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Thread
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts import NO_TOPIC, TOPIC_LEVEL, Record, Topic
+from components.contracts import NO_TOPIC, TOPIC_LEVEL, Record, Topic, in_batches
 from components.errors import EmbeddingFailed, ServiceUnavailable, TransientError
 from components.index.context import IndexContext
 from components.retry import retry_while_busy
 from components.store.layouts import LayoutInfo, PlacedText
-from components.topics.chat import ChatModel, open_chat
+from components.topics.chat import ChatModel
 from components.topics.model_names import model_name
 from components.topics.names import MIN_SHARE, Name, Sample, keyword_names
 
@@ -32,6 +34,9 @@ NEAREST: Final = 2  # other topics whose texts are shown for contrast
 GROUP_SHARE: Final = 0.12  # of a group's texts have a phrase of its name
 GROUP_TEXTS: Final = 60  # of a group, from all of its topics
 PHRASES: Final = 256  # embedded at once
+POLL_S: Final = 0.5  # between looks whether the index is to stop
+
+Answer = Name | ServiceUnavailable | None  # the model's name, why it gave none, or None where it can't be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +84,26 @@ def name_topics(context: IndexContext, layout: LayoutInfo) -> int:
 
 
 def _name_topics(context: IndexContext, layout: LayoutInfo) -> int:
-    store = context.target.store
+    store, chat = context.target.store, context.chat
     texts = _texts(context, layout)
-    chat = open_chat(context.settings.topics)
     names: dict[int, Name] = {}
     for level in sorted({topic.level for topic in texts.topics}):
         here = [topic for topic in texts.topics if topic.level == level]
-        unnamed = [topic for topic in here if not topic.name]
+        unnamed = [topic for topic in here if _needs_name(topic, asks_model=chat is not None)]
         if unnamed:
-            kept = [topic.name for topic in here if topic.name]
+            kept = [topic.name for topic in here if topic not in unnamed]
             found = keyword_names(
                 [texts.sample(topic) for topic in here],
                 _Closeness(context, here) if level == TOPIC_LEVEL else None,  # a group's mean is like none of its parts
                 taken=kept,
                 min_share=MIN_SHARE if level == TOPIC_LEVEL else GROUP_SHARE,
             )
-            names |= {topic.id: name for topic, name in zip(here, found, strict=True) if not topic.name}
+            names |= {topic.id: name for topic, name in zip(here, found, strict=True) if topic in unnamed}
             if chat is not None:
                 names |= _by_model(context, chat, texts, unnamed, here)
     named = [
         replace(
-            _with_name(topic, names.get(topic.id), asks_model=chat is not None),
+            _with_name(topic, names.get(topic.id)),
             examples=[one.id for one in texts.typical(topic)[:EXAMPLES]],
         )
         for topic in texts.topics
@@ -113,26 +117,42 @@ def _by_model(
 ) -> dict[int, Name]:
     """Names by a language model, of those topics for which it gave one; it is given up after some failures in a row."""
     found: dict[int, Name] = {}
-    taken = {topic.name for topic in here if topic.name}
-    n_failed = 0
-    with ThreadPoolExecutor(context.settings.topics.connections, "name") as pool:
-        for start in range(0, len(unnamed), context.settings.topics.connections):
-            group = unnamed[start : start + context.settings.topics.connections]
-            for topic, name in zip(group, pool.map(lambda one: _ask(chat, texts, one, here), group), strict=True):
-                n_failed = 0 if isinstance(name, Name) else n_failed + 1
-                if isinstance(name, Name) and name.name not in taken:
-                    found[topic.id] = name
-                    taken.add(name.name)
-                elif isinstance(name, ServiceUnavailable):
-                    logger.warning("%s: %s", context.dataset, name)
-            context.report("name topics", start + len(group), len(unnamed))
-            if n_failed >= GIVE_UP_AFTER:
-                logger.warning("%s: the language model is not asked any more.", context.dataset)
-                break
+    taken = {topic.name for topic in here if topic not in unnamed}
+    n_failed, n_done = 0, 0
+    for group in in_batches(unnamed, context.settings.topics.connections):
+        answers = [_started(partial(_ask, chat, texts, topic, here)) for topic in group]
+        while wait(answers, timeout=POLL_S).not_done:
+            context.report("name topics", n_done, len(unnamed))  # a request to stop does not wait for the model
+        for topic, name in zip(group, (answer.result() for answer in answers), strict=True):
+            n_failed = 0 if isinstance(name, Name) else n_failed + 1
+            if isinstance(name, Name) and name.name not in taken:
+                found[topic.id] = name
+                taken.add(name.name)
+            elif isinstance(name, ServiceUnavailable):
+                logger.warning("%s: %s", context.dataset, name)
+        n_done += len(group)
+        context.report("name topics", n_done, len(unnamed))
+        if n_failed >= GIVE_UP_AFTER:
+            logger.warning("%s: the language model is not asked any more.", context.dataset)
+            break
     return found
 
 
-def _ask(chat: ChatModel, texts: TopicTexts, topic: Topic, here: Sequence[Topic]) -> Name | ServiceUnavailable | None:
+def _started(ask: Callable[[], Answer]) -> Future[Answer]:
+    """The answer to come, from a thread that no exit of the process waits for."""
+    future: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            future.set_exception(error)
+
+    Thread(target=run, name="name topic", daemon=True).start()
+    return future
+
+
+def _ask(chat: ChatModel, texts: TopicTexts, topic: Topic, here: Sequence[Topic]) -> Answer:
     """The model's name for a topic, why it gave none, or None for answers that can't be used."""
     closeness = [float(topic.centroid @ other.centroid) if other.id != topic.id else -2.0 for other in here]
     nearest = [here[at] for at in np.argsort(closeness)[::-1][:NEAREST] if here[at].id != topic.id]
@@ -143,12 +163,16 @@ def _ask(chat: ChatModel, texts: TopicTexts, topic: Topic, here: Sequence[Topic]
         return error
 
 
-def _with_name(topic: Topic, name: Name | None, *, asks_model: bool) -> Topic:
-    """The topic under a new name; one that the model did not give is looked for again by the next fit."""
+def _needs_name(topic: Topic, *, asks_model: bool) -> bool:
+    """Has a topic no name, or none from the model although there is one? Names by people stay."""
+    return not topic.name or (asks_model and topic.name_source in {"keywords", "fallback"})
+
+
+def _with_name(topic: Topic, name: Name | None) -> Topic:
+    """The topic under a new name, if there is one."""
     if name is None:
         return topic
-    named_rows = 0 if asks_model and name.source != "model" else topic.named_rows
-    return replace(topic, name=name.name, description=name.description, name_source=name.source, named_rows=named_rows)
+    return replace(topic, name=name.name, description=name.description, name_source=name.source)
 
 
 def _texts(context: IndexContext, layout: LayoutInfo) -> TopicTexts:

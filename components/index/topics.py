@@ -10,7 +10,7 @@ import numpy as np
 from components.contracts import TOPIC_LEVEL, Topic, Vectors
 from components.index.context import IndexContext
 from components.index.plan import Ids, Plan
-from components.neighbors.knn import around, index_of, nearest_of_many, unit
+from components.neighbors.knn import Neighbors, around, index_of, nearest_of_many, unit
 from components.projector.layout import FittedMap
 from components.store.layouts import NOT_LOOKED_FOR, MapVectors
 from components.store.topics import TopicEdits, topic_from_json
@@ -21,7 +21,6 @@ from components.topics.identity import (
     MIN_ROWS,
     VOTERS,
     Maintained,
-    Neighborhood,
     far_limit,
     first_topics,
     maintain,
@@ -76,7 +75,7 @@ def find_topics(context: IndexContext, plan: Plan, layout: FittedMap, rows: MapR
     near = layout.near or around(layout.index, vectors, min(NEIGHBORS, len(vectors) - 1))
     positions = topic_space(vectors, near, seed=context.settings.project.seed, cache=context.settings.shared_cache)
     coarse = coarse_clusters(positions)
-    others = Neighborhood(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
+    others = Neighbors(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
     far = far_limit(others.distances)
     is_known = before != NOT_LOOKED_FOR
     fixed = {*edits.names, *map(edits.target, edits.merged)}  # by people
@@ -113,7 +112,7 @@ def _old_topics(context: IndexContext, plan: Plan, edits: TopicEdits) -> list[To
 
 def _near_known(
     context: IndexContext, vectors: Vectors, before: Labels, old: Sequence[Topic]
-) -> tuple[Neighborhood, Labels]:
+) -> tuple[Neighbors, Labels]:
     """The nearest known rows of each new row, and the topics of all known rows; those of ended topics are among them."""
     is_new = before == NOT_LOOKED_FOR
     ended = [topic for topic in old if topic.state == "ended" and len(topic.centroid) == vectors.shape[1]]
@@ -121,10 +120,9 @@ def _near_known(
     topics = np.concatenate([before[~is_new], *(np.full(len(topic.members), topic.id) for topic in ended)])
     known = np.concatenate([vectors[~is_new], unit(context.target.store.vectors.get(members, vectors.shape[1]))])
     if not is_new.any():
-        return Neighborhood(rows=np.empty((0, 1), np.int64), distances=np.empty((0, 1))), topics
+        return Neighbors(rows=np.empty((0, 1), np.int64), distances=np.empty((0, 1))), topics
     index = index_of(known, seed=context.settings.project.seed)
-    found = nearest_of_many(index, vectors[is_new], min(VOTERS, len(known)))
-    return Neighborhood(rows=found.rows, distances=found.distances), topics
+    return nearest_of_many(index, vectors[is_new], min(VOTERS, len(known))), topics
 
 
 def _found(maintained: Maintained, rows: MapRows, old: Sequence[Topic], *, far: float, n_advised: int) -> FoundTopics:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from components.contracts import Progress
+from components.contracts import Progress, TopicSize
 from components.publish.parts import part_info, unique_part_name, write_embeddings_part, write_logs_part
 from components.publish.tables import ExtraColumn, TopicNames, arrow_fields, embeddings_table, logs_table
 from components.snapshot.parts import Kind
 from components.store import Store
 from components.store.publications import PartInfo, Row, SeqRange
 from components.store.vectors import f16
+from components.topics.edits import RawSizes
 
 batch_rows = 5_000  # read from the database at once
 
@@ -25,7 +26,13 @@ class NewBatches:
 
     parts: Sequence[PartInfo]
     ranges: Mapping[int, Sequence[SeqRange]]  # by number of the batch
-    topics: Mapping[int | None, int]  # records by topic, as stored
+    records_by_topic: Mapping[int | None, int]  # topics as stored
+    topics_by_vector: Mapping[int, int | None]
+
+    def sizes(self, known: Collection[int]) -> RawSizes:
+        """What the records add to topics; `known` are vectors that published records have, whose texts are counted."""
+        texts = Counter(topic for vector_id, topic in self.topics_by_vector.items() if vector_id not in known)
+        return {topic: TopicSize(records, texts[topic]) for topic, records in self.records_by_topic.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +84,19 @@ class BatchWriter:
         waiting = self.store.publications.waiting_rows(self.dataset_id, self.layout_id, batch_rows)
         parts: list[PartInfo] = []
         ranges: dict[int, list[SeqRange]] = {}
-        topics: Counter[int | None] = Counter()
+        records_by_topic: Counter[int | None] = Counter()
+        topics_by_vector: dict[int, int | None] = {}
         for batch, rows in enumerate(_split(waiting, part_rows), first):
             keys: list[_Keys] = []
             parts += self._write_pair(rows, keys, batch, batch)
             ranges[batch] = [key.range for key in keys]
-            topics.update(topic for key in keys for topic in key.topics)
+            for key in keys:
+                records_by_topic.update(key.topics)
+                topics_by_vector.update(zip(key.vector_ids, key.topics, strict=True))
             self._report("publish", sum(part.rows for part in parts if part.kind == "logs"), 0)
-        return NewBatches(parts=parts, ranges=ranges, topics=topics)
+        return NewBatches(
+            parts=parts, ranges=ranges, records_by_topic=records_by_topic, topics_by_vector=topics_by_vector
+        )
 
     def rewrite(self, changes: Changes) -> list[PartInfo]:
         """The published parts, those written again that are stale; batches whose records all left are left out."""

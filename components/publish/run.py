@@ -25,7 +25,7 @@ from components.publish.compaction import compacted
 from components.publish.homes import expect_home, home_at, is_copy_of
 from components.publish.parts import part_of
 from components.publish.tables import ExtraColumn, extra_columns
-from components.publish.topics import TopicState, open_topics
+from components.publish.topics import TopicPublication, open_topics
 from components.settings import PublishSettings
 from components.snapshot.manifest import Label, Manifest, manifest_from_json, snapshot_name
 from components.snapshot.parts import KINDS, TOPIC_COLUMNS
@@ -35,6 +35,7 @@ from components.store.layouts import LayoutInfo
 from components.store.lease import Fence
 from components.store.publications import PartInfo, SnapshotInfo
 from components.store.topics import topic_from_json
+from components.topics.edits import RawSizes
 
 clock_step_s = 0.02  # the resolution of a file system's times may be as coarse as this
 
@@ -170,7 +171,7 @@ def _publish(
 
 
 def _changes(
-    publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, topics: TopicState, *, thorough: bool
+    publishing: Publishing, newest: SnapshotInfo | None, layout: LayoutInfo, topics: TopicPublication, *, thorough: bool
 ) -> Changes:
     return Changes(
         layout=newest is not None and newest.layout_id != layout.id,
@@ -226,7 +227,7 @@ def _commit(
     changes: Changes,
     manifest: Manifest,
     parts: Sequence[PartInfo],
-    topics: TopicState,
+    topics: TopicPublication,
 ) -> None:
     """The one transaction that says which records and parts the next snapshot consists of."""
     body = {
@@ -236,17 +237,20 @@ def _commit(
     }
     publications, dataset_id = publishing.store.publications, publishing.dataset_id
     with publishing.fence.write() as connection:
+        sizes: RawSizes | None = None
+        if newest is not None and not changes:  # before the new records are published ones
+            known = publishing.store.topics.published_vectors(connection, layout.id, new.topics_by_vector)
+            sizes = topics.grown(new.sizes(known))
         for batch, ranges in new.ranges.items():
             publications.commit_batch(connection, dataset_id, no=batch, ranges=ranges, layout_id=layout.id)
         publications.leave(connection, changes.leaving)
         if changes.layout:
             publications.remove_unplaced(connection, dataset_id, layout.id)
-        counts = None if changes else topics.grown(new.topics)
         if newest is None or changes:
             publications.expect_rows(connection, dataset_id, manifest.rows)
-        if counts is None:
-            counts = publishing.store.topics.counts(connection, layout.id, dataset_id)
-        body |= topics.body(counts, manifest.snapshot)
+        if sizes is None:
+            sizes = publishing.store.topics.sizes(connection, layout.id, dataset_id)
+        body |= topics.body(sizes, manifest.snapshot)
         publications.replace_parts(connection, dataset_id, parts)
         publications.commit_snapshot(
             connection, dataset_id, no=manifest.snapshot, layout_id=layout.id, rows=manifest.rows, manifest=body

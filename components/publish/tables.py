@@ -130,7 +130,8 @@ def topics_table(topics: Sequence[Topic]) -> pa.Table:
         columns[name] = numbers(np.array([getattr(topic, name) for topic in topics], np.int32), pa.int32())
     for name in ("name", "description", "name_source", "state"):
         columns[name] = strings([getattr(topic, name) for topic in topics])
-    columns["size"] = numbers(np.array([topic.size for topic in topics], np.int64), pa.int64())
+    for name in ("size", "texts"):
+        columns[name] = numbers(np.array([getattr(topic, name) for topic in topics], np.int64), pa.int64())
     columns["examples"] = _list_column([topic.examples for topic in topics], strings)
     columns["lineage"] = _list_column([topic.lineage for topic in topics], _events)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)

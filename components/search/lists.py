@@ -6,6 +6,7 @@ a sample of the snapshot's own vectors, so that it finds nearly all of what comp
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from components.search.vectors import (
 )
 from components.snapshot.parts import Part
 from components.snapshot.read import Snapshot
+from components.snapshot.verify import Check
 
 LISTS_FROM = 131_072  # rows; below, comparing all of them is as quick
 ROWS_A_LIST = 500  # about, when the lists are made
@@ -168,11 +170,12 @@ def open_lists(snapshot: Snapshot, cache: Path) -> ListedVectors:
 
     Raises `DiskFailed` if a part can't be read or its lists can't be written.
     """
-    key = lists_key(snapshot)
+    folder = _centroids_folder(snapshot, cache)
     with disk_errors(cache):
-        centroids, n_probed = _centroids(snapshot, cache / f"centroids-{key}", cache)
-        parts = [_open_part(file, cache, part, centroids, key) for file, part in embeddings_of(snapshot)]
-        _remove_unused(snapshot, cache, key)
+        centroids, n_probed = _centroids(snapshot, folder, cache)
+        name = _name_of(centroids)
+        parts = [_open_part(file, cache, part, centroids, name) for file, part in embeddings_of(snapshot)]
+        _remove_unused(snapshot, cache, folder, name)
     return ListedVectors(parts=parts, centroids=centroids, n_probed=n_probed)
 
 
@@ -181,22 +184,44 @@ def search_cache(cache: Path, output: Path) -> Path:
     return cache / "search" / output.name
 
 
-def lists_key(snapshot: Snapshot) -> str:
-    """Which lists a snapshot needs: those of its layout, made anew when it has grown by `GROWTH`."""
-    manifest = snapshot.manifest
-    tier = int(np.log(max(manifest.rows, LISTS_FROM) / LISTS_FROM) / np.log(GROWTH))
-    return f"{manifest.layout}-{manifest.dim}-{tier}"
+def needs_lists(rows: int) -> bool:
+    """Is a snapshot of so many rows searched in lists?"""
+    return rows >= LISTS_FROM
 
 
 def damaged_lists(snapshot: Snapshot, cache: Path) -> list[str]:
-    """Names of the parts whose lists are there and damaged; they are made again by the next search or index."""
-    key = lists_key(snapshot)
-    folders = [(part.name, _part_folder(cache, part, key)) for _, part in embeddings_of(snapshot)]
-    return [name for name, folder in folders if folder.exists() and not is_intact(folder)]
+    """The folders of lists of a snapshot that are there and damaged; a search or an index makes them again."""
+    centroids = _centroids_folder(snapshot, cache)
+    if not centroids.exists():
+        return []  # lists that nothing leads to are made again too
+    if not is_intact(centroids):
+        return [centroids.name]
+    name = _name_of(np.load(centroids / "centroids.npy"))
+    folders = [_part_folder(cache, part, name) for _, part in embeddings_of(snapshot)]
+    return [folder.name for folder in folders if folder.exists() and not is_intact(folder)]
 
 
-def _part_folder(cache: Path, part: Part, key: str) -> Path:
-    return cache / f"{part.file_name}.lists-{key}"
+def check_lists(snapshot: Snapshot, cache: Path) -> Check:
+    """Are the lists that a snapshot has undamaged? A small one has none."""
+    damaged = damaged_lists(snapshot, cache) if needs_lists(snapshot.manifest.rows) else []
+    detail = f"{', '.join(damaged)} in {cache}: damaged; the next search or index makes them again" if damaged else ""
+    return Check(name="search lists are undamaged", ok=not damaged, detail=detail)
+
+
+def _centroids_folder(snapshot: Snapshot, cache: Path) -> Path:
+    """The centroids of a snapshot's layout, made anew when it has grown by `GROWTH`."""
+    manifest = snapshot.manifest
+    tier = int(np.log(max(manifest.rows, LISTS_FROM) / LISTS_FROM) / np.log(GROWTH))
+    return cache / f"centroids-{manifest.layout}-{manifest.dim}-{tier}"
+
+
+def _name_of(centroids: Vectors) -> str:
+    """Lists are named by their centroids: those made again may differ, and lists around others would hide vectors."""
+    return hashlib.sha256(centroids.tobytes()).hexdigest()[:16]
+
+
+def _part_folder(cache: Path, part: Part, name: str) -> Path:
+    return cache / f"{part.file_name}.lists-{name}"
 
 
 def _centroids(snapshot: Snapshot, folder: Path, cache: Path) -> tuple[Vectors, int]:
@@ -230,8 +255,8 @@ def _needed(vectors: RowVectors, centroids: Vectors) -> int:
     return min(max(4, needed), max(4, round(MOST_PROBED * len(centroids))))
 
 
-def _open_part(file: Path, cache: Path, part: Part, centroids: Vectors, key: str) -> ListedPart:
-    folder = _part_folder(cache, part, key)
+def _open_part(file: Path, cache: Path, part: Part, centroids: Vectors, name: str) -> ListedPart:
+    folder = _part_folder(cache, part, name)
     if not is_intact(folder, thorough=False):
         _write_part(unpacked(file, cache, part, centroids.shape[1]), centroids, folder)
     vectors, order, place, offsets = (
@@ -259,10 +284,10 @@ def _write_part(vectors: NDArray[np.float16], centroids: Vectors, folder: Path) 
             np.save(aside / f"{name}.npy", array)
 
 
-def _remove_unused(snapshot: Snapshot, cache: Path, key: str) -> None:
+def _remove_unused(snapshot: Snapshot, cache: Path, centroids: Path, name: str) -> None:
     """Delete lists of earlier snapshots, and unpacked parts, which lists replace."""
     remove_unpacked(cache, used=set())
-    used = {_part_folder(cache, part, key) for _, part in embeddings_of(snapshot)} | {cache / f"centroids-{key}"}
+    used = {_part_folder(cache, part, name) for _, part in embeddings_of(snapshot)} | {centroids}
     for folder in (*cache.glob("*.lists-*"), *cache.glob("centroids-*")):
         if folder not in used:
             with suppress(OSError):
@@ -274,7 +299,7 @@ def open_vectors(snapshot: Snapshot, cache: Path, *, in_memory: bool = False) ->
 
     `in_memory`: for many searches, if they fit. Raises `DiskFailed` if a part can't be read.
     """
-    if snapshot.manifest.rows >= LISTS_FROM:
+    if needs_lists(snapshot.manifest.rows):
         return open_lists(snapshot, cache)
     rows = open_rows(snapshot, cache, in_memory=in_memory)
     remove_unpacked(cache, used={unpacked_file(cache, part) for _, part in embeddings_of(snapshot)})

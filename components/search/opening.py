@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from components.contracts import Embedder
@@ -13,7 +14,13 @@ from components.store import Store
 
 
 def open_dataset(
-    store: Store, dataset_id: int | None, *, output: Path, cache: Path, embedder: Embedder, in_memory: bool = False
+    store: Store,
+    dataset_id: int | None,
+    *,
+    output: Path,
+    cache: Path,
+    open_embedder: Callable[[], Embedder],
+    in_memory: bool = False,
 ) -> Searched:
     """The newest snapshot in `output`; unpacked vectors are kept below `cache`. `in_memory`: for many searches.
 
@@ -27,5 +34,5 @@ def open_dataset(
         snapshot=snapshot,
         ids=open_ids(snapshot, folder),
         vectors=open_vectors(snapshot, folder, in_memory=in_memory),
-        embedder=embedder,
+        open_embedder=open_embedder,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,14 +63,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """A published dataset that can be searched: the ids and vectors of the snapshot's rows."""
+    """A published dataset that can be searched: the ids and vectors of the snapshot's rows.
+
+    The model is opened for texts that are compared by meaning alone: words and ids are found whatever its settings.
+    """
 
     store: Store
     dataset_id: int
     snapshot: Snapshot
     ids: RowIds
     vectors: SearchVectors
-    embedder: Embedder
+    open_embedder: Callable[[], Embedder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,13 +182,13 @@ def _direction(searched: Searched, query: Query) -> NDArray[np.float32]:
 
 
 def _embedded(searched: Searched, text: str) -> NDArray[np.float32]:
-    model = searched.snapshot.manifest.model
-    if searched.embedder.identity != model:
+    model, embedder = searched.snapshot.manifest.model, searched.open_embedder()
+    if embedder.identity != model:
         raise ModelChanged(
-            f"The map was made by model {model}, the settings name {searched.embedder.identity}: index with "
+            f"The map was made by model {model}, the settings name {embedder.identity}: index with "
             "recompute=true, restore the model, or search by words."
         )
-    return np.asarray(searched.embedder.embed([text]).vectors[0], np.float32)
+    return np.asarray(embedder.embed([text]).vectors[0], np.float32)
 
 
 def _given(vector: Sequence[float], dim: int) -> NDArray[np.float32]:

@@ -109,6 +109,7 @@ def topics_schema() -> pa.Schema:
             ("name", pa.string()),
             ("description", pa.string()),
             ("size", pa.int64()),
+            ("texts", pa.int64()),
             ("name_source", pa.string()),
             ("state", pa.string()),
             ("born", pa.int32()),

@@ -154,12 +154,18 @@ def topic_column(snapshot: Snapshot) -> NDArray[np.int32]:
 
 
 def topics_within(topics: Sequence[Mapping[str, Any]], wanted: Collection[int]) -> set[int]:
-    """The ids of these topics and groups, and of all topics and groups within them."""
-    found = set(wanted)
+    """The ids of these topics and groups, and of all topics and groups within them; `NO_TOPIC` stands for itself alone.
+
+    Raises `NotFound` for an id that is none of a topic.
+    """
+    unknown = sorted(set(wanted) - {NO_TOPIC} - {topic["id"] for topic in topics})
+    if unknown:
+        raise NotFound(f"There is no topic {unknown[0]} in the newest snapshot; `runatlas topics` lists them.")
+    found = set(wanted) - {NO_TOPIC}  # which is also the parent of the outermost groups
     for topic in sorted(topics, key=lambda one: one["level"]):  # groups before what is in them
         if topic["parent"] in found:
             found.add(topic["id"])
-    return found
+    return found | set(wanted)
 
 
 def map_columns(snapshot: Snapshot) -> dict[str, NDArray[Any] | list[str]]:

@@ -197,7 +197,7 @@ class Position(SQLModel, table=True):
     """The position of a record in a layout, the vector that it comes from, and its topic: -1 for noise."""
 
     __tablename__ = "position"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (Index(None, "layout_id", "vector_id"), {"sqlite_with_rowid": False})
     layout_id: int = Field(foreign_key="layout.id", primary_key=True)
     seq: int = Field(sa_column=_big(primary_key=True, autoincrement=False))
     vector_id: int = Field(sa_column=_big(nullable=False))

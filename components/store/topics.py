@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, distinct, func, insert, select, update
 
-from components.contracts import Topic, TopicEvent
-from components.store.engine import Database
+from components.contracts import Topic, TopicEvent, TopicSize, in_batches
+from components.store.engine import Database, in_clause
 from components.store.layouts import layout_t, position_t
 from components.store.lease import Fence
 from components.store.tables import RecordState, TopicEdit, TopicRow, record_t
 from components.store.values import to_json
+from components.store.vectors import f16, vector_t
 
 topic_t = TopicRow.__table__  # type: ignore[attr-defined]
 edit_t = TopicEdit.__table__  # type: ignore[attr-defined]
-f16 = np.dtype("<f2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +72,10 @@ class Topics:
                 values = {key: getattr(topic, key) for key in columns} | {"examples": to_json(list(topic.examples))}
                 connection.execute(update(topic_t).where(mine).values(values))
 
-    def counts(self, connection: Connection, layout_id: int, dataset_id: int) -> dict[int | None, int]:
-        """Topic -> records on the map, as stored; None for records whose topic was not looked for."""
+    def sizes(self, connection: Connection, layout_id: int, dataset_id: int) -> dict[int | None, TopicSize]:
+        """Topic -> records on the map and their texts, as stored; None for records whose topic was not looked for."""
         query = (
-            select(position_t.c.topic, func.count())
+            select(position_t.c.topic, func.count(), func.count(distinct(position_t.c.vector_id)))
             .join(record_t, record_t.c.seq == position_t.c.seq)
             .where(
                 position_t.c.layout_id == layout_id,
@@ -84,7 +84,24 @@ class Topics:
             )
             .group_by(position_t.c.topic)
         )
-        return dict(connection.execute(query).tuples().all())
+        return {topic: TopicSize(records, texts) for topic, records, texts in connection.execute(query)}
+
+    def published_vectors(self, connection: Connection, layout_id: int, vector_ids: Iterable[int]) -> set[int]:
+        """Those of the vectors that a record which is published in this layout has."""
+        holder = (
+            select(position_t.c.seq)
+            .join(record_t, record_t.c.seq == position_t.c.seq)
+            .where(
+                position_t.c.layout_id == layout_id,
+                position_t.c.vector_id == vector_t.c.id,
+                record_t.c.state == RecordState.INDEXED,
+            )
+        )
+        found: set[int] = set()
+        for chunk in in_batches(vector_ids, in_clause):
+            query = select(vector_t.c.id).where(vector_t.c.id.in_(chunk), holder.exists())
+            found.update(connection.execute(query).scalars())
+        return found
 
     # --- what people decide
 

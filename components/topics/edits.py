@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from components.contracts import NO_TOPIC, TOPIC_LEVEL, Topic, TopicCounts, TopicEvent
+from components.contracts import NO_TOPIC, TOPIC_LEVEL, Topic, TopicCounts, TopicEvent, TopicSize
 
-RawCounts = Mapping[int | None, int]  # records by topic as stored: -1 for noise, None if none was looked for
+RawSizes = Mapping[int | None, TopicSize]  # by topic as stored: -1 for noise, None if none was looked for
 
 
 def with_edits(topics: Sequence[Topic], names: Mapping[int, str], merged: Mapping[int, int]) -> list[Topic]:
@@ -49,38 +49,41 @@ def numbered(topics: Sequence[Topic], number: int) -> list[Topic]:
     ]
 
 
-def sized(topics: Sequence[Topic], counts: Mapping[int, int], published: Sequence[Topic], number: int) -> list[Topic]:
-    """The topics with their sizes in snapshot `number`, by `counts` of records; a group has those of its topics.
+def sized(
+    topics: Sequence[Topic], own: Mapping[int, TopicSize], published: Sequence[Topic], number: int
+) -> list[Topic]:
+    """The topics with their sizes in snapshot `number`, given those of topics alone; a group has those of its topics.
 
     `last_seen` is the snapshot in which a topic last grew.
     """
     before, parents = {topic.id: topic for topic in published}, {topic.id: topic.parent for topic in topics}
-    sizes = dict.fromkeys(parents, 0)
-    for leaf, count in counts.items():
+    sizes = dict.fromkeys(parents, TopicSize())
+    for leaf, size in own.items():
         group, steps = leaf, 0
         while group in sizes and steps <= TOPIC_LEVEL:
-            sizes[group] += count
+            sizes[group] += size
             group, steps = parents[group], steps + 1
     found: list[Topic] = []
     for topic in topics:
-        old = before.get(topic.id)
-        grew = old is None or sizes[topic.id] > old.size
-        last_seen = number if grew and sizes[topic.id] else (old.last_seen if old else number)
-        found.append(replace(topic, size=sizes[topic.id], last_seen=last_seen))
+        old, size = before.get(topic.id), sizes[topic.id]
+        grew = old is None or size.records > old.size
+        last_seen = number if grew and size.records else (old.last_seen if old else number)
+        found.append(replace(topic, size=size.records, texts=size.texts, last_seen=last_seen))
     return found
 
 
-def merged_counts(raw: RawCounts, merged: Mapping[int, int]) -> dict[int, int]:
-    """Records by the topic that they belong to now, without those that have none; `merged` leads to the last target."""
-    counts: dict[int, int] = {}
-    for topic, count in raw.items():
+def merged_sizes(raw: RawSizes, merged: Mapping[int, int]) -> dict[int, TopicSize]:
+    """Sizes by the topic that records belong to now, without those that have none; `merged` leads to the last target."""
+    sizes: dict[int, TopicSize] = {}
+    for topic, size in raw.items():
         if topic is not None and topic != NO_TOPIC:
             target = merged.get(topic, topic)
-            counts[target] = counts.get(target, 0) + count
-    return counts
+            sizes[target] = sizes.get(target, TopicSize()) + size
+    return sizes
 
 
-def totals(raw: RawCounts) -> TopicCounts:
+def totals(raw: RawSizes) -> TopicCounts:
     """How many records have a topic, are noise, or wait for topics to be looked for."""
-    noise, waiting = raw.get(NO_TOPIC, 0), raw.get(None, 0)
-    return TopicCounts(assigned=sum(raw.values()) - noise - waiting, noise=noise, waiting=waiting)
+    noise, waiting = (raw.get(none, TopicSize()).records for none in (NO_TOPIC, None))
+    n_records = sum(size.records for size in raw.values())
+    return TopicCounts(assigned=n_records - noise - waiting, noise=noise, waiting=waiting)

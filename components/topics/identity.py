@@ -17,6 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from components.neighbors.knn import Neighbors
 from components.topics.clusters import NEW, NOISE, Labels, by_size
 from components.topics.merging import merges
 
@@ -61,15 +62,7 @@ class Maintained:
     changes: Sequence[Change]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighborhood:
-    """The k nearest rows (n, k) of each row, itself left out, nearest first, and their cosine distances (n, k)."""
-
-    rows: Rows
-    distances: Distances
-
-
-def vote(topics: Labels, near: Neighborhood, *, far: float, share: float = MIN_VOTES) -> Labels:
+def vote(topics: Labels, near: Neighbors, *, far: float, share: float = MIN_VOTES) -> Labels:
     """Topics (n,) by the votes of neighbours, whose topics are `topics[near.rows]`.
 
     A vote weighs 1 / (distance + 0.05). Noise where no topic has `share` of the weight, or where the last neighbour is
@@ -137,8 +130,8 @@ def renewed_topics(clusters: Labels, before: Labels, next_id: int, *, fixed: Col
 def maintain(
     before: Labels,
     next_id: int,
-    near: Neighborhood,
-    near_known: Neighborhood,
+    near: Neighbors,
+    near_known: Neighbors,
     known_topics: Labels,
     advisers: Sequence[Labels],
     *,
@@ -190,11 +183,11 @@ class _Work:
         self.changes: list[Change] = []
         self.by_chance = min(0.95, float((before < 0).mean()))  # share of rows without an existing topic
 
-    def vote_again(self, rows: Rows, near: Neighborhood, far: float, share: float, *, reset: bool = False) -> None:
+    def vote_again(self, rows: Rows, near: Neighbors, far: float, share: float, *, reset: bool = False) -> None:
         """Let these rows vote among all rows."""
         if reset:
             self.now[rows] = NOISE
-        part = Neighborhood(rows=near.rows[rows], distances=near.distances[rows])
+        part = Neighbors(rows=near.rows[rows], distances=near.distances[rows])
         self.now[rows] = vote(self.now, part, far=far, share=share)
 
     def find_new(self, clusters: Labels) -> None:
