@@ -63,3 +63,29 @@ def fresh(module: str, arguments: Sequence[object], environment: Mapping[str, st
         raise subprocess.CalledProcessError(process.returncode, command)
     output = json.loads(out.splitlines()[-1]) if out.strip() else {}
     return Spent(cpu_s=used.ru_utime + used.ru_stime, wall_s=time.perf_counter() - started, output=output)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpent:
+    """What a whole command took, and the most memory that one of its processes held."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def command_spent(command: Sequence[str], environment: Mapping[str, str] | None = None) -> CommandSpent:
+    """Run a command, its output dropped, below a small process: what the kernel counts starts at the parent's memory."""
+    return CommandSpent(**fresh("benchmarks.measure", command, environment).output)
+
+
+def main() -> None:
+    started = time.perf_counter()
+    subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+    wall_s, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = {"wall_s": wall_s, "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}
+    print(json.dumps(spent))
+
+
+if __name__ == "__main__":
+    main()
