@@ -5,19 +5,23 @@
 Without a table: the share of topics in the CPU of a first index of the sample logs, with the default model. With a table of
 labelled texts, for instance banking77: how well topics agree with the labels (normalised mutual information, as in
 Strehl and Ghosh 2002; records without a topic count to the nearest), the share of noise, and how many topics keep their
-id when a fifth, or as many rows again, are added and the map is fitted anew. The peer is clustering from scratch.
+id when a fifth, or as many rows again, are added and the map is fitted anew, or when it grows by a fifth five times. The
+peer is clustering from scratch.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from sklearn.metrics import normalized_mutual_info_score
 
 from benchmarks.measure import print_figure
@@ -31,6 +35,7 @@ from components.topics.clusters import NEW, Labels, coarse_clusters, fine_cluste
 from components.topics.identity import Maintained, first_topics, maintain, renewed_topics
 from components.topics.space import topic_space
 
+STEPS = 5
 samples = Path(__file__).parents[1] / "components" / "samples" / "logs"
 
 
@@ -140,6 +145,36 @@ def measure_quality(path: Path, text: str, label: str) -> None:
             print_figure("agreement_against_clustering_from_scratch", difference, "NMI more", **more)
 
 
+def measure_growth(path: Path, text: str, label: str) -> None:
+    """A map that starts with a third of the rows and grows by a fifth five times, through the whole pipeline."""
+    texts, labels = read_table(path, text, label)
+    order = np.random.default_rng(1).permutation(len(texts))
+    ends = [round(len(texts) / 1.2 ** (STEPS - step)) for step in range(STEPS + 1)]
+    shape = {"table": path.stem, "rows": ends[-1], "first": ends[0], "labels": len(set(labels.tolist()))}
+    with tempfile.TemporaryDirectory() as folder, Pipeline(Settings(home=Path(folder) / "home")) as pipeline:
+        maps: list[dict[str, int]] = []
+        for start, end in pairwise([0, *ends]):
+            rows = [
+                {"text": texts[at], "type": "user", "iteration": 0, "idx": n} for n, at in enumerate(order[start:end])
+            ]
+            log = Path(folder) / "logs" / f"{start}.jsonl"
+            log.parent.mkdir(exist_ok=True)
+            log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            pipeline.load([log.parent])
+            pipeline.index(recompute=bool(start))
+            tables = [pq.read_table(file, columns=["id", "topic"]) for file in pipeline.snapshot().logs_files]
+            maps.append({row["id"]: row["topic"] for table in tables for row in table.to_pylist()})
+    steps = [_kept_ids(before, after) for before, after in pairwise(maps)]
+    least = [round(step, 3) for step in steps]
+    print_figure("topics_kept_a_step", min(steps), "of the ids", goal=">= 0.95", steps=least, **shape)
+    print_figure("topics_kept_over_five_steps", _kept_ids(maps[0], maps[-1]), "of the ids", goal=">= 0.9", **shape)
+
+
+def _kept_ids(before: dict[str, int], after: dict[str, int]) -> float:
+    ids = sorted(before)
+    return kept(np.array([before[id] for id in ids]), np.array([after[id] for id in ids]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path)
@@ -148,6 +183,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.csv:
         measure_quality(options.csv, options.text, options.label)
+        measure_growth(options.csv, options.text, options.label)
     else:
         measure_share()
 

@@ -1,4 +1,4 @@
-"""What several rooms' tests share."""
+"""What tests of several modules share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from databases import fresh_database, postgres_server
 
 # busy machines are slow, and that is no fault
 hypothesis.settings.register_profile("runatlas", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -27,3 +28,20 @@ def prefect_server() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server; tests make databases of their own on it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """No URL, for SQLite in the home, and then the URL of an empty database on a server."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as url:
+        yield url

@@ -21,7 +21,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from databases import fresh_database, postgres_server
+from databases import fresh_database
 from faults import (
     build_shim,
     connected,
@@ -53,12 +53,6 @@ from components.errors import (
 from components.pipeline import Pipeline
 from components.settings import DatasetSettings, EmbedSettings, PublishSettings
 from components.store import Store
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @dataclass

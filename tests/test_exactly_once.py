@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import orjson
 import pytest
-from databases import fresh_database, postgres_server
+from databases import fresh_database
 from hypothesis import strategies as st
 from logs import write
 
@@ -22,12 +22,6 @@ from components.settings import LoadSettings, Settings
 from components.snapshot.verify import verify_dataset
 from components.store import Store
 from components.store.tables import RecordState, record_t
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import fresh_database, postgres_server
+from databases import fresh_database
 from faults import failing, small_steps, texts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,12 +19,6 @@ from components.errors import OutputElsewhere
 from components.pipeline import Pipeline
 from components.publish.homes import ID_FILE, expect_home, home_at, location_of
 from components.snapshot.read import current_number
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 class Shared:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from databases import fresh_database, postgres_server
 from logs import write
 
 from components.cached_folder import atomic_folder
@@ -40,21 +39,6 @@ texts = [
 
 def items(*said: str, **more: Any) -> list[Item]:
     return [{"iteration": n, "idx": 0, "type": "user", "text": text, **more} for n, text in enumerate(said)]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    if request.param == "sqlite":
-        yield None
-        return
-    with fresh_database(request.getfixturevalue("postgres")) as url:
-        yield url
 
 
 def opened(home: Path, **changes: Any) -> Pipeline:

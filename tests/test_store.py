@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from databases import fresh_database, postgres_server
+from databases import fresh_database
 
 from components.contracts import Batch, Cursor, Defect, LedgerEntry, Locator, Record, record_id
 from components.errors import LeaseHeld, LeaseLost, SchemaTooNew
@@ -27,12 +27,6 @@ from components.store.migrate import upgrade
 from components.store.runs import cancelled_by_user, stopped_by_signal
 from components.store.tables import RecordState
 from components.store.vectors import Tally
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

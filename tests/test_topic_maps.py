@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from browser import free_port
-from databases import fresh_database, postgres_server
 from logs import write
 from served import served
 from sqlalchemy import text as sql
@@ -85,21 +84,6 @@ def assert_valid(pipeline: Pipeline) -> None:
     assert {id: topic["texts"] for id, topic in active.items() if topic["size"]} == {
         id: len(said) for id, said in texts.items() if id != NO_TOPIC
     }
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    if request.param == "sqlite":
-        yield None
-        return
-    with fresh_database(request.getfixturevalue("postgres")) as url:
-        yield url
 
 
 def test_topics_are_the_themes_and_keep_their_ids_while_the_map_grows(tmp_path: Path, database: str | None) -> None:

@@ -45,7 +45,7 @@ def fit(vectors: Vectors, old: Positions, settings: ProjectSettings, cache: Path
     elif known.sum() >= max(fewest, warm_share * n):
         positions = _warmed(near, _continued(vectors, old, settings), old, curve, settings.seed, cache)
     else:
-        start = _principal(vectors, settings.seed)
+        start = _start(vectors, settings.seed)
         positions = optimised(near, start, _cold_epochs(n), 1.0, curve, settings.seed, cache)
     positions = geometry.aligned(positions, old)
     return FittedMap(
@@ -127,15 +127,19 @@ def _continued(vectors: Vectors, old: Positions, settings: ProjectSettings) -> P
     return _apart(start, settings.seed)
 
 
-def _principal(vectors: Vectors, seed: int) -> Positions:
-    """The two principal components of the vectors, each stretched to the square a fit starts in."""
+def principal(vectors: Vectors, dimensions: int, size: float) -> NDArray[np.float64]:
+    """The first principal components of the vectors (n, dimensions), scaled as a whole to at most `size`."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    axes = axes[:, -2:][:, ::-1]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    axes = axes[:, -dimensions:][:, ::-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     flat = centred @ axes
-    flat = flat / max(float(np.abs(flat).max()), 1e-12) * extent
-    flat = _apart(flat.astype(np.float32), seed)
+    return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12) * size, np.float64)
+
+
+def _start(vectors: Vectors, seed: int) -> Positions:
+    """The two principal components of the vectors, each stretched to the square a fit starts in."""
+    flat = _apart(principal(vectors, 2, extent).astype(np.float32), seed)
     low, high = flat.min(axis=0), flat.max(axis=0)
     spread: Positions = (extent * (flat - low) / (high - low)).astype(np.float32)
     return spread

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.contracts import Vectors
 from components.neighbors.knn import Neighbors
-from components.projector.fitting import curve_of, optimised
+from components.projector.fitting import curve_of, optimised, principal
 from components.topics.clusters import Points
 
 DIMENSIONS: Final = 5
@@ -20,16 +20,11 @@ MIN_DIST: Final = 0.0  # rows of a cluster may lie as close as they like
 
 def topic_space(vectors: Vectors, near: Neighbors, *, seed: int, cache: Path) -> Points:
     """Positions (n, 5) of vectors (n, dim) whose nearest rows, themselves first, are `near`; the same for the same input."""
-    return optimised(near, _principal(vectors, seed), EPOCHS, 1.0, curve_of(MIN_DIST), seed, cache)
+    return optimised(near, _start(vectors, seed), EPOCHS, 1.0, curve_of(MIN_DIST), seed, cache)
 
 
-def _principal(vectors: Vectors, seed: int) -> Points:
-    """The first principal components, scaled as a whole, with a little noise that keeps equal rows apart."""
-    centred = vectors - vectors.mean(axis=0)
-    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    axes = axes[:, -DIMENSIONS:][:, ::-1]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    flat = centred @ axes
-    flat = flat / max(float(np.abs(flat).max()), 1e-12) * EXTENT
+def _start(vectors: Vectors, seed: int) -> Points:
+    """The first principal components, with a little noise that keeps equal rows apart."""
+    flat = principal(vectors, DIMENSIONS, EXTENT)
     noise = np.random.default_rng(seed).normal(scale=1e-4, size=flat.shape)
     return np.asarray(flat + noise, np.float32)
