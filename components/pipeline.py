@@ -30,6 +30,7 @@ from components.store import DatasetStatus, Store
 from components.store.index_requests import IndexRequest
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
+    from components.index.batches import BatchRunner
     from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
@@ -38,12 +39,19 @@ if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
 class Pipeline:
     """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
-    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator.
+    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
+    other processes, by default this one does.
     """
 
-    def __init__(self, settings: Settings | None = None, *, run_step: StepRunner = run_directly) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        run_step: StepRunner = run_directly,
+        run_batches: BatchRunner | None = None,
+    ) -> None:
         self.settings = settings or load_settings()
-        self.run_step = run_step
+        self.run_step, self.run_batches = run_step, run_batches
 
     @cached_property
     def store(self) -> Store:
@@ -126,6 +134,7 @@ class Pipeline:
                 dataset,
                 IndexRequest(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics),
                 run_step=self.run_step,
+                run_batches=self.run_batches,
                 progress=recorder,
                 should_stop=should_stop or recorder.should_stop,
             )

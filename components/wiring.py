@@ -24,7 +24,7 @@ from components.store.lease import Fence, Heartbeat
 from components.topics.chat import open_chat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.index.batches import EmbedBatch, EmbedOutcome
+    from components.index.batches import BatchRunner, EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
 
@@ -133,6 +133,7 @@ def run_index(
     requested: IndexRequest,
     *,
     run_step: StepRunner = run_directly,
+    run_batches: BatchRunner | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> IndexReport:
@@ -148,6 +149,7 @@ def run_index(
         owner=f"{socket.gethostname()}:{os.getpid()}",
         requested=requested,
         chat=open_chat(settings.topics),
+        run_batches=run_batches,
         listener=progress,
         should_stop=should_stop,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -16,6 +17,19 @@ commit_tokens = 16_384  # what is embedded between two commits, as estimated: a 
 max_batches = 200  # a run: each is a task of the orchestrator, which costs some 40 ms
 chars_per_token = 4
 window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
+
+
+class BatchRunner(Protocol):
+    """Embeds batches in other processes, or on other machines, several at once."""
+
+    def __call__(
+        self, dataset: str, fence_token: int, batches: Sequence[EmbedBatch], while_waiting: Callable[[], None]
+    ) -> Iterator[EmbedOutcome]:
+        """What embedding each batch did, in their order, as `components.wiring.embed_batch` does it.
+
+        `while_waiting` is called every second or so; an error that it raises ends the other processes' work.
+        """
+        ...
 
 
 class HasText(Protocol):
@@ -36,6 +50,17 @@ class EmbedBatch:
     seqs: tuple[int, ...]
     digests: tuple[bytes, ...]
     n_tokens: int  # estimated
+
+    def to_json(self) -> str:
+        """The batch for another process."""
+        return json.dumps(asdict(self) | {"digests": [digest.hex() for digest in self.digests]})
+
+    @classmethod
+    def from_json(cls, raw: str) -> Self:
+        """The batch of which `to_json` made this."""
+        values = json.loads(raw)
+        digests = tuple(map(bytes.fromhex, values["digests"]))
+        return cls(no=values["no"], seqs=tuple(values["seqs"]), digests=digests, n_tokens=values["n_tokens"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

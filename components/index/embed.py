@@ -130,5 +130,9 @@ class EmbedProgress:
         """Raises `Cancelled` once the index is asked to stop."""
         self._done += committed.n_texts
         self._tokens = self._tokens.after(committed.outcome.n_tokens, committed.n_estimated)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reports once more what is known. Raises `Cancelled` once the index is asked to stop."""
         self._report.tokens(self._tokens.done, self._tokens.total)
         self._report("embed", self._done, self._n_texts)

@@ -66,7 +66,7 @@ class PlacedVectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedMap:
-    """A layout to place on, memory-mapped: ids of its fitted vectors, ascending (n_fitted,), and their topics.
+    """A layout to place on, memory-mapped: ids of its fitted vectors (n_fitted,), and their topics.
 
     A vector that is farther than `far` from its fifth neighbour has no topic; `topics` is None where none were looked for.
     """
@@ -227,9 +227,9 @@ def _layout_folder(context: IndexContext, info: LayoutInfo) -> Path:
 
 def _transform(context: IndexContext, opened: OpenedMap, vector_ids: Ids) -> PlacedVectors:
     """Positions and topics of distinct, ascending vector ids; fitted ones keep those that the fit gave them."""
-    target, layout, fitted_ids = context.target, opened.layout, opened.fitted_ids
-    at = np.searchsorted(fitted_ids, vector_ids)
-    is_fitted = (at < len(fitted_ids)) & (fitted_ids[np.minimum(at, max(len(fitted_ids) - 1, 0))] == vector_ids)
+    target, layout = context.target, opened.layout
+    at = _rows_of(opened.fitted_ids, vector_ids)
+    is_fitted = at >= 0
     positions = np.zeros((len(vector_ids), 2), np.float32)
     off_map = np.zeros(len(vector_ids), np.bool_)
     topics = np.full(len(vector_ids), NOT_LOOKED_FOR, np.int64)
@@ -329,15 +329,14 @@ def _before(context: IndexContext, plan: Plan, pending: Links, old: MapVectors, 
 
 
 def _landmarks(context: IndexContext, ids: Ids) -> Ids:
-    """The vectors to fit, ascending: all of them, or those whose texts have the lowest digests.
+    """The vectors to fit, by the digests of their texts: all of them, or those with the lowest digests.
 
-    So the sample is uniform, the same on every machine, and chosen before a vector is read; as the data grows, most of
-    a new sample was in the old one, so refits keep the landmarks that they can.
+    So the sample is uniform and chosen before a vector is read, and the map is the same on every machine, in whatever
+    order texts were embedded; as the data grows, most of a new sample was in the old one, so refits keep the landmarks
+    that they can.
     """
-    limit = context.settings.project.landmarks
-    if len(ids) <= limit:
-        return ids
-    return np.sort(ids[np.argpartition(context.target.store.vectors.ranks(ids), limit)[:limit]])
+    order = np.argsort(context.target.store.vectors.ranks(ids), kind="stable")
+    return ids[order[: context.settings.project.landmarks]]
 
 
 def _published_map(context: IndexContext, plan: Plan) -> MapVectors:
@@ -352,9 +351,8 @@ def _by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: 
     """What the old map says of these vectors' records, though it was fitted on other vectors."""
     old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
     seqs = np.full(len(chosen), -1, np.int64)
-    at = np.searchsorted(chosen, links.vector_ids)
-    hit = (at < len(chosen)) & (chosen[np.minimum(at, len(chosen) - 1)] == links.vector_ids)
-    seqs[at[hit]] = links.seqs[hit]
+    at = _rows_of(chosen, links.vector_ids)
+    seqs[at[at >= 0]] = links.seqs[at >= 0]
     return _lookup(MapVectors(ids=old.seqs, positions=old.positions, topics=old.topics), seqs)
 
 
@@ -368,6 +366,15 @@ def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Li
         old = store.layouts.placed(plan.layout.id, batch[0], batch[-1])
         is_kept = np.isin(old.seqs, np.array(batch, np.int64)) & ~np.isin(old.seqs, pending.seqs)
         yield Links(seqs=old.seqs[is_kept], vector_ids=old.vector_ids[is_kept])
+
+
+def _rows_of(ids: Ids, wanted: Ids) -> Ids:
+    """The row of each wanted id among distinct ids in any order (n,), -1 where it is none of them."""
+    if not len(ids):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(ids)
+    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)
 
 
 def _lookup(known: MapVectors, wanted: Ids) -> MapVectors:
