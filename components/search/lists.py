@@ -246,13 +246,27 @@ def _sample(vectors: RowVectors, n: int) -> Vectors:
 def _needed(vectors: RowVectors, centroids: Vectors) -> int:
     """How many of the closest lists hold the ten nearest of a sample of the vectors, with `RECALL`."""
     queries = _sample(vectors, SAMPLE_QUERIES)
-    scores = vectors.scores(queries)
-    nearest = np.argpartition(-scores, 11, axis=0)[:11].T  # the vector itself and ten others
+    nearest = _nearest(vectors, queries, 11)  # the vector itself and ten others
     lists = closest_of(vectors.at(nearest.ravel()).astype(np.float32), centroids).reshape(nearest.shape)
     order = np.argsort(-(queries @ centroids.T), axis=1, kind="stable")
     rank = np.argmax(order[:, None, :] == lists[:, :, None], axis=2)
     needed = int(np.quantile(rank, RECALL)) + 1
     return min(max(4, needed), max(4, round(MOST_PROBED * len(centroids))))
+
+
+def _nearest(vectors: RowVectors, queries: Vectors, k: int) -> Rows:
+    """The k nearest rows of each query (n, k), in no order; the vectors are read once, in chunks."""
+    rows = np.empty((0, len(queries)), np.int64)
+    scores = np.empty((0, len(queries)), np.float32)
+    for start in range(0, len(vectors), chunk_rows):
+        here = np.arange(start, min(start + chunk_rows, len(vectors)))
+        found = vectors.at(here).astype(np.float32) @ queries.T
+        rows = np.concatenate([rows, np.broadcast_to(here[:, None], found.shape)])
+        scores = np.concatenate([scores, found])
+        if len(scores) > k:
+            best = np.argpartition(-scores, k - 1, axis=0)[:k]
+            rows, scores = np.take_along_axis(rows, best, 0), np.take_along_axis(scores, best, 0)
+    return rows.T
 
 
 def _open_part(file: Path, cache: Path, part: Part, centroids: Vectors, name: str) -> ListedPart:
