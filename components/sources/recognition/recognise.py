@@ -24,6 +24,7 @@ from components.sources.recognition.candidates import (
 from components.sources.recognition.lookahead import look_ahead
 
 GENERIC: Final = "generic"
+PLAIN_TEXT: Final = "plain_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,8 @@ def _rows_of(name: str) -> list[Format]:
 
 def _rows_for(format_name: str, candidate: Candidate, *, by_name: bool = False) -> Iterator[Format]:
     """The rows of a format that read this candidate; plain text is only what its ending or the user says."""
-    if candidate.kind == "text" and not (by_name or has_text_ending(candidate.head.name)):
+    is_named = by_name or format_name != PLAIN_TEXT or has_text_ending(candidate.head.name)
+    if candidate.kind == "text" and not is_named:
         return
     yield from (row for row in _rows_of(format_name) if row.shape == candidate.head.shape)
 
