@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from components.contracts import Json
+from components.contracts import Json, Skipped
 from components.sources.formats.content import json_text, text_of
 from components.sources.formats.contract import Format, Head, Options, Read, Verdict, accept, decline
 from components.sources.formats.defects import BOOKKEEPING, EMPTY, UNKNOWN_LINE, guard_read, not_an_object
@@ -15,12 +15,14 @@ from components.sources.formats.times import timestamp
 from components.sources.formats.values import first_of, mapping, mostly, parse_json, total
 
 USER, ASSISTANT = 1, 2
+MISSING: Final = Skipped(rule="bubble that the database does not hold")
 RESULT_KEYS: Final = ("contents", "output", "result", "content", "message")
 
 
 def _is_line(line: Json) -> bool:
     about = mapping(line)
-    return len(about) == 1 and isinstance(about.get("composer", about.get("bubble")), dict)
+    value = about.get("composer", about.get("bubble"))
+    return len(about) == 1 and (isinstance(value, dict) or "missing" in about)
 
 
 def _recognise(head: Head) -> Verdict:
@@ -44,6 +46,8 @@ class Reader:
     def read(self, item: Json) -> Iterable[Read]:
         """What the composer or one bubble becomes."""
         key, value = next(iter(mapping(item).items()), ("", None))
+        if key == "missing":
+            return [MISSING]
         if not isinstance(value, dict):
             return [not_an_object(0, value)]
         if key == "composer":

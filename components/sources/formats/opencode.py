@@ -23,7 +23,7 @@ UNFINISHED: Final = Skipped(rule="tool call that is still being written")
 ALONE: Final = Skipped(
     rule="single message or part of a session; load the folder `storage` that holds it", is_unknown=True
 )
-LINE_KEYS: Final = ("session", "message", "part")
+LINE_KEYS: Final = ("session", "message", "part", "failure")
 
 
 def _is_line(line: Json) -> bool:
@@ -85,6 +85,8 @@ class Reader:
             return [BOOKKEEPING]
         if key == "message":
             return self._message(value)
+        if key == "failure":
+            return self._failure(value)
         return self._part(value) if key == "part" else [UNKNOWN_LINE]
 
     def _message(self, info: Mapping[str, Json]) -> list[Read]:
@@ -101,11 +103,12 @@ class Reader:
             self.session.once = {"tokens": tokens, "cost": cost if isinstance(cost, int | float) else None}
             if info.get("summary") is True:
                 self.role = "summary"
-        error = mapping(info.get("error"))
-        text = text_of(mapping(error.get("data")).get("message") or error.get("message") or error.get("name"))
-        if text:
-            return self.session.record("error", text, timestamp(self.when), {**self.about, "error": error.get("name")})
         return [BOOKKEEPING]
+
+    def _failure(self, error: Mapping[str, Json]) -> list[Read]:
+        """Why a message has no end."""
+        text = text_of(mapping(error.get("data")).get("message") or error.get("message") or error.get("name"))
+        return self.session.record("error", text, timestamp(self.when), {**self.about, "error": error.get("name")})
 
     def _part(self, part: Mapping[str, Json]) -> list[Read]:
         kind = part.get("type")
@@ -163,6 +166,8 @@ def _read_export(document: Json, options: Options) -> Iterator[Read]:
         yield from reader.read({"message": mapping(message).get("info")})
         for part in listed(mapping(message).get("parts")):
             yield from reader.read({"part": part})
+        if error := mapping(mapping(message).get("info")).get("error"):
+            yield from reader.read({"failure": error})
 
 
 def _read_fragment(_: Json, __: Options) -> Iterator[Read]:
