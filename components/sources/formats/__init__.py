@@ -6,6 +6,10 @@ formats come first; `generic` and `plain_text`, which take what no other format 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+
 from components.sources.formats import (
     aider,
     amp,
@@ -48,7 +52,26 @@ from components.sources.formats import (
     web_agent,
     zipkin,
 )
-from components.sources.formats.contract import Format
+from components.sources.formats.contract import Format, Head, Verdict, decline
+
+
+def _unless(rows: Sequence[Format], *others: Sequence[Format]) -> tuple[Format, ...]:
+    """The rows, which decline what one of the others takes: a tool's dialect of their own kind of log."""
+    dialects = [row for some in others for row in some]
+    return tuple(replace(row, recognises=_declining(row, dialects)) for row in rows)
+
+
+def _declining(row: Format, dialects: Sequence[Format]) -> Callable[[Head], Verdict]:
+    @wraps(row.recognises)
+    def recognises(head: Head) -> Verdict:
+        verdict = row.recognises(head)
+        for dialect in dialects if verdict.accepted else ():
+            if dialect.shape == head.shape and dialect.recognises(head).accepted:
+                return decline(f"it is the dialect of {dialect.name}")
+        return verdict
+
+    return recognises
+
 
 FORMATS: tuple[Format, ...] = (
     *langsmith.ROWS,
@@ -61,7 +84,7 @@ FORMATS: tuple[Format, ...] = (
     *cursor_ide.ROWS,
     *qwen_code.ROWS,
     *iflow.ROWS,
-    *claude_code.ROWS,
+    *_unless(claude_code.ROWS, cursor.ROWS, qwen_code.ROWS, iflow.ROWS),
     *codex.ROWS,
     *droid.ROWS,
     *kimi_code.ROWS,
@@ -87,7 +110,7 @@ FORMATS: tuple[Format, ...] = (
     *web_agent.ROWS,
     *mini_swe_agent.ROWS,
     *swe_agent.ROWS,
-    *chat.ROWS,
+    *_unless(chat.ROWS, amp.ROWS, cline.ROWS, cline_api.ROWS, nebius.ROWS, web_agent.ROWS, mini_swe_agent.ROWS),
     *generic.ROWS,
     *aider.ROWS,
     *plain_text.ROWS,

@@ -1,7 +1,7 @@
 """Aider's chat history (`.aider.chat.history.md`): Markdown to which each start of the program adds a run.
 
-Lines after `#### ` are the user's, those after `> ` the program's, the rest is the model's answer. Aider ends the lines
-of a user with two blanks, which tells them from headings of an answer.
+Lines after `#### ` are the user's, those after `> ` the program's, the rest is the model's answer. Aider ends lines of
+the first two with two blanks, which tells them from headings and quotes of an answer.
 """
 
 from __future__ import annotations
@@ -52,25 +52,29 @@ def _grouping(unit: str) -> Callable[[bytes, bytes], bool]:
 
 
 def _kind(line: str, unit: str) -> str:
-    if line.startswith("#### ") and (unit == "bare" or line.rstrip("\r\n").endswith("  ")):
-        return "user"
-    if line.startswith(("> ", ">\n")):
-        return "tool_result"
-    return "start" if _START.fullmatch(line) else "assistant"
+    if _START.fullmatch(line):
+        return "start"
+    if unit == "bare" or line.rstrip("\r\n").endswith("  "):
+        if line.startswith("#### "):
+            return "user"
+        if line.startswith(("> ", ">\n")):
+            return "tool_result"
+    return "assistant"
 
 
 class Reader:
     """The items of a history: the lines of one voice each."""
 
     def __init__(self, state: Json, _: Options) -> None:
-        state = state or ({}, "", 0, 0, "", "")
-        names, run, iteration, idx, self.started, self.model = state
+        state = state or ({}, "", 0, 0, "", "", "bare")
+        names, run, iteration, idx, self.started, self.model, self.unit = state
         self.names = RunNames(names)
         self.turns = Turns(run=run, iteration=iteration, idx=idx)
 
     def state(self) -> Json:
-        """The names of the runs so far, the numbers and the model of the last one, and its start if nothing followed."""
-        return [self.names.count, self.turns.run, self.turns.iteration, self.turns.idx, self.started, self.model]
+        """The names of the runs so far, the numbers and model of the last one, its start if nothing followed, the unit."""
+        turns = self.turns
+        return [self.names.count, turns.run, turns.iteration, turns.idx, self.started, self.model, self.unit]
 
     def read(self, item: Json) -> Iterable[Read]:
         """What one item becomes."""
@@ -82,7 +86,9 @@ class Reader:
             self.started, self.model = started[1], ""
             self.turns = Turns(run=self.names.unique(started[1]))
             return [START_RULE]
-        kind = _kind(first + "\n", "bare")
+        if first.startswith(("#### ", "> ")) and first.endswith("  "):
+            self.unit = "spaced"
+        kind = _kind(first + "\n", self.unit)
         if kind != "assistant":
             prefix = 5 if kind == "user" else 2
             text = "\n".join(line[prefix:].rstrip() for line in text.splitlines() if line.strip())

@@ -74,6 +74,8 @@ def _read_conversation(item: Json, names: RunNames, _: Options) -> Iterator[Read
     session.turns.run = names.unique(id)
     session.know(run=id, title=item.get("title"))
     nodes, path = mapping(item.get("mapping")), _path(item)
+    if not nodes:
+        yield NO_MESSAGE
     for node_id in path:
         yield from _message(session, mapping(nodes[node_id]).get("message"))
     for node_id in nodes.keys() - set(path):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from components.contracts import Json, Skipped
+from components.contracts import Event, Json, Skipped
 from components.sources.formats.content import json_text, text_of
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
 from components.sources.formats.defects import guarded, not_an_object
@@ -148,10 +148,14 @@ def _read_sdk(document: Json, _: Options) -> Iterator[Read]:
             continue
         metrics = mapping(message.get("metrics"))
         spent = {"tokens": total(metrics, "inputTokens", "outputTokens"), "cost": metrics.get("cost")}
-        model = mapping(message.get("modelInfo")).get("id")
-        conversation.extra = {**common, **filled_scalars({"model": model, **spent})}
+        conversation.extra = {**common, **filled_scalars({"model": mapping(message.get("modelInfo")).get("id")})}
         when = timestamp(message.get("ts"))
-        yield from conversation.read({**message, "content": _files_named(message)}, index, when)
+        for got in conversation.read({**message, "content": _files_named(message)}, index, when):
+            if isinstance(got, Event) and spent:
+                yield got._replace(extra={**got.extra, **filled_scalars(spent)})
+                spent = {}
+            else:
+                yield got
 
 
 def _files_named(message: Mapping[str, Json]) -> Json:

@@ -39,10 +39,10 @@ _ARGUMENT: Final = re.compile(r"<(\w+)>\n?(.*?)\n?</\1>", re.DOTALL)
 def _is_own(message: Json) -> bool:
     about = mapping(message)
     content = about.get("content")
-    texts = [part_text(block) for block in content] if isinstance(content, list) else [text_of(content)]
-    if about.get("role") == "user":
-        return any("<environment_details>" in text or _RESULT.match(text) for text in texts)
-    return False
+    blocks = content if isinstance(content, list) else [content]
+    texts = [mapping(block).get("text", block) for block in blocks]
+    is_own = (isinstance(text, str) and ("<environment_details>" in text or _RESULT.match(text)) for text in texts)
+    return about.get("role") == "user" and any(is_own)
 
 
 def _recognise(head: Head) -> Verdict:

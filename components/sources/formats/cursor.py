@@ -73,11 +73,13 @@ class Reader:
     """The lines of one session, as a transcript or as the CLI prints them."""
 
     def __init__(self, state: Json, _: Options) -> None:
-        self.session = Session(state)
+        state = state or (None, False)
+        session, self.is_thinking = state
+        self.session = Session(session)
 
     def state(self) -> Json:
-        """The session's numbers and open calls."""
-        return self.session.state()
+        """The session, and whether a response began with a thought that the CLI printed."""
+        return [self.session.state(), self.is_thinking]
 
     @guard_read
     def read(self, item: Json) -> Iterable[Read]:
@@ -95,6 +97,7 @@ class Reader:
             return self._stream_call(item)
         if kind == "thinking":
             self.session.continue_response()
+            self.is_thinking = True
             return self.session.record("reasoning", text_of(item.get("text")), timestamp(item.get("timestamp_ms")))
         if kind == "result":
             return [REPEATED_ANSWER]
@@ -102,8 +105,9 @@ class Reader:
 
     def _message(self, role: str, content: Json, item: Mapping[str, Json]) -> list[Read]:
         when = timestamp(item.get("timestamp_ms") or item.get("timestamp"))
-        if role == "assistant":
+        if role == "assistant" and not self.is_thinking:
             self.session.respond()
+        self.is_thinking = False
         got: list[Read] = []
         for block in content if isinstance(content, list) else [content]:
             about = mapping(block)
@@ -130,6 +134,7 @@ class Reader:
     def _stream_call(self, item: Mapping[str, Json]) -> list[Read]:
         """A call when it starts, its result when it is completed."""
         name, about = next(iter(mapping(item.get("tool_call")).items()), ("", None))
+        self.is_thinking = False
         about, id, when = mapping(about), item.get("call_id"), timestamp(item.get("timestamp_ms"))
         is_known = isinstance(id, str) and id in self.session.calls
         got: list[Read] = []

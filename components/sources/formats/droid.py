@@ -28,10 +28,11 @@ _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTA
 
 def _is_stored(line: Json) -> bool:
     about = mapping(line)
-    if about.get("type") in NO_CONVERSATION | {"compaction_state"}:
+    kind = about.get("type")
+    if isinstance(kind, str) and kind in NO_CONVERSATION | {"compaction_state"}:
         return True
     role = mapping(about.get("message")).get("role")
-    return about.get("type") == "message" and isinstance(role, str) and "id" in about
+    return kind == "message" and isinstance(role, str) and "id" in about
 
 
 def _is_streamed(line: Json) -> bool:

@@ -18,6 +18,7 @@ from components.sources.formats.sessions import Session
 from components.sources.formats.times import timestamp
 from components.sources.formats.values import first_of, listed, mapping, mostly, parse_json
 
+NOTICES: Final = ("summarizationRequested", "contextLengthExceeded", "systemNotification")
 HIDDEN: Final = Skipped(rule="message that is not shown to the user")
 
 
@@ -81,7 +82,7 @@ class Reader:
         if kind == "redactedThinking":
             return [ENCRYPTED]
         text = part_text(block)
-        if kind in {"summarizationRequested", "contextLengthExceeded", "systemNotification"}:
+        if kind in NOTICES:
             return self.session.record("system", text_of(first_of(about, "msg", "message")) or text, when)
         return (
             self.session.record("assistant", text, when)

@@ -114,8 +114,14 @@ def _with_text(block: Json) -> Json:
     if not isinstance(content, dict):
         return block
     parts = content.get("responseParts", content)
-    text = "\n".join(response_text(part) for part in (parts if isinstance(parts, list) else [parts]))
-    return {**block, "content": text}
+    parts = parts if isinstance(parts, list) else [parts]
+    text = "\n".join(map(response_text, parts))
+    return {**block, "content": text, "is_error": block.get("is_error") or any(map(_failed, parts))}
+
+
+def _failed(part: Json) -> bool:
+    response = mapping(mapping(mapping(part).get("functionResponse")).get("response"))
+    return bool(response.get("error")) and "output" not in response
 
 
 ROWS: tuple[Format, ...] = (Format(name="iflow", shape="lines", recognises=_recognise, reader=Reader),)

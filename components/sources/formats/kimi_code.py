@@ -106,7 +106,9 @@ class Reader:
         if role == "tool":
             return self.session.result(message.get("toolCallId"), text, when)
         is_users = origin in PROMPTED_BY_A_PERSON and role != "system"
-        return self.session.input("user" if is_users else "system", text, when, {"origin": origin} if origin else None)
+        return self.session.input(
+            "user" if is_users else "system", text, when, {"origin": origin} if origin != "user" else None
+        )
 
     def _event(self, event: Mapping[str, Json], when: datetime | None) -> list[Read]:
         kind = event.get("type")

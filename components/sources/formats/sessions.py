@@ -24,16 +24,16 @@ class Session:
     __slots__ = ("about", "answering", "calls", "once", "turns")
 
     def __init__(self, state: Json = None) -> None:
-        iteration, idx, about, calls, answering = state or (0, 0, {}, {}, False)
+        iteration, idx, about, calls, answering, once = state or (0, 0, {}, {}, False, {})
         self.turns = Turns(iteration=iteration, idx=idx)
         self.about: dict[str, Json] = dict(about)
         self.calls: dict[str, str] = dict(calls)  # call id -> tool
         self.answering: bool = answering  # the last item came from the model
-        self.once: dict[str, Json] = {}
+        self.once: dict[str, Json] = dict(once)
 
     def state(self) -> Json:
         """Plain JSON from which an equal session is made."""
-        return [self.turns.iteration, self.turns.idx, self.about, self.calls, self.answering]
+        return [self.turns.iteration, self.turns.idx, self.about, self.calls, self.answering, self.once]
 
     def know(self, **about: Json) -> None:
         """Keep what is known of all items from here on; what is null, empty or nested is left out."""

@@ -65,7 +65,8 @@ def _prompt(session: Session, request: Mapping[str, Json]) -> list[Read]:
 
 def _answer(session: Session, request: Mapping[str, Json]) -> Iterator[Read]:
     """The response of one request: texts side by side are one record, each call is one."""
-    session.respond()
+    if request.get("response"):
+        session.respond()
     result = mapping(request.get("result"))
     about, when = mapping(result.get("metadata")), timestamp(request.get("timestamp"))
     model = first_of(about, "resolvedModel") or request.get("modelId")
@@ -76,13 +77,14 @@ def _answer(session: Session, request: Mapping[str, Json]) -> Iterator[Read]:
         kind = about.get("kind")
         if text := _text(about):
             texts.append(text)
-        elif kind in {"toolInvocationSerialized", "thinking"} or item is None:
+        elif kind in ("toolInvocationSerialized", "thinking") or item is None:
             if text := "".join(texts).strip():
                 yield from session.record("assistant", text, when, {"model": model})
             texts = []
             yield from _item(session, about, when, {"model": model}) if about else []
         else:
-            yield EMPTY if kind is None else Skipped(rule=f"{kind} item", is_unknown=kind not in NO_TEXT)
+            name = kind if isinstance(kind, str) else ""
+            yield EMPTY if kind is None else Skipped(rule=f"{name} item".strip(), is_unknown=name not in NO_TEXT)
     error = mapping(result.get("errorDetails")).get("message")
     if isinstance(error, str):
         yield from session.record("error", error, when)
@@ -140,7 +142,7 @@ def _session_of(about: Mapping[str, Json]) -> Session:
 
 def _whole(session: Session, request: Mapping[str, Json]) -> Iterator[Read]:
     yield from _prompt(session, request)
-    if request.get("response"):
+    if request.get("response") or request.get("result"):
         yield from _answer(session, request)
 
 
@@ -207,7 +209,8 @@ class Journal:
 
     def _close(self) -> list[Read]:
         request, self.open = self.open, None
-        return list(_answer(self.session, request)) if request and request.get("response") else []
+        is_answered = request and (request.get("response") or request.get("result"))
+        return list(_answer(self.session, request)) if is_answered else []
 
 
 _NEEDED: Final = ("timestamp", "response", "modelId", "result")

@@ -13,7 +13,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from components.errors import NotReady, ReadFailed, Unreadable
 MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
 WAL_HEADER_BYTES: Final = 32
+BLOCK_BYTES: Final = 4 << 20
 TRIES, PAUSE_S = 5, 0.1
 LOG, JOURNAL = "-wal", "-journal"
 IN_PLACE_BYTES: Final = 256 << 20  # a larger database that nobody writes to is read where it is
@@ -58,8 +60,8 @@ class State:
 def state_of(path: str) -> State:
     """The state of the database now. Raises `ReadFailed`, and `Unreadable` where the file is no database."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a plain file, never by SQLite
-            info, header = os.fstat(file.fileno()), file.read(HEADER_BYTES)
+        with _reading(path) as file:
+            info, header = os.fstat(file), os.pread(file, HEADER_BYTES, 0)
     except OSError as error:
         raise ReadFailed(f"The database can't be opened: {error.strerror or error}.") from error
     if not header.startswith(MAGIC):
@@ -72,6 +74,34 @@ def state_of(path: str) -> State:
         log=_start_of(path + LOG, WAL_HEADER_BYTES),
         journal=_size_and_time(path + JOURNAL),
     )
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[int]:
+    """A descriptor to read the file by. One that this process has is used: closing another would drop SQLite's locks."""
+    if (own := own_descriptor(path)) is not None:
+        yield own
+        return
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def own_descriptor(path: str) -> int | None:
+    """A descriptor by which this process has the file open already, as a database of its own; None if it has not."""
+    try:
+        own = os.stat(path)  # noqa: PTH116
+        descriptors = os.listdir(DESCRIPTORS)  # noqa: PTH208
+    except OSError:
+        return None
+    for name in descriptors:
+        with suppress(OSError, ValueError):
+            info = os.fstat(int(name))
+            if (info.st_dev, info.st_ino) == (own.st_dev, own.st_ino):
+                return int(name)
+    return None
 
 
 def _start_of(path: str, size_bytes: int) -> bytes:
@@ -89,21 +119,8 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def is_database(path: str) -> bool:
     """Does the file begin as SQLite databases do?"""
-    return _start_of(path, len(MAGIC)) == MAGIC
-
-
-def is_open_here(path: str) -> bool:
-    """Has this process the file open? Then it may hold locks on it, which closing another descriptor would drop."""
-    try:
-        own = os.stat(path)  # noqa: PTH116
-        descriptors = os.listdir(DESCRIPTORS)  # noqa: PTH208
-    except OSError:
-        return False
-    for name in descriptors:
-        with suppress(OSError, ValueError):
-            info = os.fstat(int(name))
-            if (info.st_dev, info.st_ino) == (own.st_dev, own.st_ino):
-                return True
+    with suppress(OSError), _reading(path) as file:
+        return os.pread(file, len(MAGIC), 0) == MAGIC
     return False
 
 
@@ -127,7 +144,8 @@ def _copied(path: str, folder: Path) -> sqlite3.Connection:
         before = state_of(path)
         _expect_space(before.size_bytes, folder)
         copy = folder / "copy"
-        for ending in ("", LOG, JOURNAL):  # the logs last: see `is_same_content`
+        _copy(path, copy)
+        for ending in (LOG, JOURNAL):  # after the file: see `is_same_content`
             Path(f"{copy}{ending}").unlink(missing_ok=True)
             with suppress(FileNotFoundError):
                 shutil.copyfile(path + ending, f"{copy}{ending}")
@@ -135,6 +153,14 @@ def _copied(path: str, folder: Path) -> sqlite3.Connection:
             return _opened(f"file:{_quoted(str(copy))}?mode=rw")
         time.sleep(PAUSE_S)
     raise NotReady("Its program writes to the database without a pause; a later load reads it.")
+
+
+def _copy(path: str, copy: Path) -> None:
+    with _reading(path) as file, copy.open("wb") as to:
+        at = 0
+        while block := os.pread(file, BLOCK_BYTES, at):
+            to.write(block)
+            at += len(block)
 
 
 def _expect_space(size_bytes: int, folder: Path) -> None:

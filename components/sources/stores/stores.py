@@ -23,7 +23,7 @@ from components.sources.opener import MAX_INODE, Opened
 from components.sources.stores import cursor, folders, goose, opencode
 from components.sources.stores.companions import TOLD_TWICE, companion_rule
 from components.sources.stores.contract import SETTLED_S, Kind, StillWritten, StoredSession, missing_columns
-from components.sources.stores.snapshot import connect, is_database, is_open_here, state_of, tables_of
+from components.sources.stores.snapshot import connect, is_database, own_descriptor, state_of, tables_of
 
 KINDS: Final = (opencode.DATABASE, cursor.DATABASE, goose.DATABASE)
 ENDINGS: Final = frozenset({".db", ".vscdb", ".sqlite", ".sqlite3"})
@@ -74,11 +74,13 @@ class Stores:
             return [_session(locator, folders.session_at(path, storage), name="")]
         if Path(path).suffix.lower() not in ENDINGS:
             return [locator]
-        if is_open_here(path):
-            left_out[OPEN_HERE] += 1
-            return []
-        if not is_database(path) or (opened := self._opened(path, fresh=True)) is None:
+        if not is_database(path):
             return [locator]
+        if (opened := self._opened(path, fresh=True)) is None:
+            if own_descriptor(path) is None:
+                return [locator]
+            left_out[OPEN_HERE] += 1  # reading it as a file would drop the locks that this process has on it
+            return []
         with opened.lock, _database_errors():
             sessions = list(opened.kind.sessions(opened.connection))
         return [_session(locator, session, name=session.id) for session in sessions]
