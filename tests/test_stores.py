@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pytest
 from components.contracts import Locator
 from components.errors import NotReady, SourceError
 from components.pipeline import Pipeline
-from components.settings import LoadSettings, Settings
+from components.settings import DatasetSettings, LoadSettings, Settings
 from components.sources.files import FileSource
 from components.sources.stores import snapshot
 from components.sources.stores.companions import companion_rule
@@ -129,16 +128,12 @@ def test_a_part_that_changes_in_place_is_read_again_and_nothing_comes_twice(pipe
 def test_an_edited_session_supersedes_itself_when_asked_to(tmp_path: Path) -> None:
     db = database(tmp_path / "logs" / "opencode.db", OPENCODE)
     say(db, "ses_a", 1, "user", text("first words"))
-    settings = Settings(home=tmp_path / "home", model="hash://32", load=replace_settings(on_rewrite="replace"))
-    with Pipeline(settings) as pipeline:
+    replacing = {"default": DatasetSettings(on_rewrite="replace")}
+    with Pipeline(Settings(home=tmp_path / "home", model="hash://32", load=QUIET, datasets=replacing)) as pipeline:
         pipeline.load([tmp_path / "logs"])
         db.execute("update part set data = ?, time_updated = time_updated + 1", (json.dumps(text("other words")),))
         report = pipeline.load()
         assert (report.records.new, report.records.superseded) == (1, 1)
-
-
-def replace_settings(**changes: Any) -> LoadSettings:
-    return QUIET.model_copy(update=changes) if hasattr(QUIET, "model_copy") else replace(QUIET, **changes)
 
 
 def test_a_deleted_session_is_gone_and_its_records_stay(pipeline: Pipeline, tmp_path: Path) -> None:

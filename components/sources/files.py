@@ -234,9 +234,14 @@ class FileSource:
 
 def _as_listed(locator: Locator, batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches; a cursor at the end of a stored session has its size as its store lists it."""
-    for batch in batches:
-        is_at_end = locator.kind == "session" and batch.cursor.mtime_ns
-        yield replace(batch, cursor=replace(batch.cursor, size_bytes=locator.size_bytes)) if is_at_end else batch
+    try:
+        for batch in batches:
+            is_at_end = locator.kind == "session" and batch.cursor.mtime_ns
+            yield replace(batch, cursor=replace(batch.cursor, size_bytes=locator.size_bytes)) if is_at_end else batch
+    except NotReady as error:
+        if locator.kind == "session" and "not complete yet" in str(error):
+            raise NotReady("Its last message is not complete yet; a later load reads it.") from error
+        raise
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def _grouping(unit: str) -> Callable[[bytes, bytes], bool]:
             current or _kind(last.decode("utf-8", "replace"), unit),
             _kind(line.decode("utf-8", "replace"), unit),
         )
-        return current == "start" or current != before
+        is_next_prompt = current == "user" and not last.strip()
+        return current == "start" or current != before or is_next_prompt
 
     return closes
 

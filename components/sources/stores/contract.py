@@ -34,14 +34,14 @@ class StillWritten(Exception):
 class Kind:
     """One program's database: the tables that it is known by with the columns that are read, and its two queries.
 
-    `items(connection, id, settled)` gives the session's items in their order, and raises `StillWritten` before one that
-    is not complete, unless the session is `settled`: then nobody goes on with it.
+    `items(connection, id, settled_ms)` gives the session's items in their order, and raises `StillWritten` before one that
+    is not complete, unless it was last changed before `settled_ms` (epoch): then nobody goes on with it.
     """
 
     name: str
     tables: Mapping[str, frozenset[str]]
     sessions: Callable[[Connection], Iterator[StoredSession]]
-    items: Callable[[Connection, str, bool], Iterator[Json]]
+    items: Callable[[Connection, str, float], Iterator[Json]]
 
 
 def missing_columns(kind: Kind, found: Mapping[str, frozenset[str]]) -> Sequence[str] | None:

@@ -39,8 +39,7 @@ def _sessions(connection: Connection) -> Iterator[StoredSession]:
         if not isinstance(composer, dict):
             continue
         bubbles = connection.execute(_BUBBLES, _within(f"{BUBBLE}{row['id']}:")).fetchone()
-        changed = composer.get("lastUpdatedAt") or composer.get("createdAt")
-        changed_ms = int(changed) if isinstance(changed, int | float) else 0
+        changed_ms = _changed_ms(composer)
         if n := bubbles["n"] + len(_inline(composer)):
             version = repr((changed_ms, row["size"], bubbles["n"], bubbles["size"]))
             yield StoredSession(id=row["id"], n_items=n, changed_ns=changed_ms * 1_000_000, version=version)
@@ -52,16 +51,22 @@ def _inline(composer: Mapping[str, Json]) -> list[Json]:
     return found if isinstance(found, list) else []
 
 
-def _items(connection: Connection, id: str, settled: bool) -> Iterator[Json]:
+def _items(connection: Connection, id: str, settled_ms: float) -> Iterator[Json]:
     composer = _value(connection, COMPOSER + id)
     composer = composer if isinstance(composer, dict) else {}
     yield {"composer": {"composerId": id, **{key: composer[key] for key in STABLE if key in composer}}}
     bubbles = list(_bubbles(connection, id, composer))
-    is_open = composer.get("status") in OPEN_STATES and not settled
+    is_settled = _changed_ms(composer) < settled_ms
     for n, bubble in enumerate(bubbles, start=1):
-        if (is_open and n == len(bubbles)) or (_is_open(bubble) and not settled and n == len(bubbles)):
+        is_open = composer.get("status") in OPEN_STATES or _is_open(bubble)
+        if n == len(bubbles) and is_open and not is_settled:
             raise StillWritten
         yield bubble
+
+
+def _changed_ms(composer: Mapping[str, Json]) -> int:
+    changed = composer.get("lastUpdatedAt") or composer.get("createdAt")
+    return int(changed) if isinstance(changed, int | float) else 0
 
 
 def _is_open(item: Json) -> bool:

@@ -80,7 +80,7 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def items_at(path: str, storage: Path, settled: bool) -> Iterator[Json]:
+def items_at(path: str, storage: Path, settled_ms: float) -> Iterator[Json]:
     """The session, its messages and their parts. Raises `StillWritten` before what is not complete."""
     about = _read(Path(path))
     about = about if isinstance(about, dict) else {"id": Path(path).stem}
@@ -88,7 +88,7 @@ def items_at(path: str, storage: Path, settled: bool) -> Iterator[Json]:
     messages = [(message, file) for file in _message_files(path, storage) if (message := _read(file)) is not None]
     messages.sort(key=lambda found: _created(found[0]))
     with_parts = ((message, [_read(part) for part in _part_files(storage, file)]) for message, file in messages)
-    yield from items_of(session, with_parts, settled=settled)
+    yield from items_of(session, with_parts, settled_ms=settled_ms)
 
 
 def _created(message: Json) -> tuple[float, str]:

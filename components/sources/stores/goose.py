@@ -43,7 +43,7 @@ def _changed_ns(value: Json) -> int:
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1e9)
 
 
-def _items(connection: Connection, id: str, _: bool) -> Iterator[Json]:
+def _items(connection: Connection, id: str, _: float) -> Iterator[Json]:
     row = connection.execute("select * from sessions where id = ?", (id,)).fetchone()
     about = dict(row) if row else {"id": id}
     yield {"working_dir": "", **{key: about[key] for key in STABLE if about.get(key) is not None}}

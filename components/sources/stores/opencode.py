@@ -21,7 +21,7 @@ def value_of(raw: Json) -> Json:
 
 
 def items_of(
-    session: Mapping[str, Json], messages: Iterable[tuple[Json, list[Json]]], *, settled: bool
+    session: Mapping[str, Json], messages: Iterable[tuple[Json, list[Json]]], *, settled_ms: float
 ) -> Iterator[Json]:
     """The session, then each message before its parts. Raises `StillWritten` before what is not complete."""
     yield {"session": session}
@@ -31,7 +31,7 @@ def items_of(
             yield from _message(*held)
         held = message
     if held is not None:
-        yield from _message(*held) if settled else _last_message(*held)
+        yield from _last_message(*held, settled_ms)
 
 
 def _message(info: Json, parts: list[Json]) -> Iterator[Json]:
@@ -41,12 +41,14 @@ def _message(info: Json, parts: list[Json]) -> Iterator[Json]:
         yield {"failure": info["error"]}
 
 
-def _last_message(info: Json, parts: list[Json]) -> Iterator[Json]:
+def _last_message(info: Json, parts: list[Json], settled_ms: float) -> Iterator[Json]:
     """The last message, unless the model is still at it."""
     about = info if isinstance(info, dict) else {}
     time = about.get("time")
     is_finished = (isinstance(time, dict) and "completed" in time) or about.get("error") or about.get("finish")
-    if about.get("role") == "assistant" and not is_finished:
+    created = time.get("created") if isinstance(time, dict) else None
+    is_settled = (created if isinstance(created, int | float) else 0) < settled_ms
+    if about.get("role") == "assistant" and not (is_finished or is_settled):
         raise StillWritten
     yield from _message(info, parts)
 
@@ -79,11 +81,11 @@ def _number(value: Json) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
-def _items(connection: Connection, id: str, settled: bool) -> Iterator[Json]:
+def _items(connection: Connection, id: str, settled_ms: float) -> Iterator[Json]:
     found = connection.execute("select * from session where id = ?", (id,)).fetchone()
     about = dict(found) if found else {"id": id}
     session = {key: about[key] for key in ("id", "parent_id", "directory") if about.get(key) is not None}
-    yield from items_of(session, _messages(connection, id), settled=settled)
+    yield from items_of(session, _messages(connection, id), settled_ms=settled_ms)
 
 
 def _messages(connection: Connection, id: str) -> Iterator[tuple[Json, list[Json]]]:

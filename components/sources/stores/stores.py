@@ -116,11 +116,10 @@ class Stores:
 
     def open_session(self, locator: Locator) -> Opened:
         """The session as a file of JSON lines. Raises `NotReady`, `ReadFailed` and `Unreadable`."""
-        settled = self.now() - locator.mtime_ns / 1e9 > SETTLED_S
         file: Any = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - the caller closes what comes back
         try:
             with _database_errors():
-                _write(file, self._items(locator, settled=settled))
+                _write(file, self._items(locator, (self.now() - SETTLED_S) * 1_000))
             size_bytes = file.tell()
             file.seek(0)
         except BaseException:
@@ -136,16 +135,16 @@ class Stores:
             inode=locator.inode,
         )
 
-    def _items(self, locator: Locator, *, settled: bool) -> Iterator[Json]:
+    def _items(self, locator: Locator, settled_ms: float) -> Iterator[Json]:
         if (storage := folders.storage_of(locator.location)) is not None:
-            yield from folders.items_at(locator.location, storage, settled)
+            yield from folders.items_at(locator.location, storage, settled_ms)
             return
         path, _, name = locator.location.rpartition(os.sep)
         opened = self._opened(path, fresh=False)
         if opened is None:
             raise Unreadable("The database that held this session is of another kind now.")
         with opened.lock:
-            yield from opened.kind.items(opened.connection, _unquoted(name), settled)
+            yield from opened.kind.items(opened.connection, _unquoted(name), settled_ms)
 
 
 class _database_errors:  # noqa: N801 - a context manager, as in the standard library
