@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +358,26 @@ def test_a_damaged_database_is_named_and_others_are_read(tmp_path: Path) -> None
     assert all("database" in problem.reason for problem in found.problems)
 
 
+def test_no_damage_of_a_database_does_more_than_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "opencode.db"
+    db = database(path, OPENCODE)
+    for n in range(40):
+        say(db, f"ses_{n % 3}", n, "user", text("words " * 50))
+    db.close()
+    raw = path.read_bytes()
+    for n in range(60):
+        dice = random.Random(n)
+        damaged = bytearray(raw[: dice.randrange(1, len(raw))] if n % 3 == 0 else raw)
+        for _ in range(dice.randint(1, 400)):
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        path.write_bytes(damaged)
+        source = FileSource(QUIET)
+        for locator in source.discover([str(path)]).locators:
+            with suppress(SourceError):
+                for batch in source.read(locator, None):
+                    assert all(record.text.strip() for record in batch.records), n
+
+
 def test_a_database_of_a_newer_version_says_what_it_lacks(tmp_path: Path) -> None:
     database(tmp_path / "opencode.db", OPENCODE.replace("data text", "body blob"))
     assert "lacks columns of opencode: message.data, part.data" in problem_of(tmp_path)
@@ -398,6 +420,9 @@ def test_a_part_whose_data_is_no_json_is_a_defect(tmp_path: Path) -> None:
     ("left_out", "beside"),
     [
         ("p/state.vscdb.backup", "p/state.vscdb"),
+        ("p/state.vscdb-wal", "p/state.vscdb"),
+        ("kimi/s1/context.jsonl", "kimi/s1/wire.jsonl"),
+        ("tasks/1/focus_chain_taskid_1.md", "tasks/1/ui_messages.json"),
         ("p/s1/tool-results/call.txt", "p/s1.jsonl"),
         ("session-state/s1/checkpoints/1.md", "session-state/s1/events.jsonl"),
         ("tasks/1/task_metadata.json", "tasks/1/ui_messages.json"),

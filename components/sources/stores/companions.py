@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from pathlib import PurePath
 from typing import Final
@@ -85,12 +86,22 @@ RULES: Final[tuple[tuple[str, Callable[[PurePath, Siblings], bool]], ...]] = (
 )
 
 
+_MAYBE: Final = re.compile(
+    r"-(?:wal|shm|journal)$|\.backup$|(?:^|[\\/])(?:tool-results|session-state|chatSessions)[\\/]"
+    r"|[\\/](?:message|part|session_diff|todo|project|session_share|snapshot)[\\/]|[\\/]migration$"
+    r"|[\\/](?:task_metadata|context_history|history_item|settings|state|metadata|summary|signals|plan)\.json$"
+    r"|[\\/](?:context|updates|events|transcript)\.jsonl$|[\\/](?:focus_chain[^\\/]*|api_conversation_history\.json)$"
+)
+
+
 def companion_rule(path: str, siblings: Siblings) -> str:
     """The rule by which this file is left out, "" where it is a source of its own.
 
     >>> companion_rule("/a/x.db-wal", {"/a/x.db", "/a/x.db-wal"}), companion_rule("/a/x.db", {"/a/x.db"})
     ('file beside a database', '')
     """
+    if not _MAYBE.search(path):  # of nearly all files
+        return ""
     place = PurePath(path)
     for rule, holds in RULES:
         if holds(place, siblings):

@@ -23,9 +23,11 @@ STABLE: Final = ("id", "parentID", "directory")
 
 def storage_of(path: str) -> Path | None:
     """The storage folder whose session file this is; None for any other file."""
+    if not path.endswith(".json") or f"{os.sep}session{os.sep}" not in path:  # as nearly all files
+        return None
     place = Path(path)
     storage = place.parent.parent.parent
-    if place.suffix != ".json" or place.parent.parent.name != "session" or not (storage / "message").is_dir():
+    if place.parent.parent.name != "session" or not (storage / "message").is_dir():
         return None
     return storage
 

@@ -25,6 +25,7 @@ MAGIC: Final = b"SQLite format 3\x00"
 HEADER_BYTES: Final = 100
 WAL_HEADER_BYTES: Final = 32
 BLOCK_BYTES: Final = 4 << 20
+DAMAGE: Final = (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError)  # what odd content leads to
 TRIES, PAUSE_S = 5, 0.1
 LOG, JOURNAL = "-wal", "-journal"
 IN_PLACE_BYTES: Final = 256 << 20  # a larger database that nobody writes to is read where it is
@@ -180,7 +181,7 @@ def _opened(uri: str) -> sqlite3.Connection:
         connection.execute("pragma trusted_schema = off")
         connection.execute("select count(*) from sqlite_master").fetchone()
         connection.execute("pragma query_only = on")
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         connection.close()
         raise Unreadable(f"The database can't be read: {error}.") from error
     return connection

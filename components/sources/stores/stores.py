@@ -23,10 +23,10 @@ from components.sources.opener import MAX_INODE, Opened
 from components.sources.stores import cursor, folders, goose, opencode
 from components.sources.stores.companions import TOLD_TWICE, companion_rule
 from components.sources.stores.contract import SETTLED_S, Kind, StillWritten, StoredSession, missing_columns
-from components.sources.stores.snapshot import connect, is_database, own_descriptor, state_of, tables_of
+from components.sources.stores.snapshot import DAMAGE, connect, is_database, own_descriptor, state_of, tables_of
 
 KINDS: Final = (opencode.DATABASE, cursor.DATABASE, goose.DATABASE)
-ENDINGS: Final = frozenset({".db", ".vscdb", ".sqlite", ".sqlite3"})
+ENDINGS: Final = (".db", ".vscdb", ".sqlite", ".sqlite3")
 OPEN_HERE: Final = "database that this process has open"
 
 
@@ -72,7 +72,7 @@ class Stores:
             return [locator]
         if (storage := folders.storage_of(path)) is not None:
             return [_session(locator, folders.session_at(path, storage), name="")]
-        if Path(path).suffix.lower() not in ENDINGS:
+        if not path.lower().endswith(ENDINGS):
             return [locator]
         if not is_database(path):
             return [locator]
@@ -148,13 +148,13 @@ class Stores:
 
 
 class _database_errors:  # noqa: N801 - a context manager, as in the standard library
-    """Turns SQLite's errors into ours."""
+    """Turns SQLite's errors, and those that values of an unexpected type lead to, into ours."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, DAMAGE):
             raise Unreadable(f"The database can't be read: {error}.") from error
 
 
