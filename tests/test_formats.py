@@ -97,6 +97,37 @@ def zipkin_items(v: Any, _: Any) -> list[Any]:
 
 # For each module: keys and values that lead its readers deep into their cases, and items made of two arbitrary values.
 HOSTILE: dict[str, tuple[list[str], Values]] = {
+    "smolagents": (
+        [
+            "steps",
+            "step_number",
+            "model_output",
+            "observations",
+            "tool_calls",
+            "function",
+            "name",
+            "arguments",
+            "error",
+            "message",
+            "task",
+            "system_prompt",
+            "plan",
+            "timing",
+            "start_time",
+            "token_usage",
+            "action_output",
+            "is_final_answer",
+            "code_action",
+        ],
+        lambda v, w: [
+            {"steps": [v, {"step_number": 1, "model_output": w, "tool_calls": v, "error": w, "timing": v}]},
+            [v, {"task": w}],
+        ],
+    ),
+    "swe_smith": (
+        ["messages", "[]", '[{"role": "user", "content": "a"}]', "resolved", "instance_id", "traj_id", "model"],
+        lambda v, w: [{"messages": v, "resolved": w}, {"messages": "[1, {}]", "traj_id": v}],
+    ),
     "aider": (["# aider chat started at 2026-01-01 00:00:00", "#### hi  ", "> tool  ", "text"], lambda v, w: [v, w]),
     "amp": (
         [
