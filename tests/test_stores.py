@@ -269,7 +269,7 @@ def test_a_database_that_is_being_written_gives_whole_transactions(tmp_path: Pat
     sizes = []
     while writer.poll() is None:
         try:
-            connection = snapshot.connect(str(path))
+            connection = snapshot.connect(str(path)).connection
         except NotReady:
             continue
         (n,) = connection.execute("select count(*) from part").fetchone()
@@ -318,6 +318,25 @@ def test_a_large_database_at_rest_is_not_copied(tmp_path: Path, monkeypatch: pyt
     before = fingerprint(tmp_path)
     assert texts(tmp_path) == {"opencode.db/ses_a": ["hello"]}
     assert fingerprint(tmp_path) == before
+
+
+def test_a_database_that_is_written_while_it_is_read_in_place_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = database(tmp_path / "opencode.db", OPENCODE)
+    say(db, "ses_a", 1, "user", text("hello"))
+    os.utime(tmp_path / "opencode.db", (1, 1))
+    monkeypatch.setattr(snapshot, "IN_PLACE_BYTES", 0)
+    source = FileSource(QUIET)
+    (locator,) = source.discover([str(tmp_path)]).locators
+    say(db, "ses_a", 2, "user", text("more"))
+    with pytest.raises(NotReady, match="wrote to the database while it was read"):
+        list(source.read(locator, None))
+
+
+def test_a_database_without_a_session_is_counted(pipeline: Pipeline, tmp_path: Path) -> None:
+    database(tmp_path / "logs" / "state.vscdb", CURSOR)
+    assert pipeline.load([tmp_path / "logs"]).skipped_by_rule == {"database without a session": 1}
 
 
 def test_reading_a_database_that_this_process_has_open_drops_none_of_its_locks(tmp_path: Path) -> None:

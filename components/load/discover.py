@@ -48,7 +48,7 @@ def discover(context: LoadContext, given: GivenSources) -> Discovered:
     found = context.source.discover(retry_while_busy(lambda: _specs(context, dataset_id)))
     if dataset_id is None:
         if not found.locators:
-            return Discovered(dataset_id=None, problems=found.problems)
+            return Discovered(dataset_id=None, problems=found.problems, left_out=found.left_out)
         dataset_id = retry_while_busy(lambda: store.datasets.id(context.dataset, create=True))
         assert dataset_id is not None
     named = [locator for locator in found.locators if _is_utf8(locator.location)]

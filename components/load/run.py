@@ -88,11 +88,11 @@ def _report(context: LoadContext, found: Discovered, tried: Sequence[SourceOutco
 
 
 def _skipped(tried: Iterable[SourceOutcome], found: Discovered) -> Counter[str]:
-    """Items that were left out, by rule; and, where anything was read at all, files that belong to other sources."""
+    """Items that were left out, by rule; and, unless nothing has changed, files that belong to other sources."""
     skipped: Counter[str] = Counter()
     for outcome in tried:
         skipped.update(outcome.skipped_by_rule)
-    if found.changed:
+    if found.changed or not found.n_found:
         skipped.update(found.left_out)
     return skipped
 

@@ -125,12 +125,26 @@ def is_database(path: str) -> bool:
     return False
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """A connection to what the database held at one moment. Raises `NotReady`, `ReadFailed` and `Unreadable`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A connection to what a database held at one moment: to a copy, or `in_place` until its program writes again."""
+
+    connection: sqlite3.Connection
+    state: State
+    in_place: bool
+
+    def expect_unchanged(self, path: str) -> None:
+        """Raises `NotReady` where the database was read in place and written to meanwhile."""
+        if self.in_place and state_of(path) != self.state:
+            raise NotReady("Its program wrote to the database while it was read; a later load reads it again.")
+
+
+def connect(path: str) -> Snapshot:
+    """The database as it is now. Raises `NotReady`, `ReadFailed` and `Unreadable`."""
     state = state_of(path)
     is_at_rest = not state.log and not state.journal[0] and time.time() - state.times_ns[0] / 1e9 > AT_REST_S
     if state.size_bytes > IN_PLACE_BYTES and is_at_rest:
-        return _opened(f"file:{_quoted(path)}?immutable=1")
+        return Snapshot(connection=_opened(f"file:{_quoted(path)}?immutable=1"), state=state, in_place=True)
     folder = Path(tempfile.mkdtemp(prefix="runatlas-"))
     try:
         return _copied(path, folder)
@@ -140,7 +154,7 @@ def connect(path: str) -> sqlite3.Connection:
         shutil.rmtree(folder, ignore_errors=True)  # the connection holds its files open: nothing stays behind
 
 
-def _copied(path: str, folder: Path) -> sqlite3.Connection:
+def _copied(path: str, folder: Path) -> Snapshot:
     for _ in range(TRIES):
         before = state_of(path)
         _expect_space(before.size_bytes, folder)
@@ -151,7 +165,7 @@ def _copied(path: str, folder: Path) -> sqlite3.Connection:
             with suppress(FileNotFoundError):
                 shutil.copyfile(path + ending, f"{copy}{ending}")
         if before.is_same_content(state_of(path)):
-            return _opened(f"file:{_quoted(str(copy))}?mode=rw")
+            return Snapshot(connection=_opened(f"file:{_quoted(str(copy))}?mode=rw"), state=before, in_place=False)
         time.sleep(PAUSE_S)
     raise NotReady("Its program writes to the database without a pause; a later load reads it.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import tempfile
 import threading
 import time
@@ -23,10 +22,19 @@ from components.sources.opener import MAX_INODE, Opened
 from components.sources.stores import cursor, folders, goose, opencode
 from components.sources.stores.companions import TOLD_TWICE, companion_rule
 from components.sources.stores.contract import SETTLED_S, Kind, StillWritten, StoredSession, missing_columns
-from components.sources.stores.snapshot import DAMAGE, connect, is_database, own_descriptor, state_of, tables_of
+from components.sources.stores.snapshot import (
+    DAMAGE,
+    Snapshot,
+    connect,
+    is_database,
+    own_descriptor,
+    state_of,
+    tables_of,
+)
 
 KINDS: Final = (opencode.DATABASE, cursor.DATABASE, goose.DATABASE)
 ENDINGS: Final = (".db", ".vscdb", ".sqlite", ".sqlite3")
+NO_SESSION: Final = "database without a session"
 OPEN_HERE: Final = "database that this process has open"
 
 
@@ -35,7 +43,7 @@ class _Open:
     """A database of a known kind: what it held at one moment, and the lock that its readers take."""
 
     kind: Kind
-    connection: sqlite3.Connection
+    snapshot: Snapshot
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -44,7 +52,7 @@ class Stores:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
-        self.open: dict[str, tuple[object, _Open]] = {}
+        self.open: dict[str, _Open] = {}
 
     def expanded(self, found: Discovered) -> Discovered:
         """What was discovered, with the sessions of a store in its place, and without files that belong to others."""
@@ -63,7 +71,7 @@ class Stores:
                 problems.append(Problem(source=locator.key, reason=str(error)))
         locators = _each_once(locators, left_out)
         ordered = sorted(locators, key=lambda one: (one.key, one.location))
-        return Discovered(locators=ordered, problems=problems, left_out=dict(left_out))
+        return Discovered(locators=ordered, problems=problems, left_out=dict(+left_out))
 
     def _sessions_of(self, locator: Locator, left_out: Counter[str]) -> list[Locator]:
         """The sessions that the file stands for, or the file itself."""
@@ -82,19 +90,18 @@ class Stores:
             left_out[OPEN_HERE] += 1  # reading it as a file would drop the locks that this process has on it
             return []
         with opened.lock, _database_errors():
-            sessions = list(opened.kind.sessions(opened.connection))
+            sessions = list(opened.kind.sessions(opened.snapshot.connection))
+        left_out[NO_SESSION] += not sessions
         return [_session(locator, session, name=session.id) for session in sessions]
 
     def _opened(self, path: str, *, fresh: bool) -> _Open | None:
         """The database as it is now (`fresh`) or was when its sessions were listed; None where no kind knows it."""
         held = self.open.get(path)
-        if held and not fresh:
-            return held[1]
-        state = state_of(path)
-        if held and held[0] == state:
-            return held[1]
+        if held and (not fresh or held.snapshot.state == state_of(path)):
+            return held
         self.open.pop(path, None)
-        connection = connect(path)
+        snapshot = connect(path)
+        connection = snapshot.connection
         weakref.finalize(self, connection.close)
         with _database_errors():
             tables = tables_of(connection)
@@ -102,9 +109,8 @@ class Stores:
         for kind in KINDS:
             missing = missing_columns(kind, tables)
             if missing == []:
-                opened = _Open(kind=kind, connection=connection)
-                self.open[path] = (state, opened)
-                return opened
+                self.open[path] = _Open(kind=kind, snapshot=snapshot)
+                return self.open[path]
             lacking += [f"{kind.name}: {', '.join(missing)}"] if missing else []
         connection.close()
         if lacking:
@@ -144,7 +150,10 @@ class Stores:
         if opened is None:
             raise Unreadable("The database that held this session is of another kind now.")
         with opened.lock:
-            yield from opened.kind.items(opened.connection, _unquoted(name), settled_ms)
+            try:
+                yield from opened.kind.items(opened.snapshot.connection, _unquoted(name), settled_ms)
+            finally:  # what was torn while it was read may look like damage
+                opened.snapshot.expect_unchanged(path)
 
 
 class _database_errors:  # noqa: N801 - a context manager, as in the standard library
