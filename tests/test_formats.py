@@ -97,6 +97,7 @@ def zipkin_items(v: Any, _: Any) -> list[Any]:
 
 # For each module: keys and values that lead its readers deep into their cases, and items made of two arbitrary values.
 HOSTILE: dict[str, tuple[list[str], Values]] = {
+    "specstory": (["_**User**_\nhi", "_**Agent (m)**_\n<think>x</think>", "text"], lambda v, w: [v, w]),
     "smolagents": (
         [
             "steps",

@@ -25,7 +25,9 @@ from components.sources.table_urls import table_locator
 logger = logging.getLogger(__name__)
 
 home_marks = frozenset({"home-id", "runatlas.db"})  # a folder that holds one of them is a home of runatlas
-hidden_logs = frozenset({".aider.chat.history.md", ".system_generated"})  # hidden names that tools give to logs
+hidden_logs = frozenset(
+    {".aider.chat.history.md", ".system_generated", ".specstory"}
+)  # hidden names that tools give to logs
 in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks})
 
 

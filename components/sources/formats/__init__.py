@@ -46,6 +46,7 @@ from components.sources.formats import (
     qwen_code,
     reflexion,
     smolagents,
+    specstory,
     swe_agent,
     swe_smith,
     tau_bench,
@@ -117,5 +118,6 @@ FORMATS: tuple[Format, ...] = (
     *_unless(chat.ROWS, amp.ROWS, cline.ROWS, cline_api.ROWS, nebius.ROWS, web_agent.ROWS, mini_swe_agent.ROWS),
     *generic.ROWS,
     *aider.ROWS,
+    *specstory.ROWS,
     *plain_text.ROWS,
 )
