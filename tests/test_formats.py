@@ -97,6 +97,40 @@ def zipkin_items(v: Any, _: Any) -> list[Any]:
 
 # For each module: keys and values that lead its readers deep into their cases, and items made of two arbitrary values.
 HOSTILE: dict[str, tuple[list[str], Values]] = {
+    "openai_agents": (
+        [
+            "object",
+            "trace",
+            "trace.span",
+            "id",
+            "trace_id",
+            "span_data",
+            "type",
+            "generation",
+            "function",
+            "input",
+            "output",
+            "role",
+            "user",
+            "content",
+            "name",
+            "error",
+            "message",
+            "usage",
+            "data",
+            "spans",
+            "started_at",
+        ],
+        lambda v, w: [
+            {
+                "object": "trace.span",
+                "trace_id": v,
+                "span_data": {"type": kind, "input": v, "output": w, "name": w},
+                "error": v,
+            }
+            for kind in ("generation", "function", "agent")
+        ],
+    ),
     "specstory": (["_**User**_\nhi", "_**Agent (m)**_\n<think>x</think>", "text"], lambda v, w: [v, w]),
     "smolagents": (
         [

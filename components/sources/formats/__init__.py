@@ -37,6 +37,7 @@ from components.sources.formats import (
     langsmith,
     mini_swe_agent,
     nebius,
+    openai_agents,
     openclaw,
     opencode,
     openhands,
@@ -79,6 +80,7 @@ def _declining(row: Format, dialects: Sequence[Format]) -> Callable[[Head], Verd
 FORMATS: tuple[Format, ...] = (
     *langsmith.ROWS,
     *langfuse.ROWS,
+    *openai_agents.ROWS,
     *openclaw.ROWS,
     *otel.ROWS,
     *zipkin.ROWS,
