@@ -141,13 +141,14 @@ class Locator:
     password where `location` is without: it opens the table and is never stored.
 
     For files `size_bytes`, `mtime_ns`, `ctime_ns` and `inode` are what the directory said at discovery (no content is
-    read).
+    read). A `session` is one of many in another program's database or folder: its `location` is below that of its file,
+    `size_bytes` counts its items, and `inode` changes with any of its content.
     """
 
     location: str
     key: str
     root: str = ""
-    kind: Literal["file", "table"] = "file"
+    kind: Literal["file", "table", "session"] = "file"
     size_bytes: int = 0
     mtime_ns: int = 0
     ctime_ns: int = 0
@@ -275,10 +276,14 @@ class DataSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
-    """`locators` in order of their keys, and what was named but is not there."""
+    """`locators` in order of their keys, and what was named but is not there.
+
+    `left_out`: how many files belong to a source beside them and are none of their own, by rule.
+    """
 
     locators: Sequence[Locator]
     problems: Sequence[Problem]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from components.contracts import Defect, Event, Skipped
 from components.sources.formats import FORMATS
 from components.sources.formats.contract import Format, Head, Options, Read, Shape, Verdict
+from components.sources.lines import grouped
+from components.sources.lines import lines as split
 
 DATA = Path(__file__).parent / "data"
 CORPUS = Path(__file__).parents[1].parent / "shared" / "data"
@@ -30,7 +32,18 @@ def heads(path: Path) -> list[Head]:
         found.append(Head(name=path.name, shape="document", document=orjson.loads(raw)))
     if lines := parsed_lines(raw)[:60]:
         found.append(Head(name=path.name, shape="lines", lines=lines))
+    if path.suffix == ".md":
+        found.append(Head(name=path.name, shape="text", text=raw.decode()))
     return found
+
+
+def text_items(row: Format, raw: bytes) -> list[str]:
+    """The items of a text, as its format parts them."""
+    assert row.unit_of is not None
+    assert row.grouping is not None
+    closes = row.grouping(row.unit_of(raw.decode()))
+    pieces = grouped(split(iter([raw]), 0, 1 << 20), closes, at_blank_line=False, max_bytes=1 << 20)
+    return [text for piece in pieces if (text := piece.data.decode().strip("\r\n"))]
 
 
 def parsed_lines(raw: bytes) -> list[Any]:
@@ -58,7 +71,7 @@ def row_of(rows: Iterable[Format], shape: Shape) -> Format:
 def reads(row: Format, item: Any, options: Options | None = None) -> list[Read]:
     """All that a row makes of a document, or of a list of lines."""
     options = options or Options()
-    if row.shape == "lines":
+    if row.shape in ("lines", "text"):
         assert row.reader is not None
         reader = row.reader(None, options)
         return [found for line in item for found in reader.read(line)]
@@ -70,6 +83,8 @@ def reads_file(rows: Sequence[Format], path: Path, options: Options | None = Non
     row = taker(rows, path)
     assert row is not None, f"no format takes {path.name}"
     raw = path.read_bytes()
+    if row.shape == "text":
+        return reads(row, text_items(row, raw), options)
     return reads(row, parsed_lines(raw) if row.shape == "lines" else orjson.loads(raw), options)
 
 

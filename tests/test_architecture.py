@@ -79,6 +79,13 @@ sql_outside_of_the_store = {
     "components/locations.py": "parses database URLs",
     "flows/watch.py": "polls the data_version of users' SQLite files",
     "components/sources/table_urls.py": "parses database URLs",
+    **dict.fromkeys(
+        (
+            f"components/sources/stores/{name}.py"
+            for name in ("contract", "cursor", "goose", "opencode", "snapshot", "stores")
+        ),
+        "reads copies of the databases of other programs",
+    ),
     "api/state.py": "translates errors of the database that were not expected",
     "api/problems.py": "translates errors of the database that were not expected",
 }

@@ -22,8 +22,8 @@ CLAUDE = [
     {"type": "progress", "uuid": "u3", "sessionId": "s1"},
 ]
 PARTS = [  # the envelope of one tool, the messages of another
-    {"type": "user", "uuid": "u1", "sessionId": "s1", "message": {"role": "user", "parts": [{"text": "Hello"}]}},
-    {"type": "assistant", "uuid": "u2", "sessionId": "s1", "message": {"role": "model", "parts": [{"text": "Hi"}]}},
+    {"type": "user", "uuid": "u1", "sessionId": "s1", "message": {"role": "user", "pieces": [{"text": "Hello"}]}},
+    {"type": "assistant", "uuid": "u2", "sessionId": "s1", "message": {"role": "model", "pieces": [{"text": "Hi"}]}},
 ]
 SESSION = {"sessionId": "s1", "projectHash": "ab", "startTime": "2026-01-01T00:00:00Z"}
 

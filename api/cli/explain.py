@@ -11,6 +11,7 @@ from components.errors import SourceError
 from components.load.report import printable
 from components.settings import load_settings
 from components.sources.files import FileSource
+from components.sources.read_totals import shortfall
 from components.wiring import open_source
 
 
@@ -24,7 +25,7 @@ def explanations(sources: Sequence[str], dataset: str, format: str | None) -> li
 
 def _explanation(source: FileSource, locator: Locator) -> dict[str, Any]:
     try:
-        recognition = source.explain(locator.location)
+        recognition = source.explain(locator)
         result = source.totals(locator)
     except SourceError as error:
         return _unsupported(locator.key, str(error))
@@ -36,6 +37,7 @@ def _explanation(source: FileSource, locator: Locator) -> dict[str, Any]:
         "records": result.n_records,
         "defects": result.n_defects,
         "skipped_by_rule": dict(result.skipped),
+        "warning": shortfall(result, from_start=True),
     }
 
 
@@ -63,6 +65,8 @@ def _counts(item: dict[str, Any]) -> str:
 
 def _details(item: dict[str, Any]) -> Iterator[str]:
     yield from (line.strip() for line in item["reason"].partition("\n")[2].splitlines())
+    if item.get("warning"):
+        yield f"Warning: {item['warning']}"
     if item.get("skipped_by_rule"):
         yield skipped_line(item["skipped_by_rule"])
     yield from (f"not {name}: {reason}" for name, reason in item.get("declined", {}).items())

@@ -151,8 +151,15 @@ class _Match:
             entry
             for at, entry in self.known.items()
             if entry.source_id not in self.moves
-            and (at in taken or (at not in self.here and not is_url(at) and not os.path.lexists(at)))
+            and (at in taken or (at not in self.here and not is_url(at) and not self._is_there(at)))
         ]
+
+    def _is_there(self, location: str) -> bool:
+        """Does the file exist, or the store that held the session? A store that was looked into lists all that it has."""
+        if os.path.lexists(location):
+            return True
+        store = os.path.dirname(location)  # noqa: PTH120
+        return os.path.isfile(store) and not any(at.startswith(store + os.sep) for at in self.here)  # noqa: PTH113
 
     def identify(self, locator: Locator, vanished: list[LedgerEntry]) -> None:
         """Note whether a file at a new location is a vanished source, a copy, or neither."""

@@ -38,6 +38,7 @@ class Discovered:
     problems: Sequence[Problem] = ()
     n_found: int = 0
     n_unchanged: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def discover(context: LoadContext, given: GivenSources) -> Discovered:
@@ -47,7 +48,7 @@ def discover(context: LoadContext, given: GivenSources) -> Discovered:
     found = context.source.discover(retry_while_busy(lambda: _specs(context, dataset_id)))
     if dataset_id is None:
         if not found.locators:
-            return Discovered(dataset_id=None, problems=found.problems)
+            return Discovered(dataset_id=None, problems=found.problems, left_out=found.left_out)
         dataset_id = retry_while_busy(lambda: store.datasets.id(context.dataset, create=True))
         assert dataset_id is not None
     named = [locator for locator in found.locators if _is_utf8(locator.location)]
@@ -70,6 +71,7 @@ def discover(context: LoadContext, given: GivenSources) -> Discovered:
         unchanged_failures=failures,
         problems=problems,
         n_found=len(found.locators),
+        left_out=found.left_out,
         n_unchanged=len(named) - len(matching.changed) - len(failures) - len(matching.problems),
     )
 
@@ -102,7 +104,7 @@ def _matched(context: LoadContext, dataset_id: int, named: Sequence[Locator]) ->
 
 def _is_unchanged(context: LoadContext, locator: Locator, entry: LedgerEntry) -> bool:
     """Does the directory entry of a source show that reading it again is pointless? No content is read."""
-    if context.verify or locator.kind != "file" or entry.status not in {"loaded", "failed", "copy"}:
+    if context.verify or locator.kind == "table" or entry.status not in {"loaded", "failed", "copy"}:
         return False
     if entry.status == "failed" and entry.options != context.options:
         return False

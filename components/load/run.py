@@ -81,10 +81,20 @@ def _report(context: LoadContext, found: Discovered, tried: Sequence[SourceOutco
         bytes=sum(outcome.size_bytes for outcome in done),
         seconds=round(time.monotonic() - began, 3),
         problems=[*with_last_reported(context.store, context.dataset, found.problems), *_problems(tried, found)],
-        skipped_by_rule=bounded(sum((Counter(outcome.skipped_by_rule) for outcome in done), Counter[str]())),
+        skipped_by_rule=bounded(_skipped(tried, found)),
         redacted=dict(sum(map(Counter, redacted.values()), Counter[str]()).most_common()),
         redacted_by_source={source: dict(kinds) for source, kinds in sorted(redacted.items())},
     )
+
+
+def _skipped(tried: Iterable[SourceOutcome], found: Discovered) -> Counter[str]:
+    """Items that were left out, by rule; and, unless nothing has changed, files that belong to other sources."""
+    skipped: Counter[str] = Counter()
+    for outcome in tried:
+        skipped.update(outcome.skipped_by_rule)
+    if found.changed or not found.n_found:
+        skipped.update(found.left_out)
+    return skipped
 
 
 def _mark_gone(context: LoadContext, found: Discovered) -> int:

@@ -25,6 +25,9 @@ from components.sources.table_urls import table_locator
 logger = logging.getLogger(__name__)
 
 home_marks = frozenset({"home-id", "runatlas.db"})  # a folder that holds one of them is a home of runatlas
+hidden_logs = frozenset(
+    {".aider.chat.history.md", ".system_generated", ".specstory"}
+)  # hidden names that tools give to logs
 in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks})
 
 
@@ -121,7 +124,7 @@ def _report_outside(spec: str, root: _Root, *, nothing: str) -> None:
 
 
 def _below(root: _Root) -> Iterator[Found]:
-    """Files below the root, links after what they may point to, each real folder once; hidden names are left out."""
+    """Files below the root, links after what they may point to, each real folder once; hidden names are left out but for those of logs."""
     seen: set[str] = set()
     waiting = [(root.path, root.real)]
     linked: list[os.DirEntry[str]] = []
@@ -154,7 +157,7 @@ def _entries(folder: str, root: _Root) -> list[os.DirEntry[str]]:
     """The entries of a folder, without hidden ones and without what runatlas keeps in a home: its output is no log."""
     try:
         with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            shown = [entry for entry in entries if not entry.name.startswith(".") or entry.name in hidden_logs]
     except OSError as error:  # the folders beside it are read
         root.refuse(folder, error)
         return []

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +25,7 @@ from components.sources.reading.read import defect_batch, from_cursor, from_star
 from components.sources.recognition.recognise import GENERIC, Recognition, expect_format, named, recognise
 from components.sources.recognition.unsupported import refuse_unsupported
 from components.sources.records import RecordMaker
+from components.sources.stores.stores import Stores
 
 
 class FileSource:
@@ -46,6 +48,7 @@ class FileSource:
         self.format = format
         self.redact = redact
         self.now = now
+        self.stores = Stores(now)
         self.options = Options(history=history, columns=columns or {})
         try:
             self.zone = ZoneInfo(timezone)
@@ -53,13 +56,21 @@ class FileSource:
             raise BadSetting(f"There is no time zone {timezone!r}; use a name such as 'Europe/Berlin'.") from error
 
     def discover(self, specs: Sequence[str]) -> Discovered:
-        """Every file and table that `specs` name, by key; what is not there is a problem. Reads no content."""
-        return discover(specs)
+        """Every file, table and stored session that `specs` name, by key; what is not there is a problem.
 
-    def explain(self, path: str) -> Recognition:
+        Of databases the list of their sessions is read, of all other files nothing.
+        """
+        return self.stores.expanded(discover(specs))
+
+    def explain(self, source: Locator | str) -> Recognition:
         """Which format reads the file and why, and why the others declined. Raises what `read` would."""
-        with _file_errors(), open_file(path) as opened:
-            return self._recognised(opened, path).without_content()
+        locator = Locator(location=source, key=source) if isinstance(source, str) else source
+        with _file_errors(), self._open(locator) as opened:
+            return self._recognised(opened, locator.location).without_content()
+
+    def _open(self, locator: Locator) -> Opened:
+        """The file, or the stored session as one."""
+        return self.stores.open_session(locator) if locator.kind == "session" else open_file(locator.location)
 
     def totals(self, locator: Locator) -> ReadTotals:
         """What a load of the whole source would give now; nothing is stored. Of one being written, what is complete."""
@@ -93,7 +104,7 @@ class FileSource:
             return Decision(action="read", reason="new")
         with _file_errors():
             try:
-                with open_file(locator.location) as opened:
+                with self._open(locator) as opened:
                     if not here_before:
                         return self._decide_elsewhere(opened, locator, entry, cursor)
                     found = self._decide_by_content(opened, locator, cursor, verify=verify)
@@ -114,7 +125,8 @@ class FileSource:
 
     def _decide_by_content(self, opened: Opened, locator: Locator, cursor: Cursor, *, verify: bool) -> Decision:
         replaced = not cursors.is_same_file(opened, cursor) and opened.size_bytes == cursor.size_bytes
-        found = cursors.compare(opened, cursor, whole=verify or replaced or cursor.state.get("kind") == "document")
+        is_edited_in_place = locator.kind == "session" or cursor.state.get("kind") == "document"
+        found = cursors.compare(opened, cursor, whole=verify or replaced or is_edited_in_place)
         if not found.same:
             shrunk = locator.size_bytes < cursor.size_bytes
             return Decision(action="read", reason="truncated or replaced" if shrunk else "rewritten")
@@ -169,7 +181,7 @@ class FileSource:
         if locator.kind == "table":
             yield from tables.read(locator, cursor, self._job(locator, named(self.format or GENERIC, "lines")))
             return
-        with _file_errors(), open_file(locator.location) as opened:
+        with _file_errors(), self._open(locator) as opened:
             if cursor is None:
                 try:
                     recognition = self._recognised(opened, locator.location)
@@ -177,13 +189,13 @@ class FileSource:
                     yield defect_batch(opened, str(error))
                     raise
                 job = self._job(locator, recognition.format)
-                yield from from_start(job, opened, recognition)
+                yield from _as_listed(locator, from_start(job, opened, recognition))
             else:
                 if opened.seekable and not cursors.compare(opened, cursor, whole=False).same:
                     raise NotReady("It was replaced while it was being read; a later load reads it again.")
                 shape = cursor.state.get("shape", "lines")
                 job = self._job(locator, named(cursor.format, shape))
-                yield from from_cursor(job, opened, cursor)
+                yield from _as_listed(locator, from_cursor(job, opened, cursor))
 
     def _recognised(self, opened: Opened, path: str) -> Recognition:
         name = os.path.basename(path)  # noqa: PTH119
@@ -218,6 +230,18 @@ class FileSource:
             ),
             is_quiet=self._is_quiet,
         )
+
+
+def _as_listed(locator: Locator, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; a cursor at the end of a stored session has its size as its store lists it."""
+    try:
+        for batch in batches:
+            is_at_end = locator.kind == "session" and batch.cursor.mtime_ns
+            yield replace(batch, cursor=replace(batch.cursor, size_bytes=locator.size_bytes)) if is_at_end else batch
+    except NotReady as error:
+        if locator.kind == "session" and "not complete yet" in str(error):
+            raise NotReady("Its last message is not complete yet; a later load reads it.") from error
+        raise
 
 
 @contextmanager

@@ -88,3 +88,19 @@ def _text_of_block(block: Mapping[str, Json]) -> str:
     if isinstance(kind, str) and kind in ("file", "document", "input_file"):
         return "[file]"
     return json_text(block) if block else ""
+
+
+def response_text(part: Json) -> str:
+    """The text of a function's response in a part: what the function put out, else its error, else its JSON.
+
+    >>> response_text({"functionResponse": {"name": "ls", "response": {"output": "a.txt"}}})
+    'a.txt'
+    """
+    inner = part.get("functionResponse") if isinstance(part, dict) else None
+    response = inner.get("response") if isinstance(inner, dict) else None
+    if not isinstance(response, dict):
+        return text_of(part if response is None else response)
+    for key in ("output", "error"):
+        if isinstance(text := response.get(key), str):
+            return text
+    return json_text(response)

@@ -119,6 +119,8 @@ class Format:
     - `lines`: `reader(state, options)` gives a `LineReader`; `state` is None at the start of a file. Lines that
       `is_neutral` are the format's bookkeeping, which may fill any part of a log: recognition examines what follows them.
     - `document`: `read(document, options)` gives all items; `end(document)` says whether the end mark is there.
+    - `text`: `reader` too, of items of several lines. `unit_of(text)` says what an item is, from the beginning of the text;
+      `grouping(unit)` gives the function that is asked, line by line: does an item that ended in `last` end before `line`?
     - `archive`: `read_member(name, document, shared, options)` gives the items of one member; `takes(name)` picks the
       members that hold runs; `end(document)` is asked of the member named `end_member`.
 
@@ -135,6 +137,8 @@ class Format:
     takes: Callable[[str], bool] | None = None
     read_member: Callable[[str, Json, Options], Iterable[Read]] | None = None
     end: Callable[[Json], End] = _no_end
+    unit_of: Callable[[str], str] | None = None
+    grouping: Callable[[str], Callable[[bytes, bytes], bool]] | None = None
     session_key: str = ""
     end_member: str | None = None
 

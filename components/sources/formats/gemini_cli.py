@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from components.contracts import Json, Skipped
-from components.sources.formats.content import json_text, text_of, tool_call
+from components.sources.formats.content import response_text, text_of, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
 from components.sources.formats.deduplication import short_digest
 from components.sources.formats.defects import BOOKKEEPING, EMPTY, REPEATED, guarded, not_an_object
@@ -196,17 +196,7 @@ def _call(call: Mapping[str, Json]) -> Iterator[_Part]:
 
 def _result(result: Json) -> str:
     parts = result if isinstance(result, list) else [result]
-    return "\n".join(text for part in parts if (text := _result_text(part)))
-
-
-def _result_text(part: Json) -> str:
-    response = mapping(mapping(part).get("functionResponse")).get("response")
-    if not isinstance(response, dict):
-        return text_of(part if response is None else response)
-    for key in ("output", "error"):
-        if isinstance(text := response.get(key), str):
-            return text
-    return json_text(response)
+    return "\n".join(text for part in parts if (text := response_text(part)))
 
 
 def _read(document: Json, _: Options) -> Iterator[Read]:

@@ -7,7 +7,8 @@ A plain text has no model responses to count, so all its records are of iteratio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from components.contracts import Defect, Json
@@ -56,9 +57,14 @@ def unit_of(text: str) -> str:
     return "paragraph" if len(lines) - len(filled) >= 0.05 * len(lines) and len(filled) > 1 else "line"
 
 
-def begins_item(unit: str, _: bytes, line: bytes) -> bool:
+def _begins_item(unit: str, _: bytes, line: bytes) -> bool:
     """Does `line` begin a new record, whatever came before it?"""
     return unit == "line" or (unit == "stamped" and is_stamped(line[:80].decode("utf-8", "replace")))
+
+
+def grouping(unit: str) -> Callable[[bytes, bytes], bool]:
+    """What decides whether a line begins a new record."""
+    return partial(_begins_item, unit)
 
 
 class Reader:
@@ -81,4 +87,6 @@ class Reader:
         return (self.turns.event("error" if _ERROR.search(text[:2_000]) else "text", text, when),)
 
 
-ROWS = (Format(name="plain_text", shape="text", recognises=recognises, reader=Reader),)
+ROWS = (
+    Format(name="plain_text", shape="text", recognises=recognises, reader=Reader, unit_of=unit_of, grouping=grouping),
+)

@@ -68,7 +68,17 @@ def parse_json(value: Json, opening: Iterable[str] = ("{", "[")) -> Json:
     return value
 
 
-def mostly(items: Sequence[Json], fits: Callable[[Json], bool]) -> bool:
+def mostly(items: Sequence[Json], fits: Callable[[Json], object]) -> bool:
     """Do three in five of the first twenty items fit? A few odd ones don't make it another format."""
     first = items[:SAMPLE_ITEMS]
-    return bool(first) and sum(map(fits, first)) >= 0.6 * len(first)
+    return bool(first) and sum(bool(fits(item)) for item in first) >= 0.6 * len(first)
+
+
+def total(values: Mapping[str, Json], *keys: str) -> float | None:
+    """The sum of those of the keys that hold a number; None where none does.
+
+    >>> total({"input": 3, "output": 4, "cached": None}, "input", "output", "cached")
+    7
+    """
+    found = [n for key in keys if isinstance(n := values.get(key), int | float) and not isinstance(n, bool)]
+    return sum(found) if found else None

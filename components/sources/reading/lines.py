@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from components.contracts import Batch, Cursor, Defect, Json
 from components.errors import NotReady
 from components.sources import cursors, lines, parsing
 from components.sources.fingerprints import Fingerprint
-from components.sources.formats import plain_text
 from components.sources.formats.contract import LineReader
 from components.sources.opener import Opened
 from components.sources.reading.batches import BatchBuilder, Job, as_item
@@ -39,7 +37,7 @@ def from_lines(
         recovery=Recovery(),
     )
     reason = ""
-    for piece in _pieces(opened, state, start, job.settings.max_item_bytes):
+    for piece in _pieces(job, opened, state, start):
         reason = reading.skip_long(piece) if piece.kind in {"part", "last_part"} else reading.add(piece)
         if reading.batch.is_full and reading.before_long is None:
             yield reading.batch.take(reading.cursor())
@@ -171,16 +169,16 @@ class _Reading:
         )
 
 
-def _pieces(opened: Opened, state: Mapping[str, Json], start: int, max_bytes: int) -> Iterator[lines.Piece]:
+def _pieces(job: Job, opened: Opened, state: Mapping[str, Json], start: int) -> Iterator[lines.Piece]:
+    max_bytes = job.settings.max_item_bytes
     found = lines.lines(opened.blocks(start), start, max_bytes)
     if state["kind"] == "stacked":
         return lines.stacked(found, max_bytes)
     if state["kind"] == "csv":
         return lines.rows(found, max_bytes)
-    if state["kind"] == "text":
+    if state["kind"] == "text" and job.format.grouping:
         unit = state["unit"]
-        closes = partial(plain_text.begins_item, unit)
-        return lines.grouped(found, closes, at_blank_line=unit == "paragraph", max_bytes=max_bytes)
+        return lines.grouped(found, job.format.grouping(unit), at_blank_line=unit == "paragraph", max_bytes=max_bytes)
     return found
 
 

@@ -10,7 +10,6 @@ from components.contracts import Batch, Cursor, Defect, Event, Json, Record
 from components.errors import NotReady
 from components.sources import cursors
 from components.sources.fingerprints import Fingerprint
-from components.sources.formats import plain_text
 from components.sources.formats.contract import Read
 from components.sources.opener import Opened, up_to
 from components.sources.reading.archives import from_archive
@@ -26,8 +25,8 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
     state: dict[str, Json] = {"kind": candidate.kind, "shape": job.format.shape}
     if candidate.table:
         state |= {"delimiter": candidate.table.delimiter, "header": list(candidate.table.header)}
-    if candidate.kind == "text":
-        state["unit"] = plain_text.unit_of(candidate.head.text)
+    if candidate.kind == "text" and job.format.unit_of:
+        state["unit"] = job.format.unit_of(candidate.head.text)
     if names := _former_run_names(job, recognition):
         state["run_names"] = names
     match candidate.kind:

@@ -10,7 +10,7 @@ from typing import Final
 from components.errors import BadSetting, UnknownFormat
 from components.sources import parsing
 from components.sources.formats import FORMATS
-from components.sources.formats.contract import Format, Head, Verdict, decline
+from components.sources.formats.contract import Format, Head, Options, Verdict, decline
 from components.sources.opener import Opened
 from components.sources.recognition import explain
 from components.sources.recognition.candidates import (
@@ -21,9 +21,11 @@ from components.sources.recognition.candidates import (
     has_lines_ending,
     has_text_ending,
 )
+from components.sources.recognition.evidence import evidence
 from components.sources.recognition.lookahead import look_ahead
 
 GENERIC: Final = "generic"
+PLAIN_TEXT: Final = "plain_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ def recognise(
         for one in found:
             for row in _rows_for(format_name, one):
                 verdict = _verdict(row, _head_for(row, one))
+                if verdict.accepted and (objection := _objection(row, one)):
+                    verdict = decline(objection)
                 if verdict.accepted:
                     return Recognition(format=row, candidate=one, reason=verdict.reason, declined=declined)
                 declined[format_name] = verdict.reason
@@ -91,7 +95,8 @@ def _rows_of(name: str) -> list[Format]:
 
 def _rows_for(format_name: str, candidate: Candidate, *, by_name: bool = False) -> Iterator[Format]:
     """The rows of a format that read this candidate; plain text is only what its ending or the user says."""
-    if candidate.kind == "text" and not (by_name or has_text_ending(candidate.head.name)):
+    is_named = by_name or format_name != PLAIN_TEXT or has_text_ending(candidate.head.name)
+    if candidate.kind == "text" and not is_named:
         return
     yield from (row for row in _rows_of(format_name) if row.shape == candidate.head.shape)
 
@@ -108,6 +113,13 @@ def _verdict(row: Format, head: Head) -> Verdict:
         return row.recognises(head)
     except Exception as error:  # noqa: BLE001 - odd content must not keep other formats from being asked
         return decline(f"it failed: {type(error).__name__}: {error}")
+
+
+def _objection(row: Format, candidate: Candidate) -> str:
+    """Why the format does not understand lines that it accepts; "" where it does. Rows of tables have any columns."""
+    if candidate.kind != "json" or row.reader is None or row.name == GENERIC:
+        return ""
+    return evidence(row, candidate.head.lines, Options()).objection
 
 
 def expect_format(name: str) -> None:
