@@ -54,7 +54,8 @@ class RecordMaker:
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
         extra = clean_extra(event.extra, redactor) if event.extra else event.extra
         made = Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
-        if bare is not event.text or text != spelled or (redactor and redactor.total != n_redacted):
+        is_mended = bare is not event.text or text != spelled or event.former_type or event.former_text
+        if is_mended or (redactor and redactor.total != n_redacted):
             return self._with_former_id(made, event)
         return made
 
@@ -70,13 +71,14 @@ class RecordMaker:
         return f"{self.key}#{clean_text(name, 500, redactor)}" if name else self.key
 
     def _with_former_id(self, made: Record, event: Event) -> Record:
-        """The record, with the id of the one that version 0.1 stored instead: of the text as the log wrote it."""
+        """The record, with the id of the one that an earlier version stored instead: of the text as the log wrote it."""
+        type = event.former_type or event.type
         former = record_id(
             filename=self._filename(event.run, None),
             iteration=made.iteration,
             idx_in_iteration=made.idx_in_iteration,
-            type=event.type if event.type in type_names else clean_text(event.type, 100),
-            text=clean_text(event.text, self.max_text_chars),
+            type=type if type in type_names else clean_text(type, 100),
+            text=clean_text(event.former_text or event.text, self.max_text_chars),
         )
         return made if former == made.id else made._replace(former_id=former)
 

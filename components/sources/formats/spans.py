@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from components.contracts import Json
@@ -46,6 +48,14 @@ BODIES: Final = (
     "all_messages_events",
     "model_request_parameters",
     "logfire.json_schema",
+)
+SAID: Final = frozenset(
+    {"user_prompt", "user_prompt_length", "final_result", "agent.response", "gen_ai.agent.response"}
+)
+_ID: Final = re.compile(  # keys that name one session, user or call: spans which differ in nothing else are alike
+    r"(?:.*[._-])?(?:session|user|enduser|conversation|thread|request|client_request|response|call|tool_use|invocation|message"
+    r"|run|trace|span|parent_span|correlation|transaction|account|organization|installation|prompt|event)[._-]?u?u?id"
+    r"|(?:.*\.)?user[._](?:e?mail|account_uuid|username|name)|(?:a2a|gen_ai)\.task\.id"
 )
 ABOUT: Final[Mapping[str, str]] = {
     "gen_ai.request.model": "model",
@@ -121,19 +131,46 @@ def span_text(
 ) -> str:
     """The text of a span: service, operation, status, duration in buckets, attributes sorted by key.
 
-    Nested values are canonical JSON; long message bodies are left out.
+    Nested values are canonical JSON; long message bodies and ids of sessions, users and calls are left out.
 
     >>> span_text(service="shop", operation="pay", status="OK", duration_ms=12.5, attributes={"b": {"y": 1}, "a": True})
     'shop pay OK in <100ms attributes: a=true b={"y":1}'
     """
+    kept = {key: value for key, value in attributes.items() if not is_left_out(key)}
+    return _text_with(service=service, operation=operation, status=status, duration_ms=duration_ms, attributes=kept)
+
+
+def _text_with(
+    *, service: str, operation: str, status: str, duration_ms: float | None, attributes: Mapping[str, Json]
+) -> str:
     head = " ".join(word for word in (service, operation, status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
     pairs = [f"{key}={_value_text(attributes[key])}" for key in sorted(attributes) if not _is_body(key)]
     return f"{head}{took} attributes: {' '.join(pairs)}" if pairs else f"{head}{took}"
 
 
+@lru_cache(maxsize=4_096)
 def _is_body(key: str) -> bool:
     return key.startswith(BODIES)
+
+
+@lru_cache(maxsize=4_096)
+def _is_id(key: str) -> bool:
+    return _ID.fullmatch(key.lower()) is not None
+
+
+def is_left_out(key: str) -> bool:
+    """Is it no part of a span's text: an id, or what is a record of its own?"""
+    return _is_id(key) or key in SAID
+
+
+def ids_of(attributes: Mapping[str, Json]) -> dict[str, Json]:
+    """The ids among the attributes that are no part of a span's text, and have no name of their own beside it.
+
+    >>> ids_of({"session.id": "s-1", "enduser.id": "ada", "http.route": "/", "gen_ai.agent.id": "planner"})
+    {'enduser.id': 'ada'}
+    """
+    return {key: value for key, value in attributes.items() if _is_id(key) and key not in ABOUT}
 
 
 def _value_text(value: Json) -> str:
@@ -148,9 +185,10 @@ def duration_ms(span: Span) -> float | None:
     return (span.end_ns - span.start_ns) / 1e6
 
 
-def record_text(span: Span) -> str:
-    """The text of a span's own record."""
-    return span_text(
+def record_text(span: Span, *, with_ids: bool = False) -> str:
+    """The text of a span's own record; `with_ids` as it was made before ids were left out."""
+    make = _text_with if with_ids else span_text
+    return make(
         service=span.service,
         operation=span.name,
         status=span.status,
