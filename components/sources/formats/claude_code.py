@@ -52,6 +52,7 @@ KEPT: Final = (  # key of a line, key of `extra`
     ("agentId", "agent_id"),
     ("cwd", "cwd"),
     ("gitBranch", "git_branch"),
+    ("costUSD", "cost"),
 )
 REPEATED_LINE: Final = Skipped(rule="line that was read before")
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow

@@ -72,6 +72,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "gen_ai.usage.output_tokens": "output_tokens",
     "gen_ai.usage.completion_tokens": "output_tokens",
     "llm.token_count.completion": "output_tokens",
+    "gen_ai.usage.cost": "cost",
+    "llm.cost.total": "cost",
     "session.id": "session_id",
     "user.id": "user_id",
 }
