@@ -90,13 +90,13 @@ def _exit_code(head: str, tail: str, extra: Mapping[str, Json]) -> int | None:
 
 def _exit_failure(code: int, head: str, tail: str) -> Failure | None:
     """A command that ended with 1 and printed nothing mostly searched and found nothing."""
-    if code == 1 and not _printed(head, tail):
+    if code == 1 and not _printed(head):
         return None
     known = {124: "timeout", 126: "permission denied", 127: "command not found", 137: "killed", 143: "killed"}
     return Failure(kind=known.get(code) or _kind(head, tail, otherwise="exit code"))
 
 
-def _printed(head: str, tail: str) -> str:
+def _printed(head: str) -> str:
     if len(head) == HEAD_CHARS:
         return head
     bare = _EXIT_AT_END.sub("", _EXIT_AT_START.sub("", head))
@@ -204,8 +204,8 @@ _RAISED: Final = re.compile(r"(?m)^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:: .*)?$")
 _SHAPES: Final = {
     kind: re.compile(shape)
     for kind, shape in (
-        ("edit not applied", r"String to replace not found|Your proposed edit has introduced|No replacement was performed|File has not been read yet"
-         r"|matches of the string to replace|File has been (?:unexpectedly )?modified|did not appear verbatim"),
+        ("edit not applied", (r"String to replace not found|Your proposed edit has introduced|No replacement was performed|File has not been read yet"
+         r"|matches of the string to replace|File has been (?:unexpectedly )?modified|did not appear verbatim")),
         ("rate limit", r"(?i)rate.?limit|too many requests|\b429\b.{0,40}(?:error|request)|quota exceeded|overloaded_error"),
         ("timeout", r"(?i)\btimed out\b|TimeoutError|TimeoutExpired|\bTimeout\b(?: exceeded|$|\n)|deadline exceeded|(?:code|Error:?) 504"),
         ("too long", r"(?i)exceeds? (?:the )?maximum (?:allowed )?(?:tokens|length|size)|context.length.exceeded|prompt is too long"),
@@ -214,12 +214,12 @@ _SHAPES: Final = {
         ("tests failed", r"(?m)^={3,} .{0,300}?\b[1-9]\d* failed\b|Tests?:? +[1-9]\d* failed|FAILED \([a-z]+=\d|\b--- FAIL:"),
         ("import error", r"ModuleNotFoundError|ImportError|Cannot find module|No module named"),
         ("syntax error", r"SyntaxError|IndentationError|(?i:syntax error|parse error)"),
-        ("file not found", r"(?i)no such file or directory|FileNotFoundError|ENOENT|(?:file|path|directory) (?:does not|doesn't) exist"
-         r"|no matches found|can't open file"),
-        ("invalid arguments", r"(?i)InputValidationError|(?:parameter|argument)s?\b.{0,80}(?:required|expected|not allowed|invalid|missing|unexpected)"
-         r"|(?:invalid|missing|unknown|required) (?:`?\w+`? )?(?:parameter|argument|option)|no such tool"),
-        ("connection", r"(?i)connection (?:refused|reset|error|aborted|closed)|ECONNREFUSED|ECONNRESET|ENOTFOUND|could not resolve host"
-         r"|network is unreachable|ConnectionError|ConnectError"),
+        ("file not found", (r"(?i)no such file or directory|FileNotFoundError|ENOENT|(?:file|path|directory) (?:does not|doesn't) exist"
+         r"|no matches found|can't open file")),
+        ("invalid arguments", (r"(?i)InputValidationError|(?:parameter|argument)s?\b.{0,80}(?:required|expected|not allowed|invalid|missing|unexpected)"
+         r"|(?:invalid|missing|unknown|required) (?:`?\w+`? )?(?:parameter|argument|option)|no such tool")),
+        ("connection", (r"(?i)connection (?:refused|reset|error|aborted|closed)|ECONNREFUSED|ECONNRESET|ENOTFOUND|could not resolve host"
+         r"|network is unreachable|ConnectionError|ConnectError")),
         ("http error", r"(?i)status code [45]\d\d|HTTP(?: error)?:? [45]\d\d|API Error:? [45]\d\d"),
         ("cancelled", r"(?m)^(?:[a-z_.]+\.)?(?:CancelledError|KeyboardInterrupt)\b"),
         ("out of memory", r"MemoryError|(?i:out of memory)|OOMKilled"),
