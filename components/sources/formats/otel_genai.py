@@ -88,7 +88,7 @@ def extract_messages(
     """The messages of a span, as pieces in their order."""
     if role == "tool":
         return _tool_messages(name, attributes, events)
-    if role == "other" and not events and not any(map(_may_hold_messages, attributes)):  # most spans of most services
+    if role == "other" and not events and not _may_hold_messages(tuple(attributes)):  # most spans of most services
         return NO_MESSAGES
     asked, answered, elided = _event_messages(events)
     inputs = _first(_inputs(attributes, role), asked)
@@ -121,8 +121,13 @@ def _agent_messages(attributes: Mapping[str, Json], keys: Mapping[str, bool], ro
 
 
 @lru_cache(maxsize=4_096)
-def _may_hold_messages(key: str) -> bool:
-    return key.startswith(MESSAGE_PREFIXES) or key in AGENT_INPUTS or key in AGENT_OUTPUTS
+def _may_hold_messages(keys: tuple[str, ...]) -> bool:
+    return any(key.startswith(MESSAGE_PREFIXES) or key in AGENT_INPUTS or key in AGENT_OUTPUTS for key in keys)
+
+
+@lru_cache(maxsize=4_096)
+def _keys_below(prefix: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key.startswith(prefix))
 
 
 def _first(found: Iterable[list[Piece]], otherwise: list[Piece]) -> list[Piece]:
@@ -200,6 +205,8 @@ def _outputs(attributes: Mapping[str, Json], role: Role) -> Iterator[list[Piece]
 
 
 def _vertex_request(value: Json) -> list[Piece]:
+    if value is None:
+        return []
     request = parse_json(value)
     if not isinstance(request, dict):
         return pieces_of(request, "user")
@@ -214,6 +221,8 @@ def _vertex_request(value: Json) -> list[Piece]:
 
 
 def _vertex_response(value: Json) -> list[Piece]:
+    if value is None:
+        return []
     response = parse_json(value)
     return pieces_of(response.get("content") if isinstance(response, dict) else response, "assistant")
 
@@ -223,10 +232,11 @@ def _vertex_response(value: Json) -> list[Piece]:
 
 def _indexed(attributes: Mapping[str, Json], prefix: str, role: str = "user") -> list[Piece]:
     """Messages recorded under `prefix.N.path` keys, by their number."""
+    if not (keys := _keys_below(prefix, tuple(attributes))):
+        return []
     tree: dict[str, Any] = {}
-    for key, value in attributes.items():
-        if key.startswith(prefix):
-            _insert(tree, key[len(prefix) :].split("."), value)
+    for key in keys:
+        _insert(tree, key[len(prefix) :].split("."), attributes[key])
     return [piece for node in _numbered(tree) for piece in pieces_of(_flat_message(node), role)]
 
 

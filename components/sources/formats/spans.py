@@ -13,6 +13,7 @@ from components.contracts import Json
 from components.sources.formats.content import json_text
 from components.sources.formats.pieces import Piece
 from components.sources.formats.times import timestamp
+from components.sources.formats.values import SCALARS
 
 Role = Literal["model", "tool", "log", "other"]
 
@@ -138,41 +139,58 @@ def span_text(
     >>> span_text(service="shop", operation="pay", status="OK", duration_ms=12.5, attributes={"b": {"y": 1}, "a": True})
     'shop pay OK in <100ms attributes: a=true b={"y":1}'
     """
-    kept = {key: value for key, value in attributes.items() if not is_left_out(key)}
-    return _text_with(service=service, operation=operation, status=status, duration_ms=duration_ms, attributes=kept)
+    keys = keys_of(tuple(attributes)).text
+    return _text_with(service, operation, status, duration_ms, attributes, keys)
 
 
 def _text_with(
-    *, service: str, operation: str, status: str, duration_ms: float | None, attributes: Mapping[str, Json]
+    service: str,
+    operation: str,
+    status: str,
+    duration_ms: float | None,
+    attributes: Mapping[str, Json],
+    keys: Sequence[str],
 ) -> str:
     head = " ".join(word for word in (service, operation, status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
-    pairs = [f"{key}={_value_text(attributes[key])}" for key in sorted(attributes) if not _is_body(key)]
+    pairs = [f"{key}={_value_text(attributes[key])}" for key in keys]
     return f"{head}{took} attributes: {' '.join(pairs)}" if pairs else f"{head}{took}"
 
 
-@lru_cache(maxsize=4_096)
-def _is_body(key: str) -> bool:
-    return key.startswith(BODIES)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """What the keys of a span's attributes are for; most spans of a trace share theirs with many others.
 
-
-@lru_cache(maxsize=4_096)
-def _is_id(key: str) -> bool:
-    return _ID.fullmatch(key.lower()) is not None
-
-
-def is_left_out(key: str) -> bool:
-    """Is it no part of a span's text: an id, or what is a record of its own?"""
-    return _is_id(key) or key in SAID
-
-
-def ids_of(attributes: Mapping[str, Json]) -> dict[str, Json]:
-    """The ids among the attributes that are no part of a span's text, and have no name of their own beside it.
-
-    >>> ids_of({"session.id": "s-1", "enduser.id": "ada", "http.route": "/", "gen_ai.agent.id": "planner"})
-    {'enduser.id': 'ada'}
+    `text`: those in its text, sorted; `whole_text`: with ids, as the text was made before; `about`: those kept beside it,
+    and under which name; `ids`: the ids without such a name; `is_mended`: do the two texts differ?
     """
-    return {key: value for key, value in attributes.items() if _is_id(key) and key not in ABOUT}
+
+    text: tuple[str, ...]
+    whole_text: tuple[str, ...]
+    about: tuple[tuple[str, str], ...]
+    ids: tuple[str, ...]
+
+    @property
+    def is_mended(self) -> bool:
+        """Was the text of such a span another before ids were left out?"""
+        return len(self.text) != len(self.whole_text)
+
+
+@lru_cache(maxsize=4_096)
+def keys_of(keys: tuple[str, ...]) -> Keys:
+    """What these keys of attributes are for.
+
+    >>> keys_of(("session.id", "enduser.id", "http.route", "gen_ai.tool.name")).ids
+    ('enduser.id',)
+    """
+    whole = tuple(key for key in sorted(keys) if not key.startswith(BODIES))
+    ids = {key for key in keys if _ID.fullmatch(key.lower())}
+    return Keys(
+        text=tuple(key for key in whole if key not in ids and key not in SAID),
+        whole_text=whole,
+        about=tuple((key, name) for key, name in ABOUT.items() if key in keys),
+        ids=tuple(key for key in keys if key in ids and key not in ABOUT),
+    )
 
 
 def _value_text(value: Json) -> str:
@@ -189,33 +207,31 @@ def duration_ms(span: Span) -> float | None:
 
 def record_text(span: Span, *, with_ids: bool = False) -> str:
     """The text of a span's own record; `with_ids` as it was made before ids were left out."""
-    make = _text_with if with_ids else span_text
-    return make(
-        service=span.service,
-        operation=span.name,
-        status=span.status,
-        duration_ms=duration_ms(span),
-        attributes=span.attributes,
-    )
+    keys = keys_of(tuple(span.attributes))
+    chosen = keys.whole_text if with_ids else keys.text
+    return _text_with(span.service, span.name, span.status, duration_ms(span), span.attributes, chosen)
 
 
 def about_span(span: Span) -> dict[str, Any]:
     """What is kept of a span beside its text."""
-    took = duration_ms(span)
-    extra: dict[str, Any] = {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "parent_span_id": span.parent_id,
-        "span": span.name,
-        "service": span.service,
-        "status": span.status if span.status != "UNSET" else "",
-    }
-    extra = {key: value for key, value in extra.items() if value}
-    if took is not None:
+    extra: dict[str, Any] = {}
+    if span.trace_id:
+        extra["trace_id"] = span.trace_id
+    if span.span_id:
+        extra["span_id"] = span.span_id
+    if span.parent_id:
+        extra["parent_span_id"] = span.parent_id
+    if span.name:
+        extra["span"] = span.name
+    if span.service:
+        extra["service"] = span.service
+    if span.status and span.status != "UNSET":
+        extra["status"] = span.status
+    if (took := duration_ms(span)) is not None:
         extra["duration_ms"] = took
-    for key, name in ABOUT.items():
-        if isinstance(value := span.attributes.get(key), str | int | float) and value != "":
-            extra.setdefault(name, value)
+    for key, name in keys_of(tuple(span.attributes)).about:
+        if name not in extra and isinstance(value := span.attributes[key], SCALARS) and value != "":
+            extra[name] = value
     return extra
 
 
