@@ -108,11 +108,13 @@ class OpenCalls:
 
 
 def _text(value: Json) -> Json:
-    return value if isinstance(value, str) and value.strip() else None
+    return value if type(value) is str and value and not value.isspace() else None
 
 
 def _name(value: Json) -> Json:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip() else None
+    if type(value) is str:
+        return value if value and not value.isspace() else None
+    return str(value) if type(value) is int else None
 
 
 def _passed(value: Json) -> Json:

@@ -99,7 +99,8 @@ def record_id(
     >>> record_id(filename="a.jsonl", iteration=0, idx_in_iteration=0, type="user", text="hi")
     '2e14d9bc210d7347b9a7eda0d9a093d0'
     """
-    file, kind, said = (part.encode("utf-8", "surrogatepass") for part in (filename, type, text))
+    file, kind = filename.encode("utf-8", "surrogatepass"), type.encode("utf-8", "surrogatepass")
+    said = text.encode("utf-8", "surrogatepass")
     place, idx, nth = b"%d" % iteration, b"%d" % idx_in_iteration, b"%d" % occurrence
     fields = len(file), file, len(place), place, len(idx), idx, len(kind), kind, len(said), said, len(nth), nth
     return hashlib.sha256(b"2:v1%d:%b%d:%b%d:%b%d:%b%d:%b%d:%b" % fields).hexdigest()[:32]

@@ -8,7 +8,7 @@ beginning or end: files that are shown often speak of errors. Its precision, jud
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from components.contracts import Json
 DECLINED: Final = "declined"
 HEAD_CHARS: Final = 2_000
 TAIL_CHARS: Final = 2_000
+NEAR_CHARS: Final = 300  # that are looked at for a word before an expression is tried
 LONGEST_JSON: Final = 20_000  # characters of a result that is searched for an error of its own
 LONGEST_NOTICE: Final = 400  # characters of a text that only says what went wrong
 TRACEBACK: Final = "Traceback (most recent call last)"
@@ -52,7 +53,8 @@ def failure_of(type: str, text: str, extra: Mapping[str, Json]) -> Failure | Non
     if type == "span":
         return _span_failure(extra)
     head, tail = text[:HEAD_CHARS], text[-TAIL_CHARS:]
-    if _DECLINED.match(head):
+    near = head[:NEAR_CHARS]
+    if any(word in near for word in _DECLINED_WORDS) and _DECLINED.match(head):
         return Failure(kind=DECLINED)
     exit_code = _exit_code(head, tail, extra)
     if exit_code == 0:
@@ -84,7 +86,9 @@ def _exit_code(head: str, tail: str, extra: Mapping[str, Json]) -> int | None:
         if isinstance(code := extra.get(key), int) and not isinstance(code, bool):
             return code
     last = tail[-200:]
-    found = _EXIT_AT_START.match(head) or ("code" in last and _EXIT_AT_END.search(last))
+    found = ("code" in head[:NEAR_CHARS] and _EXIT_AT_START.match(head)) or (
+        "code" in last and _EXIT_AT_END.search(last)
+    )
     return int(next(code for code in found.groups() if code)) if found else None
 
 
@@ -164,9 +168,17 @@ def _kind(head: str, tail: str, *, otherwise: str) -> str:
         text
     ):  # what was raised says it, not the code around it
         raised = _RAISED.findall(text[text.rfind(TRACEBACK) :])
-        error = raised[-1] if raised else ""
-        return next((kind for kind in _OF_EXCEPTIONS if _SHAPES[kind].search(error)), "exception")
-    return next((kind for kind, shape in _SHAPES.items() if shape.search(text)), otherwise)
+        return _first_of(_OF_EXCEPTIONS, raised[-1] if raised else "") or "exception"
+    return _first_of(_SHAPES, text) or otherwise
+
+
+def _first_of(kinds: Iterable[str], text: str) -> str:
+    words = text.lower()
+    return next((kind for kind in kinds if _has_shape(kind, words, text)), "")
+
+
+def _has_shape(kind: str, words: str, text: str) -> bool:
+    return any(word in words for word in _WORDS[kind]) and _SHAPES[kind].search(text) is not None
 
 
 _DECLINED: Final = re.compile(
@@ -174,6 +186,7 @@ _DECLINED: Final = re.compile(
     r"|\w+ requested permissions? to\b[^\n]*haven't granted|Permission to use [^\n]* has been denied"
     r"|(?:The )?[Uu]ser (?:rejected|declined|denied|cancell?ed)\b|(?:Tool (?:call|use) )?(?:rejected|declined|cancell?ed) by (?:the )?user)"
 )
+_DECLINED_WORDS: Final = ("user", "User", "ermission", "approval", "multiple operations")
 _NO_ERRORS: Final = frozenset({"No response requested."})
 _PREFIX: Final = re.compile(r"\s*(?:OBSERVATION:|Observation:|<tool_use_error>|<output>|Output:|<tool_response>)?\s*")
 _OPENING: Final = re.compile(
@@ -231,3 +244,38 @@ _OF_EXCEPTIONS: Final = (
     *("rate limit", "timeout", "permission denied", "import error", "syntax error", "file not found", "connection"),
     *("cancelled", "out of memory"),
 )
+_WORDS: Final = {  # of which a text must have one before the expression of its class is tried: ten times as quick
+    "edit not applied": (
+        "to replace",
+        "edit has introduced",
+        "no replacement",
+        "has not been read",
+        "modified",
+        "verbatim",
+    ),
+    "rate limit": (
+        "rate limit",
+        "rate-limit",
+        "rate_limit",
+        "ratelimit",
+        "too many requests",
+        "429",
+        "quota",
+        "overloaded",
+    ),
+    "timeout": ("timed out", "timeout", "deadline", "504"),
+    "too long": ("maximum", "context", "too long"),
+    "command not found": ("not found", "not recognized"),
+    "permission denied": ("permi", "eacces", "access denied", "403", "blocked"),
+    "tests failed": ("failed", "fail:"),
+    "import error": ("import", "module"),
+    "syntax error": ("syntaxerror", "indentationerror", "syntax error", "parse error"),
+    "file not found": ("no such file", "filenotfound", "enoent", "exist", "no matches", "open file"),
+    "invalid arguments": ("validation", "parameter", "argument", "option", "no such tool"),
+    "connection": ("connect", "conn", "notfound", "resolve host", "network"),
+    "http error": ("status code", "http", "api error"),
+    "cancelled": ("cancellederror", "keyboardinterrupt"),
+    "out of memory": ("memory", "oomkilled"),
+    "merge conflict": ("conflict",),
+    "exception": ("traceback", "error", "exception", "panic"),
+}

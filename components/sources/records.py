@@ -12,7 +12,7 @@ from typing import Final
 
 from components.columns import OpenCalls, with_columns
 from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
-from components.failures import failure_of
+from components.failures import JUDGED, failure_of
 from components.redact import Redactor
 from components.sources.cleaning import clean_extra, clean_text, with_letters, without_ansi_escapes
 
@@ -72,6 +72,8 @@ class RecordMaker:
     def _with_columns(self, type: str, text: str, extra: Mapping[str, Json], run: str) -> Mapping[str, Json]:
         """`extra` with the columns that all formats have in common, and the failure that the record tells of."""
         more = with_columns(extra, run and self._filename_of(run)[len(self.key) + 1 :])
+        if type not in JUDGED and type != "tool_call":
+            return {**extra, **more} if more else extra
         if tool := self.calls.tool_of(type, extra):
             more["tool"] = tool
         if failure := failure_of(type, text, extra):

@@ -14,7 +14,6 @@ from typing import Final
 
 from components.contracts import Json
 from components.sources.formats.deduplication import short_digest
-from components.sources.formats.values import listed
 
 MAX_LINES: Final = 4_096  # that are recognised when they come again
 DIGEST_BYTES: Final = 6  # of a line: one in 10^10 lines is taken for another
@@ -72,10 +71,12 @@ class SeenLines:
 
 
 def _length(content: Json) -> int:
-    if isinstance(content, str):
-        return len(content)
-    texts = (block.get("text") or block.get("thinking") or "" for block in listed(content) if isinstance(block, dict))
-    return sum(len(text) for text in texts if isinstance(text, str))
+    """A number that grows with what a line says: it is streamed at its end."""
+    if type(content) is not list or not content:
+        return len(content) if type(content) is str else 0
+    last = content[-1]
+    text = (last.get("text") or last.get("thinking")) if type(last) is dict else last
+    return 1_000_003 * len(content) + (len(text) if type(text) is str else 0)
 
 
 def unstreamed(known: dict[str, Json], kind: str, text: str) -> str:
