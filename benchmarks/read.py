@@ -99,7 +99,7 @@ def speed(files: list[Path], name: str) -> None:
 
 def documents(folder: str) -> None:
     """Logs that are one JSON document each: recognised and mapped to events, and read to records."""
-    files = [path for path in sorted((LOGS / folder).glob("*.json"))]
+    files = [path for path in sorted((LOGS / folder).glob("*.json")) if mapped(path)]
     if not files:
         return
     rounds = [
@@ -227,8 +227,8 @@ def main() -> None:
             speed(files, "file_by_file")
             speed([joined(files, folder / "joined.jsonl", 3)], "joined")
             (folder / "joined.jsonl").unlink()
-        for name in DOCUMENTS:
-            documents(name)
+        for logs in DOCUMENTS:
+            documents(logs)
         memory(folder / "large.jsonl", 2_000_000_000 if given.full else 200_000_000)
         (folder / "large.jsonl").unlink()
         (folder / "many").mkdir()

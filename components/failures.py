@@ -53,8 +53,7 @@ def failure_of(type: str, text: str, extra: Mapping[str, Json]) -> Failure | Non
     if type == "span":
         return _span_failure(extra)
     head, tail = text[:HEAD_CHARS], text[-TAIL_CHARS:]
-    near = head[:NEAR_CHARS]
-    if any(word in near for word in _DECLINED_WORDS) and _DECLINED.match(head):
+    if _may_be_declined(head[:NEAR_CHARS]) and _DECLINED.match(head):
         return Failure(kind=DECLINED)
     exit_code = _exit_code(head, tail, extra)
     if exit_code == 0:
@@ -64,6 +63,10 @@ def failure_of(type: str, text: str, extra: Mapping[str, Json]) -> Failure | Non
     if type == "error":
         return None if text in _NO_ERRORS else Failure(kind=_kind(head, tail, otherwise=_flagged(extra)))
     return _shown_failure(text, head, tail)
+
+
+def _may_be_declined(near: str) -> bool:
+    return "user" in near or "User" in near or "ermission" in near or "approval" in near or "multiple op" in near
 
 
 def _span_failure(extra: Mapping[str, Json]) -> Failure | None:
@@ -123,7 +126,9 @@ _EXIT_AT_END: Final = re.compile(
 
 def _shown_failure(text: str, head: str, tail: str) -> Failure | None:
     """Of a result without a flag or an exit code: what stands at its beginning, or a traceback at its end."""
-    bare = _PREFIX.sub("", head, count=1)
+    bare = head.lstrip()
+    if bare[:1] in _PREFIXED:
+        bare = _PREFIX.sub("", bare, count=1)
     if bare[:1] == "{" and len(text) <= LONGEST_JSON:
         return _json_failure(text)
     if _OPENING.match(bare) or (len(text) <= LONGEST_NOTICE and _is_notice(text)):
@@ -186,9 +191,9 @@ _DECLINED: Final = re.compile(
     r"|\w+ requested permissions? to\b[^\n]*haven't granted|Permission to use [^\n]* has been denied"
     r"|(?:The )?[Uu]ser (?:rejected|declined|denied|cancell?ed)\b|(?:Tool (?:call|use) )?(?:rejected|declined|cancell?ed) by (?:the )?user)"
 )
-_DECLINED_WORDS: Final = ("user", "User", "ermission", "approval", "multiple operations")
 _NO_ERRORS: Final = frozenset({"No response requested."})
-_PREFIX: Final = re.compile(r"\s*(?:OBSERVATION:|Observation:|<tool_use_error>|<output>|Output:|<tool_response>)?\s*")
+_PREFIXED: Final = ("O", "<")  # what a prefix begins with
+_PREFIX: Final = re.compile(r"(?:OBSERVATION:|Observation:|<tool_use_error>|<output>|Output:|<tool_response>)?\s*")
 _OPENING: Final = re.compile(
     r"(?:ERROR|Error|error|fatal|FATAL|Fatal error|Exception|Failed)(?::|\s+\w+ing\b|\[\w+\]:)"
     r"|(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?::|\n|\Z)"

@@ -9,14 +9,15 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final
+
+from isal.isal_zlib import crc32
 
 from components.contracts import Json
 from components.sources.formats.deduplication import short_digest
 
 MAX_LINES: Final = 4_096  # that are recognised when they come again
-DIGEST_BYTES: Final = 6  # of a line: one in 10^10 lines is taken for another
+NUMBER_BYTES: Final = 6  # of a line: one in 10^10 lines is taken for another
 SHORTEST_STREAM: Final = 4  # characters; a shorter text may begin another one by chance
 _WRAPPERS: Final = (  # what the program writes in the user's name
     r"command-[a-z]+|local-command-[a-z]+|bash-std(?:out|err)|ide_[a-z_]+|system-reminder|task-notification"
@@ -43,31 +44,40 @@ def is_wrapper(text: str) -> bool:
 class SeenLines:
     """The latest lines of a session, by uuid and length of what they say."""
 
-    digests: dict[bytes, None] = field(default_factory=dict)
+    known: dict[int, None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: Json) -> SeenLines:
         """The memory that `state` describes."""
         raw = base64.b64decode(state) if isinstance(state, str) else b""
-        found = (raw[at : at + DIGEST_BYTES] for at in range(0, len(raw), DIGEST_BYTES))
+        found = (int.from_bytes(raw[at : at + NUMBER_BYTES], "big") for at in range(0, len(raw), NUMBER_BYTES))
         return cls(dict.fromkeys(found))
 
     def state(self) -> str:
         """Plain JSON from which an equal one is made."""
-        return base64.b64encode(b"".join(self.digests)).decode()
+        return base64.b64encode(b"".join(number.to_bytes(NUMBER_BYTES, "big") for number in self.known)).decode()
 
     def is_new(self, item: Mapping[str, Json], message: Mapping[str, Json]) -> bool:
         """Was no such line read before? One without a uuid, or with more text than before, is new."""
         uuid = item.get("uuid")
         if not isinstance(uuid, str):
             return True
-        key = blake2b(f"{uuid} {_length(message.get('content'))}".encode("utf-8", "replace"), digest_size=DIGEST_BYTES)
-        if (digest := key.digest()) in self.digests:
+        number = _number(uuid, _length(message.get("content")))
+        if number in self.known:
             return False
-        self.digests[digest] = None
-        if len(self.digests) > MAX_LINES:
-            del self.digests[next(iter(self.digests))]
+        self.known[number] = None
+        if len(self.known) > MAX_LINES:
+            del self.known[next(iter(self.known))]
         return True
+
+
+def _number(uuid: str, length: int) -> int:
+    """48 bits of a uuid of any version, and of the length."""
+    try:
+        bits = (int(uuid[:8], 16) << 16) ^ int(uuid[-12:], 16)
+    except ValueError:
+        bits = int(short_digest(uuid, size=NUMBER_BYTES), 16)
+    return (bits ^ (length * 2_654_435_761)) & (1 << 8 * NUMBER_BYTES) - 1
 
 
 def _length(content: Json) -> int:
@@ -89,10 +99,14 @@ def unstreamed(known: dict[str, Json], kind: str, text: str) -> str:
     ['Let me', ' look.', '', 'Done.']
     """
     before = known.get(kind)
-    known[kind] = [len(text), short_digest(text)]
+    known[kind] = [len(text), _checksum(text)]
     if before is None:
         return text
     n, digest = before
-    if n < SHORTEST_STREAM or len(text) < n or short_digest(text[:n]) != digest:
+    if n < SHORTEST_STREAM or len(text) < n or _checksum(text[:n]) != digest:
         return text
     return text[n:]
+
+
+def _checksum(text: str) -> int:
+    return int(crc32(text.encode("utf-8", "surrogatepass")))
