@@ -17,7 +17,7 @@ import orjson
 
 from benchmarks.measure import fresh, peak_mb, print_figure
 from components.contracts import LedgerEntry, Locator
-from components.errors import NotReady
+from components.errors import NotReady, SourceError
 from components.settings import LoadSettings
 from components.sources import parsing
 from components.sources.files import FileSource
@@ -28,6 +28,7 @@ from components.sources.recognition.recognise import recognise
 
 LOGS = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
 FOLDERS = ("claude_code", "claude_code_entire", "claude_code_growing", "codex_rollout")
+DOCUMENTS = ("openai_chat", "sharegpt_chat", "tau_bench", "swe_agent_traj", "otel_genai", "otel_genai_jaeger")
 ROUNDS = 7
 SOURCE = FileSource(LoadSettings(quiet_s=0))
 MAX_ITEM_BYTES = 512 << 20
@@ -94,6 +95,44 @@ def speed(files: list[Path], name: str) -> None:
             bare_mb_per_cpu_s=round(size / 1e6 / statistics.median(r[0] for r in rounds)),
             **({"goal": ">= 0.35"} if which == 1 else {}),
         )
+
+
+def documents(folder: str) -> None:
+    """Logs that are one JSON document each: recognised and mapped to events, and read to records."""
+    files = [path for path in sorted((LOGS / folder).glob("*.json")) if mapped(path)]
+    if not files:
+        return
+    rounds = [
+        (
+            cpu_s(lambda: [orjson.loads(path.read_bytes()) for path in files]),
+            cpu_s(lambda: [mapped(path) for path in files]),
+            cpu_s(lambda: read(files)),
+        )
+        for _ in range(ROUNDS)
+    ]
+    size = sum(path.stat().st_size for path in files)
+    for which, label in ((1, "recognise_and_parse"), (2, "read_to_records")):
+        print_figure(
+            f"{label}_{folder}",
+            round(statistics.median(r[0] / r[which] for r in rounds), 3),
+            "of the MB per CPU s of bare orjson",
+            mb=round(size / 1e6, 1),
+            files=len(files),
+            **({"goal": ">= 0.3"} if which == 1 else {}),
+        )
+
+
+def mapped(path: Path) -> int:
+    """How many items the format makes of a document."""
+    with open_file(str(path)) as opened:
+        try:
+            recognition = recognise(opened, path.name, item_bytes=MAX_ITEM_BYTES)
+        except SourceError:
+            return 0
+        document, read_document = recognition.candidate.document, recognition.format.read
+        if document is None or read_document is None:
+            return 0
+        return sum(1 for _ in read_document(document.value, Options()))
 
 
 def real_logs() -> list[Path]:
@@ -188,6 +227,8 @@ def main() -> None:
             speed(files, "file_by_file")
             speed([joined(files, folder / "joined.jsonl", 3)], "joined")
             (folder / "joined.jsonl").unlink()
+        for logs in DOCUMENTS:
+            documents(logs)
         memory(folder / "large.jsonl", 2_000_000_000 if given.full else 200_000_000)
         (folder / "large.jsonl").unlink()
         (folder / "many").mkdir()

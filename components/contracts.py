@@ -36,6 +36,7 @@ class Event(NamedTuple):
 
     `run` parts the runs of one file ("" where a file holds one run). `timestamp` may be naive; the source gives it
     the dataset's zone. `text` is never empty. A tuple, as `Record` is: millions are made, at half a dataclass's cost.
+    `former_type` and `former_text`: what an earlier version read here, where that differs: the record replaces the one stored then.
     """
 
     iteration: int
@@ -45,13 +46,15 @@ class Event(NamedTuple):
     timestamp: datetime | None = None
     run: str = ""
     extra: Mapping[str, Json] = NO_EXTRA
+    former_type: str = ""
+    former_text: str = ""
 
 
 class Record(NamedTuple):
     """The unit of everything: one item of one run. `id` is 32 hex digits, `timestamp` aware UTC or None.
 
-    `former_id`: the id under which version 0.1 stored the record, where that kept the log's text as it is written there;
-    known while a source is read, not stored.
+    `former_id`: the id under which an earlier version stored the record, where that read another text or type; known while
+    a source is read, not stored.
     """
 
     id: str
@@ -96,7 +99,8 @@ def record_id(
     >>> record_id(filename="a.jsonl", iteration=0, idx_in_iteration=0, type="user", text="hi")
     '2e14d9bc210d7347b9a7eda0d9a093d0'
     """
-    file, kind, said = (part.encode("utf-8", "surrogatepass") for part in (filename, type, text))
+    file, kind = filename.encode("utf-8", "surrogatepass"), type.encode("utf-8", "surrogatepass")
+    said = text.encode("utf-8", "surrogatepass")
     place, idx, nth = b"%d" % iteration, b"%d" % idx_in_iteration, b"%d" % occurrence
     fields = len(file), file, len(place), place, len(idx), idx, len(kind), kind, len(said), said, len(nth), nth
     return hashlib.sha256(b"2:v1%d:%b%d:%b%d:%b%d:%b%d:%b%d:%b" % fields).hexdigest()[:32]

@@ -18,7 +18,7 @@ top_level = ("components", "flows", "api")
 # Inside components, each package may import itself, the ground, and what is named here.
 ground = {
     *("contracts", "errors", "settings", "text", "arrow", "atomic", "cached_folder", "private"),
-    *("http_client", "locations", "redact", "retry"),
+    *("http_client", "locations", "redact", "retry", "columns", "failures"),
 }
 allowed = {
     "sources": set(),

@@ -161,7 +161,10 @@ def test_a_secret_is_taken_out_of_text_type_run_and_extra() -> None:
     token = next(secrets(1)).text
     made = make(Event(0, 0, f"kind {token}", f"text {token}", run=f"run {token}", extra={token: [{"a": f"x {token}"}]}))
     assert token not in repr(made)
-    assert made.extra == {"[redacted: openai-key]": [{"a": "x [redacted: openai-key]"}]}
+    assert made.extra == {
+        "[redacted: openai-key]": [{"a": "x [redacted: openai-key]"}],
+        "run": "run [redacted: openai-key]",
+    }
 
 
 def test_a_secret_where_a_long_text_is_cut_leaves_no_part_behind() -> None:

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from api.cli.command import DatasetOption, JsonOption, emit, open_pipeline
+from api.cli.discovering import HomeOption, picked_sources
 from api.cli.progress import progress
 from api.cli.report import index_lines, load_lines
+from components.errors import BadSetting
 from components.load.report import read_nothing
 from components.settings import DEFAULT_DATASET
 
@@ -24,17 +26,28 @@ def load(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare full contents instead of sizes and modification times.")
     ] = False,
+    found: Annotated[
+        str | None,
+        typer.Option(
+            "--found", metavar="NAMES", help="Load the logs of these tools, which `discover` lists; `all` takes all."
+        ),
+    ] = None,
+    home: HomeOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Load nothing; show the detected format of each file, and why.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Import new records (duplicates are skipped)."""
+    if home is not None and found is None:
+        raise BadSetting("--home says where --found looks: give --found NAMES with it.")
+    if found is not None:
+        sources = [*(sources or []), *picked_sources(found, home)]
     if explain:
         from api.cli.explain import explain_lines, explanations  # imports SQLAlchemy: 1 s
 
-        found = explanations(sources or [], dataset, format)
-        emit(found, explain_lines(found), json=json)
+        explained = explanations(sources or [], dataset, format)
+        emit(explained, explain_lines(explained), json=json)
         return
     with open_pipeline() as pipeline, progress(quiet=json) as on_progress:
         report = pipeline.load(sources or [], dataset, format=format, verify=verify, progress=on_progress)

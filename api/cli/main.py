@@ -10,6 +10,7 @@ import typer
 
 from api.cli.command import guarded
 from api.cli.configuration import configure
+from api.cli.discovering import discover
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
 from api.cli.loading import index, load
 from api.cli.mcp import mcp
@@ -20,7 +21,7 @@ from api.cli.topics import merge_topics, rename_topic, topics
 from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
-    *(load, index),
+    *(discover, load, index),
     *(search, similar, mcp),
     *(status, defects, failed, show, configure),
     *(publish, export, verify),

@@ -25,6 +25,7 @@ import psutil
 from api.up.browser import open_page
 from api.up.demo import finish_demo, start_demo
 from api.up.environment import with_absolute_paths
+from api.up.first_start import ask_at_first_start
 from api.up.home import announce, locked
 from api.up.logs import output_to
 from api.up.managed_process import ManagedProcess
@@ -53,14 +54,17 @@ def run_up(settings: Settings, *, demo: bool = False, open_browser: bool = False
 
     The exit status: 0 after a requested stop, 1 where something could not start or failed; the reason is on stderr.
     """
-    started_s = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings = with_absolute_paths(settings)
-        with locked(settings.home) as lock, output_to(settings.home / "logs" / "up.log") as terminal:
-            product = prepare(settings, lock, terminal, started_s, demo=demo, open_browser=open_browser)
-            status = _serve_and_report(product)
-            is_flushed = _flush_prefect_client()
+        with locked(settings.home) as lock:
+            if not demo:
+                ask_at_first_start(settings)
+            started_s = time.monotonic()
+            with output_to(settings.home / "logs" / "up.log") as terminal:
+                product = prepare(settings, lock, terminal, started_s, demo=demo, open_browser=open_browser)
+                status = _serve_and_report(product)
+                is_flushed = _flush_prefect_client()
     except RunAtlasError as error:
         sys.stderr.write(f"{error}\n")
         return 1

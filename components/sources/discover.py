@@ -28,7 +28,9 @@ home_marks = frozenset({"home-id", "runatlas.db"})  # a folder that holds one of
 hidden_logs = frozenset(
     {".aider.chat.history.md", ".system_generated", ".specstory"}
 )  # hidden names that tools give to logs
-in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks})
+in_homes = frozenset(
+    {"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", "asked-to-load", *home_marks}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

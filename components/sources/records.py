@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from components.contracts import Defect, Event, Record, Skipped, record_id, type_names
+from components.columns import OpenCalls, with_columns
+from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
+from components.failures import JUDGED, failure_of
 from components.redact import Redactor
 from components.sources.cleaning import clean_extra, clean_text, with_letters, without_ansi_escapes
 
@@ -25,7 +27,8 @@ NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
 class RecordMaker:
     """Makes the records of one source. `key` is the source's, `zone` that of naive times.
 
-    `run_names`: names of runs in place of the format's. `redactor`: what removes secrets; None keeps them.
+    `run_names`: names of runs in place of the format's. `redactor`: what removes secrets; None keeps them. `calls`: the calls
+    whose results are still to come.
     """
 
     key: str
@@ -33,6 +36,7 @@ class RecordMaker:
     max_text_chars: int
     run_names: Mapping[str, str] = field(default_factory=dict)
     redactor: Redactor | None = None
+    calls: OpenCalls = field(default_factory=OpenCalls, repr=False, compare=False)
     _filenames: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)  # run -> filename
 
     def record(self, event: Event) -> Record | Defect | Skipped:
@@ -53,10 +57,28 @@ class RecordMaker:
         spelled, text = text, with_letters(text) if type in OFTEN_JSON else text
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
         extra = clean_extra(event.extra, redactor) if event.extra else event.extra
+        extra = self._with_columns(type, text, extra, event.run)
         made = Record(id, in_utc(event.timestamp, self.zone), filename, text, iteration, idx, type, extra)
-        if bare is not event.text or text != spelled or (redactor and redactor.total != n_redacted):
+        is_mended = bare is not event.text or text != spelled or event.former_type or event.former_text
+        if is_mended or (redactor and redactor.total != n_redacted):
             return self._with_former_id(made, event)
         return made
+
+    def pass_over(self, read: Event | Defect | Skipped) -> None:
+        """Take note of an item that was stored before: a result that follows may name its call."""
+        if isinstance(read, Event):
+            self.calls.tool_of(read.type, read.extra)
+
+    def _with_columns(self, type: str, text: str, extra: Mapping[str, Json], run: str) -> Mapping[str, Json]:
+        """`extra` with the columns that all formats have in common, and the failure that the record tells of."""
+        more = with_columns(extra, run and self._filename_of(run)[len(self.key) + 1 :])
+        if type not in JUDGED and type != "tool_call":
+            return {**extra, **more} if more else extra
+        if tool := self.calls.tool_of(type, extra):
+            more["tool"] = tool
+        if failure := failure_of(type, text, extra):
+            more["failed"], more["failure"] = failure.failed, failure.kind
+        return {**extra, **more} if more else extra
 
     def _filename_of(self, run: str) -> str:
         if (known := self._filenames.get(run)) is None:
@@ -70,13 +92,14 @@ class RecordMaker:
         return f"{self.key}#{clean_text(name, 500, redactor)}" if name else self.key
 
     def _with_former_id(self, made: Record, event: Event) -> Record:
-        """The record, with the id of the one that version 0.1 stored instead: of the text as the log wrote it."""
+        """The record, with the id of the one that an earlier version stored instead: of the text as the log wrote it."""
+        type = event.former_type or event.type
         former = record_id(
             filename=self._filename(event.run, None),
             iteration=made.iteration,
             idx_in_iteration=made.idx_in_iteration,
-            type=event.type if event.type in type_names else clean_text(event.type, 100),
-            text=clean_text(event.text, self.max_text_chars),
+            type=type if type in type_names else clean_text(type, 100),
+            text=clean_text(event.former_text or event.text, self.max_text_chars),
         )
         return made if former == made.id else made._replace(former_id=former)
 

@@ -37,7 +37,7 @@ def read(document: Json, _: Options) -> Iterator[Read]:
 
 
 def _read(document: Mapping[str, Json]) -> Iterator[Read]:
-    turns, about = Turns(), pick_scalars(document, "question_ID", "level")
+    turns, about = Turns(), pick_scalars(document, "question_ID", "level", "is_correct")
     for agent, prompt in mapping(document.get("system_prompt")).items():
         yield from events(turns, pieces_of(prompt, "system"), {**about, "agent": agent})
     blamed = str(document.get("mistake_step", ""))

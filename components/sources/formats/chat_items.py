@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from components.contracts import Json
+from components.sources.formats.chat_streams import chunks_in, is_chunk, joined
 from components.sources.formats.content import text_of
+from components.sources.formats.values import mostly
 
 LIST_KEYS: Final = (
     *("messages", "conversations", "conversation", "input", "contents", "chat_messages", "dialog", "dialogue"),
     *("trajectory", "prompt"),
 )
 ENVELOPES: Final = ("request", "body", "kwargs", "params", "input")
-ANSWER_KEYS: Final = ("response", "output", "completion", "choices", "candidates", "response_obj", "result")
+ANSWER_KEYS: Final = ("response", "output", "completion", "choices", "candidates", "response_obj", "result", "chunks")
 ANSWER_OBJECTS: Final = ("chat.completion", "response")
 SESSION_KEYS: Final = (
     "session_id",
@@ -50,7 +52,9 @@ def messages_of(item: Json, depth: int = 3) -> list[Json] | None:
 def answers_of(item: Json, depth: int = 6) -> list[Json]:
     """The messages that answer a request, in a log that keeps requests with their responses."""
     if isinstance(item, str) and item.strip():
-        return [{"role": "assistant", "content": item}]
+        return joined(chunks_in(item)) or [{"role": "assistant", "content": item}]
+    if isinstance(item, list) and mostly(item, is_chunk):
+        return joined(item)
     if isinstance(item, list) and depth:
         return [answer for part in item for answer in answers_of(part, depth - 1)]
     if not isinstance(item, dict) or not depth:

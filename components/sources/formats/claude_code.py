@@ -2,7 +2,8 @@
 
 A model response (`message.id`) is spread over several lines and is one iteration. Lines without a conversation
 (progress, snapshots, modes) are left out. Sub-agents write files of their own; where their lines are in the main
-file, each sub-agent is a run, named by its id or by the uuid of its first line.
+file, each sub-agent is a run, named by its id or by the uuid of its first line. A resumed session may repeat lines, and a
+streamed response its text so far: both are read once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from components.contracts import COPIED_FROM, Defect, Json, Skipped
+from components.contracts import COPIED_FROM, Defect, Event, Json, Skipped
+from components.sources.formats.claude_code_repeats import SeenLines, is_wrapper, unstreamed
 from components.sources.formats.content import json_text, text_of, tool_call
 from components.sources.formats.contract import End, Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.defects import UNKNOWN_LINE, guard_read
+from components.sources.formats.defects import REPEATED, UNKNOWN_LINE, guard_read
 from components.sources.formats.times import timestamp
-from components.sources.formats.values import listed
+from components.sources.formats.values import listed, mapping
 
 NO_CONVERSATION: Final = frozenset(
     {
@@ -50,7 +52,9 @@ KEPT: Final = (  # key of a line, key of `extra`
     ("agentId", "agent_id"),
     ("cwd", "cwd"),
     ("gitBranch", "git_branch"),
+    ("costUSD", "cost"),
 )
+REPEATED_LINE: Final = Skipped(rule="line that was read before")
 MAX_OPEN_SIDECHAINS: Final = 500  # last lines of sub-agents that a later line may follow
 
 
@@ -87,6 +91,10 @@ class Reader:
         self.last_message: dict[str, Json] = {run: last for run, (_, _, last) in state.get("runs", {}).items()}
         self.is_main: bool | None = state.get("is_main")  # None until the first line of a conversation
         self.sidechains: dict[str, str] = dict(state.get("sidechains", {}))  # uuid of a line -> its run
+        self.seen = SeenLines.of(state.get("seen"))
+        self.streamed: dict[str, dict[str, Json]] = {
+            run: dict(known) for run, known in state.get("streamed", {}).items()
+        }
 
     def state(self) -> Json:
         """The numbering of every run, and the latest lines of sub-agents."""
@@ -94,6 +102,8 @@ class Reader:
             "runs": {run: [t.iteration, t.idx, self.last_message.get(run)] for run, t in self.turns.items()},
             "is_main": self.is_main,
             "sidechains": self.sidechains,
+            "seen": self.seen.state(),
+            "streamed": self.streamed,
         }
 
     @guard_read
@@ -108,6 +118,8 @@ class Reader:
             return self._one(item, "summary", text_of(item.get("summary")))
         if kind == "system":
             return self._system(item)
+        if kind == "attachment" and (queued := _queued(item)):
+            return self._one(item, "system" if is_wrapper(queued) else "user", queued)
         if isinstance(kind, str) and kind in NO_CONVERSATION:
             return (Skipped(rule=f"{kind} line"),)
         if kind == "result":  # printed by `claude -p`: the last answer once more
@@ -118,6 +130,8 @@ class Reader:
         message = item.get("message")
         if not isinstance(message, dict):
             return (Defect(offset=0, reason=f"the {kind} line has no message"),)
+        if not self.seen.is_new(item, message):
+            return (REPEATED_LINE,)
         turns = self._turns(item)
         if kind == "assistant":
             self._respond(turns, message.get("id") or item.get("requestId") or item.get("uuid"))
@@ -127,16 +141,37 @@ class Reader:
         if message_id is None or self.last_message.get(turns.run) != message_id:
             turns.respond()
             self.last_message[turns.run] = message_id
+            self.streamed.pop(turns.run, None)
 
     def _blocks(self, item: Mapping[str, Any], kind: str, message: Mapping[str, Any], turns: Turns) -> Iterator[Read]:
         when, extra = timestamp(item.get("timestamp")), _extra(item, message)
         type = _message_type(item, kind, message)
         content = message.get("content")
-        for block in content if isinstance(content, list) else [content]:
-            if isinstance(block, dict) and (part := kind_of(block)):
+        for nth, block in enumerate(content if isinstance(content, list) else [content]):
+            part = kind_of(block) if isinstance(block, dict) else None
+            if kind == "assistant" and isinstance(block, dict) and not (block := self._unstreamed(turns, nth, block)):
+                yield REPEATED
+            elif part:
                 yield _block(part, item, block, turns, when, extra)
             else:
-                yield _event(turns, type, text_of(block), when, extra)
+                text = text_of(block)
+                read = _event(turns, type, text, when, extra)
+                if isinstance(read, Event) and type == "user" and is_wrapper(text):
+                    read = read._replace(type="system", former_type="user")
+                yield read
+
+    def _unstreamed(self, turns: Turns, nth: int, block: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The block without what an earlier line of the same response said; empty where that is all."""
+        known = self.streamed.setdefault(turns.run, {})
+        for key in ("text", "thinking"):
+            if isinstance(text := block.get(key), str) and text:
+                new = unstreamed(known, f"{key} {nth}", text)
+                return block if new is text else {**block, key: new} if new else {}
+        if isinstance(call := block.get("id"), str):
+            if call in known:
+                return {}
+            known[call] = True
+        return block
 
     def _system(self, item: Mapping[str, Any]) -> Iterable[Read]:
         if errors := item.get("hookErrors"):
@@ -170,6 +205,12 @@ class Reader:
         if len(self.sidechains) > MAX_OPEN_SIDECHAINS:
             del self.sidechains[next(iter(self.sidechains))]
         return run
+
+
+def _queued(item: Mapping[str, Any]) -> str:
+    """What a person typed while the model worked, which stands in an attachment alone; "" for other attachments."""
+    attachment = mapping(item.get("attachment"))
+    return text_of(attachment.get("prompt")) if attachment.get("type") == "queued_command" else ""
 
 
 def kind_of(block: Mapping[str, Any]) -> str | None:

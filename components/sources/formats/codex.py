@@ -1,7 +1,7 @@
 """Codex CLI: rollout files, their legacy form with bare items, and what `codex exec --json` prints.
 
 A rollout line is `{timestamp, type, payload}`. `response_item` lines are the conversation; `event_msg` lines repeat
-them and are left out, but for errors. A fork's file begins with its own session line, then repeats its parent's lines,
+them and are left out, but for errors and for prompts that stand in them alone. A fork's file begins with its own session line, then repeats its parent's lines,
 all stamped with the moment of the fork. The legacy form and `exec --json` are read by their documentation.
 """
 
@@ -16,9 +16,10 @@ import orjson
 from components.contracts import COPIED_FROM, Defect, Json, Skipped
 from components.sources.formats.content import json_text, text_of, tool_call
 from components.sources.formats.contract import Format, Head, Options, Read, Turns, Verdict, accept, decline
-from components.sources.formats.defects import UNKNOWN_LINE, guard_read
+from components.sources.formats.deduplication import short_digest
+from components.sources.formats.defects import REPEATED, UNKNOWN_LINE, guard_read
 from components.sources.formats.times import timestamp
-from components.sources.formats.values import mapping
+from components.sources.formats.values import listed, mapping
 
 LINE_TYPES: Final = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 EXEC_TYPES: Final = ("thread.", "turn.", "item.")
@@ -39,6 +40,8 @@ ERRORS: Final = ("error", "stream_error")
 UNKNOWN_ITEM: Final = Skipped(rule="item of another type", is_unknown=True)
 NO_TEXT_ITEMS: Final = frozenset({"ghost_snapshot", "compaction", "compaction_trigger", "context_compaction"})
 NO_INSTRUCTIONS: Final = Skipped(rule="session line without instructions")
+EVENT: Final = Skipped(rule="event_msg line")
+MAX_PROMPTS: Final = 32  # that are remembered until they come in their other form
 LONGEST_PAUSE: Final = timedelta(seconds=1)  # between two lines of a copied history
 PROGRESS: Final = frozenset({"thread.started", "turn.started", "turn.completed", "item.started", "item.updated"})
 
@@ -80,6 +83,8 @@ class Reader:
         self.writing: bool = state.get("writing", False)
         self.session: dict[str, Json] = dict(state.get("session", {}))
         self.origin: str = state.get("origin", "")  # the session whose history is copied into this one
+        self.prompts: dict[str, str] = dict(state.get("prompts", {}))  # digest of a user's text -> where it was read
+        self.saw_no_prompt: bool = bool(state) and "prompts" not in state  # resumed behind a reader that kept none
         self.burst_at: datetime | None = timestamp(state.get("burst_at"))  # None once the first burst of lines is over
 
     def state(self) -> Json:
@@ -91,6 +96,7 @@ class Reader:
             "writing": self.writing,
             "session": self.session,
             "origin": self.origin,
+            "prompts": self.prompts,
             "burst_at": self.burst_at.isoformat() if self.burst_at else None,
         }
 
@@ -142,7 +148,29 @@ class Reader:
             return Skipped(rule="turn_context line")
         if payload.get("type") in ERRORS:
             return self._input("error", text_of(payload.get("message")) or json_text(payload), when)
-        return Skipped(rule="event_msg line")
+        if payload.get("type") == "user_message":
+            text = text_of(payload.get("message"))
+            return self._input("user", text, when) if self._is_new_prompt(text, "event") else EVENT
+        return EVENT
+
+    def _is_new_prompt(self, text: str, form: str, content: Json = None) -> bool:
+        """Is this the first of the two forms, event and item, in which a rollout may hold a user's prompt?
+
+        An item may hold more texts than the prompt: each of them is compared.
+        """
+        texts = [text, *(text_of(part) for part in listed(content))]
+        if self.saw_no_prompt:  # an item, if it was one, was read before
+            self.saw_no_prompt = False
+            return form == "item"
+        digests = [short_digest(one.strip(), size=6) for one in texts]
+        for digest in digests:
+            if self.prompts.get(digest, form) != form:
+                del self.prompts[digest]
+                return False
+        self.prompts |= dict.fromkeys(digests, form)
+        while len(self.prompts) > MAX_PROMPTS:
+            del self.prompts[next(iter(self.prompts))]
+        return True
 
     def _session(self, meta: Mapping[str, Any], when: datetime | None) -> Read:
         """The session's own line is the first; a later one of another session begins a copy of that one's history."""
@@ -182,6 +210,8 @@ class Reader:
         text, role = text_of(item.get("content")), item.get("role")
         if role == "assistant":
             return self._output("assistant", text, when)
+        if role == "user" and not self._is_new_prompt(text, "item", item.get("content")):
+            return REPEATED
         return self._input("user" if role == "user" else "system", text, when, {"role": role} if role else {})
 
     def _result(self, item: Mapping[str, Any], when: datetime | None) -> Read:

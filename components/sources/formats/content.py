@@ -82,6 +82,12 @@ def _text_of_block(block: Mapping[str, Json]) -> str:
         for medium in _MEDIA:
             if medium in kind:
                 return f"[{medium}]"
+    if kind == "document" and (text := _document_text(block)):
+        return text
+    if kind == "web_search_result":  # its content is encrypted
+        return "\n".join(
+            text for key in ("title", "url", "page_age") if isinstance(text := block.get(key), str) and text
+        )
     for key in _TEXT_KEYS:
         if isinstance(value := block.get(key), str | list | dict):
             return text_of(value)
@@ -104,3 +110,13 @@ def response_text(part: Json) -> str:
         if isinstance(text := response.get(key), str):
             return text
     return json_text(response)
+
+
+def _document_text(block: Mapping[str, Json]) -> str:
+    """The text of a document that is given as text or as content blocks, below its title; "" for a file's bytes."""
+    source = block.get("source")
+    if not isinstance(source, dict) or source.get("type") not in ("text", "content"):
+        return ""
+    title = block.get("title")
+    text = text_of(source.get("data") if source["type"] == "text" else source.get("content"))
+    return f"{title}\n{text}" if text and isinstance(title, str) and title else text

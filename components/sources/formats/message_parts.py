@@ -41,6 +41,7 @@ RESULTS: Final = frozenset(
         *("function_call_output", "custom_tool_call_output", "computer_call_output"),
     }
 )
+CONTENT_KEYS: Final = ("content", "value", "parts", "tool_calls", "function_call")
 TIME_KEYS: Final = ("timestamp", "created_at", "created", "createdAt", "time")
 _MEDIA: Final = re.compile(r"image|audio|video")
 
@@ -60,6 +61,9 @@ def is_message(item: Json) -> bool:
     """Does it look like one message of a chat: a known role, and content or a call?"""
     if not isinstance(item, dict):
         return False
+    role = item.get("role")
+    if type(role) is str and role in ROLES and "content" in item:  # by far the most frequent
+        return True
     role = role_of(item)
     if not role:
         return is_item(item) or is_stored(item)
@@ -67,7 +71,7 @@ def is_message(item: Json) -> bool:
         return False
     if "text" in item and "iteration" not in item:  # a log that numbers its iterations itself is generic
         return True
-    return any(key in item for key in ("content", "value", "parts", "tool_calls", "function_call"))
+    return not item.keys().isdisjoint(CONTENT_KEYS)
 
 
 def role_of(message: Mapping[str, Json]) -> str:

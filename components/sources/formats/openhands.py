@@ -59,6 +59,7 @@ BOOKKEEPING: Final = frozenset(
         *("translated_ipython_code", "security_risk", "keep_prompt", "wait_for_response", "image_urls"),
     }
 )
+FLAT_KEYS: Final = frozenset({"action", "observation", "content", "id", "timestamp", "message", "cause"})
 OUTCOME_KEYS: Final = ("content", "output", "error", "rejection_reason", "detail")
 ENDED: Final = frozenset({"finished", "awaiting_user_input", "error", "stopped", "rejected"})
 
@@ -237,7 +238,30 @@ def _history_of(item: Json) -> list[Json] | None:
 
 def _is_run(item: Json) -> bool:
     history = _history_of(item) if isinstance(item, dict) else None
-    return history is not None and mostly(history, _is_event)
+    return history is not None and (mostly(history, _is_event) or (_is_resolved(item) and mostly(history, _is_flat)))
+
+
+def _is_resolved(item: Mapping[str, Json]) -> bool:
+    """Is it a run of the issue resolver, whose first versions wrote the events' fields side by side?"""
+    return not item.keys().isdisjoint(("issue", "git_patch", "instruction"))
+
+
+def _is_flat(event: Json) -> bool:
+    """Is it an action or observation whose fields stand beside its name, not in `args` or `extras`?"""
+    if not isinstance(event, dict) or not event.keys().isdisjoint(("args", "extras", "source")):
+        return False
+    return isinstance(event.get("action"), str) != isinstance(event.get("observation"), str)
+
+
+def _nested(event: Json, instruction: Json) -> Json:
+    """A flat event as later versions write it; only the message that repeats the instruction is the user's."""
+    if not _is_flat(event):
+        return event
+    if "observation" in event:
+        return {**event, "extras": {key: value for key, value in event.items() if key not in FLAT_KEYS}}
+    args = {key: value for key, value in event.items() if key not in FLAT_KEYS or key == "content"}
+    is_instruction = event["action"] == "message" and args.get("content") == instruction
+    return {**event, "args": args, "source": "user" if is_instruction else "agent"}
 
 
 # --- recognition ---
@@ -268,9 +292,11 @@ def _recognise_lines(head: Head) -> Verdict:
 
 
 def _run(item: Mapping[str, Json], name: str) -> Iterator[Read]:
-    history = _history_of(item) or []
-    events = Events(turns=Turns(run=name), extra=_meta(item))
     instruction = item.get("instruction")
+    history = _history_of(item) or []
+    if _is_resolved(item):
+        history = [_nested(event, instruction) for event in history]
+    events = Events(turns=Turns(run=name), extra=_meta(item))
     if isinstance(instruction, str) and instruction.strip() and not any(map(_is_of_the_user, history)):
         yield from events.record("user", instruction, {})
     for place, event in enumerate(history):

@@ -9,8 +9,15 @@ from components.contracts import Json, Skipped
 from components.sources.formats.contract import End, Format, Head, Verdict, accept, decline
 from components.sources.formats.defects import not_an_object
 from components.sources.formats.otel_console import console_span, console_spans, is_console
-from components.sources.formats.otel_jaeger import jaeger_spans, jaeger_traces
-from components.sources.formats.otel_otlp import METRICS, is_otlp, otlp_payload, otlp_spans
+from components.sources.formats.otel_jaeger import jaeger_roots, jaeger_spans, jaeger_traces
+from components.sources.formats.otel_otlp import (
+    METRICS,
+    holds_spans_alone,
+    is_otlp,
+    otlp_payload,
+    otlp_roots,
+    otlp_spans,
+)
 from components.sources.formats.span_formats import FindSpans, parsed_spans, root_span_end, span_document, span_lines
 from components.sources.formats.span_runs import Found
 from components.sources.formats.values import mostly
@@ -82,12 +89,15 @@ def _end(find: FindSpans, document: Json) -> End:
 
 def end_document(document: Json) -> End:
     """Has every trace its root span?"""
+    items = document if isinstance(document, list) else [document]
+    if all(isinstance(item, dict) and holds_spans_alone(otlp_payload(item)) for item in items):
+        return root_span_end(root for item in items for root in otlp_roots(otlp_payload(item)))
     return _end(_document_spans, document)
 
 
 def end_jaeger(document: Json) -> End:
     """Has every trace its root span?"""
-    return _end(_jaeger_document_spans, document)
+    return root_span_end(root for trace in jaeger_traces(document) for root in jaeger_roots(trace))
 
 
 ROWS: Final = (

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from components.contracts import Json
 from components.sources.formats.content import tool_call
 from components.sources.formats.messages import pieces_of
-from components.sources.formats.payloads import pieces_of_messages
+from components.sources.formats.payloads import pieces_of_messages, pieces_of_payload
 from components.sources.formats.pieces import GENERATED, Piece
 from components.sources.formats.spans import Role
 from components.sources.formats.values import parse_json
 
 MODEL_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion", "completion", "responses"})
 ELIDED_CONTENT: Final = "<elided>"
+CLAUDE_CODE_TOOL: Final = "claude_code.tool"
 MERGED_TOOLS: Final = "(merged tools)"  # one more span around parallel tools, repeating their results
 
 
@@ -43,7 +45,19 @@ class SpanMessages:
     is_history: bool = False  # the outputs are the run's whole history
 
 
+TOOL_OUTPUT: Final = "tool.output"  # Claude Code's event with what a tool gave
 NO_MESSAGES: Final = SpanMessages()
+AGENT_OPERATIONS: Final = frozenset({"invoke_agent", "invoke_workflow"})
+AGENT_INPUTS: Final = {"user_prompt": True, "input.value": False, "traceloop.entity.input": False}  # key -> of any span
+AGENT_OUTPUTS: Final = {
+    "agent.response": True,
+    "gen_ai.agent.response": True,
+    "final_result": True,
+    "output.value": False,
+    "traceloop.entity.output": False,
+}
+AGENT_EVENTS: Final = frozenset({"agent.response", "gen_ai.agent.response", "agent.output", "assistant_response"})
+EVENT_TEXTS: Final = ("content", "output", "response", "text", "message")
 MESSAGE_PREFIXES: Final = ("gen_ai.", "llm.", "gcp.vertex.", "pydantic_ai.", "all_messages")
 
 
@@ -57,7 +71,7 @@ def role_of(name: str, attributes: Mapping[str, Json]) -> Role:
     kind = attributes.get("openinference.span.kind") or attributes.get("traceloop.span.kind")
     if attributes.get("gen_ai.tool.name") == MERGED_TOOLS:
         return "other"
-    if operation == "execute_tool" or kind in ("TOOL", "tool"):
+    if operation == "execute_tool" or kind in ("TOOL", "tool") or name == CLAUDE_CODE_TOOL:
         return "tool"
     if isinstance(operation, str) and operation:
         return "model" if operation in MODEL_OPERATIONS else "other"
@@ -74,11 +88,14 @@ def extract_messages(
     """The messages of a span, as pieces in their order."""
     if role == "tool":
         return _tool_messages(name, attributes, events)
-    if role == "other" and not events and not any(map(_may_hold_messages, attributes)):  # most spans of most services
+    if role == "other" and not events and not _may_hold_messages(tuple(attributes)):  # most spans of most services
         return NO_MESSAGES
     asked, answered, elided = _event_messages(events)
     inputs = _first(_inputs(attributes, role), asked)
     outputs = _first(_outputs(attributes, role), answered)
+    if role == "other":
+        inputs = inputs or _agent_messages(attributes, AGENT_INPUTS, "user")
+        outputs = outputs or _agent_messages(attributes, AGENT_OUTPUTS, "assistant")
     if role == "other" and (history := _history(attributes)):  # an agent's run, recorded as a whole when it is over
         return SpanMessages(outputs=history, is_history=True)
     return SpanMessages(inputs=inputs, outputs=outputs, elided=elided)
@@ -91,8 +108,26 @@ def _history(attributes: Mapping[str, Json]) -> list[Piece]:
     return _joined(pieces_of_messages(attributes.get("gen_ai.system_instructions"), "system"), whole)
 
 
-def _may_hold_messages(key: str) -> bool:
-    return key.startswith(MESSAGE_PREFIXES)
+def _agent_messages(attributes: Mapping[str, Json], keys: Mapping[str, bool], role: str) -> list[Piece]:
+    """What an agent's span holds of its task or its answer, where no message says it."""
+    operation = attributes.get("gen_ai.operation.name")
+    is_agent = (
+        (isinstance(operation, str) and operation in AGENT_OPERATIONS)
+        or attributes.get("openinference.span.kind") == "AGENT"
+        or attributes.get("traceloop.span.kind") == "agent"
+    )
+    named = (attributes[key] for key, anywhere in keys.items() if (anywhere or is_agent) and attributes.get(key))
+    return next((pieces for value in named if (pieces := pieces_of_payload(value, role))), [])
+
+
+@lru_cache(maxsize=4_096)
+def _may_hold_messages(keys: tuple[str, ...]) -> bool:
+    return any(key.startswith(MESSAGE_PREFIXES) or key in AGENT_INPUTS or key in AGENT_OUTPUTS for key in keys)
+
+
+@lru_cache(maxsize=4_096)
+def _keys_below(prefix: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key.startswith(prefix))
 
 
 def _first(found: Iterable[list[Piece]], otherwise: list[Piece]) -> list[Piece]:
@@ -102,6 +137,7 @@ def _first(found: Iterable[list[Piece]], otherwise: list[Piece]) -> list[Piece]:
 # --- tools ------------------------------------------------------------------------------------------------------------
 
 
+TOOL_NAMES: Final = ("gen_ai.tool.name", "tool.name", "traceloop.entity.name", "tool_name")
 ARGUMENTS: Final = (
     "gen_ai.tool.call.arguments",
     "gcp.vertex.agent.tool_call_args",
@@ -118,14 +154,14 @@ RESULTS: Final = (
 
 
 def _tool_messages(name: str, attributes: Mapping[str, Json], events: Sequence[SpanEvent]) -> SpanMessages:
-    tool = attributes.get("gen_ai.tool.name") or attributes.get("tool.name") or attributes.get("traceloop.entity.name")
+    tool = next((named for key in TOOL_NAMES if (named := attributes.get(key))), None)
     tool = tool or name.removeprefix("execute_tool ").strip()
     arguments = next((attributes[key] for key in ARGUMENTS if attributes.get(key) not in (None, "")), None)
     if arguments is None and "full_command" in attributes:  # Claude Code
         arguments = {"command": attributes["full_command"]}
     result = next((attributes[key] for key in RESULTS if attributes.get(key) not in (None, "")), None)
     if result is None:
-        result = next((event.attributes.get("output") for event in events if event.name == "tool.output"), None)
+        result = next((event.attributes.get("output") for event in events if event.name == TOOL_OUTPUT), None)
     call = tool_call(tool, arguments)
     return SpanMessages(
         inputs=[Piece(type="tool_call", text=call)] if call else [],
@@ -169,6 +205,8 @@ def _outputs(attributes: Mapping[str, Json], role: Role) -> Iterator[list[Piece]
 
 
 def _vertex_request(value: Json) -> list[Piece]:
+    if value is None:
+        return []
     request = parse_json(value)
     if not isinstance(request, dict):
         return pieces_of(request, "user")
@@ -183,6 +221,8 @@ def _vertex_request(value: Json) -> list[Piece]:
 
 
 def _vertex_response(value: Json) -> list[Piece]:
+    if value is None:
+        return []
     response = parse_json(value)
     return pieces_of(response.get("content") if isinstance(response, dict) else response, "assistant")
 
@@ -192,10 +232,11 @@ def _vertex_response(value: Json) -> list[Piece]:
 
 def _indexed(attributes: Mapping[str, Json], prefix: str, role: str = "user") -> list[Piece]:
     """Messages recorded under `prefix.N.path` keys, by their number."""
+    if not (keys := _keys_below(prefix, tuple(attributes))):
+        return []
     tree: dict[str, Any] = {}
-    for key, value in attributes.items():
-        if key.startswith(prefix):
-            _insert(tree, key[len(prefix) :].split("."), value)
+    for key in keys:
+        _insert(tree, key[len(prefix) :].split("."), attributes[key])
     return [piece for node in _numbered(tree) for piece in pieces_of(_flat_message(node), role)]
 
 
@@ -243,7 +284,9 @@ def _flat_call(call: Json) -> Json:
 
 
 def is_message_event(event: SpanEvent) -> bool:
-    """Does a span event or log record hold messages of a model?"""
+    """Does a span event or log record hold messages of a model, or an agent's answer?"""
+    if event.name in AGENT_EVENTS:
+        return bool(_answer_text(event))
     return event.name.startswith("gen_ai.") and event.name.endswith(
         (".message", ".choice", ".content.prompt", ".content.completion", ".operation.details")
     )
@@ -265,11 +308,17 @@ def _event_messages(events: Sequence[SpanEvent]) -> tuple[list[Piece], list[Piec
             asked += pieces_of_messages(event.attributes.get("gen_ai.prompt"), "user")
         elif event.name == "gen_ai.content.completion":
             answered += pieces_of_messages(event.attributes.get("gen_ai.completion"), "assistant")
+        elif event.name in AGENT_EVENTS:
+            answered += pieces_of_messages(_answer_text(event), "assistant")
         elif event.name == "gen_ai.choice":
             answered += _choice(event)
         else:
             asked += _event_message(event)
     return asked, answered, elided
+
+
+def _answer_text(event: SpanEvent) -> Json:
+    return event.body or next((text for key in EVENT_TEXTS if (text := event.attributes.get(key))), None)
 
 
 def _choice(event: SpanEvent) -> list[Piece]:

@@ -40,16 +40,31 @@ def jaeger_spans(index: int, trace: Json) -> Iterator[Found]:
         yield not_an_object(index, trace)
         return
     processes = mapping(trace.get("processes"))
+    resources = {name: _resource(process) for name, process in processes.items()}
     for span in list_at(trace, "spans"):
         if isinstance(span, dict):
-            yield _jaeger_span(span, processes, trace.get("traceID"))
+            own = span.get("process")
+            resource = _resource(own) if own else resources.get(str(span.get("processID")), {})
+            yield _jaeger_span(span, resource, trace.get("traceID"))
         else:
             yield not_an_object(index, span)
 
 
-def _jaeger_span(span: Mapping[str, Json], processes: Mapping[str, Json], trace_id: Json) -> Span:
+def jaeger_roots(trace: Json) -> Iterator[tuple[str, bool]]:
+    """Of each span the trace id, and whether it is a root."""
+    trace_id = mapping(trace).get("traceID")
+    for span in list_at(trace, "spans"):
+        if isinstance(span, dict):
+            yield identity(span.get("traceID") or trace_id, 16), not _jaeger_parent(span)
+
+
+def _resource(process: Json) -> dict[str, Json]:
+    process = mapping(process)
+    return {"service.name": process.get("serviceName"), **attributes_of(process.get("tags"))}
+
+
+def _jaeger_span(span: Mapping[str, Json], resource: Mapping[str, Json], trace_id: Json) -> Span:
     tags = attributes_of(span.get("tags"))
-    process = mapping(span.get("process") or processes.get(str(span.get("processID"))))
     events, failures = _jaeger_logs(span.get("logs"))
     start = nanoseconds_from_us(span.get("startTime"))
     duration = nanoseconds_from_us(span.get("duration"), allow_zero=True)
@@ -62,7 +77,7 @@ def _jaeger_span(span: Mapping[str, Json], processes: Mapping[str, Json], trace_
             _jaeger_parent(span),
         ),
         name=span.get("operationName"),
-        resource={"service.name": process.get("serviceName"), **attributes_of(process.get("tags"))},
+        resource=resource,
         attributes={key: value for key, value in tags.items() if key not in JAEGER_TAGS},
         events=events,
         failures=failures,

@@ -73,6 +73,21 @@ def otlp_spans(index: int, payload: Mapping[str, Json]) -> Iterator[Found]:
         yield METRICS
 
 
+def holds_spans_alone(payload: Mapping[str, Json]) -> bool:
+    """Has it spans, and no log records, which may be the only trace of a span?"""
+    return is_otlp(payload) and payload.keys().isdisjoint(("resourceLogs", "resource_logs"))
+
+
+def otlp_roots(payload: Mapping[str, Json]) -> Iterator[tuple[str, bool]]:
+    """Of each span the trace id, and whether it is a root."""
+    for group in list_at(payload, "resourceSpans", "resource_spans", "batches"):
+        for scope in _scopes(group):
+            for span in list_at(scope, "spans"):
+                if isinstance(span, dict):
+                    parent = identity(get_any(span, "parentSpanId", "parent_span_id"), 8)
+                    yield identity(get_any(span, "traceId", "trace_id"), 16), not parent
+
+
 def _resource(group: Json) -> dict[str, Json]:
     return attributes_of(mapping(mapping(group).get("resource")).get("attributes"))
 

@@ -19,6 +19,8 @@ USUAL_KEYS: Final = (
 
 def pieces_of_messages(value: Json, role: str) -> list[Piece]:
     """Messages as a JSON text or already structured: a list, one message, or an answer that holds some."""
+    if value is None:
+        return []
     value = parse_json(value)
     if isinstance(value, dict):
         value = _messages_within(value)

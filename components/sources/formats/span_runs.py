@@ -11,7 +11,7 @@ from components.sources.formats.contract import Read, Turns
 from components.sources.formats.deduplication import SeenPieces, key_of, short_digest
 from components.sources.formats.defects import REPEATED
 from components.sources.formats.pieces import GENERATED, Piece
-from components.sources.formats.spans import LOGGED, Failure, Span, about_span, record_text, time_in
+from components.sources.formats.spans import LOGGED, Failure, Span, about_span, keys_of, record_text, time_in
 
 REPEATED_SPAN: Final = Skipped(rule="repeated span")
 REPEATED_FAILURE: Final = Skipped(rule="failure passed on by an enclosing span")
@@ -170,7 +170,11 @@ class SpanRuns:
             extra["status_message"] = span.message
         if span.events:
             extra["events"] = list(span.events)
-        return run.turns.event("span", record_text(span), time_in(span, span.start_ns), extra)
+        keys = keys_of(tuple(span.attributes))
+        if keys.ids:
+            extra["ids"] = {key: span.attributes[key] for key in keys.ids}
+        made = run.turns.event("span", record_text(span), time_in(span, span.start_ns), extra)
+        return made._replace(former_text=record_text(span, with_ids=True)) if keys.is_mended else made
 
     def _failure(self, run: SpanRun, span: Span, failure: Failure, tree: _SpanTree) -> Read:
         digest = short_digest(failure.text, size=6)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from components.contracts import Json
 from components.sources.formats.content import json_text
 from components.sources.formats.pieces import Piece
 from components.sources.formats.times import timestamp
+from components.sources.formats.values import SCALARS
 
 Role = Literal["model", "tool", "log", "other"]
 
@@ -47,6 +50,14 @@ BODIES: Final = (
     "model_request_parameters",
     "logfire.json_schema",
 )
+SAID: Final = frozenset(
+    {"user_prompt", "user_prompt_length", "final_result", "agent.response", "gen_ai.agent.response"}
+)
+_ID: Final = re.compile(  # keys that name one session, user or call: spans which differ in nothing else are alike
+    r"(?:.*[._-])?(?:session|user|enduser|conversation|thread|request|client_request|response|call|tool_use|invocation|message"
+    r"|run|trace|span|parent_span|correlation|transaction|account|organization|installation|prompt|event)[._-]?u?u?id"
+    r"|(?:.*\.)?user[._](?:e?mail|account_uuid|username|name)|(?:a2a|gen_ai)\.task\.id"
+)
 ABOUT: Final[Mapping[str, str]] = {
     "gen_ai.request.model": "model",
     "gen_ai.response.model": "model",
@@ -62,6 +73,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "gen_ai.usage.output_tokens": "output_tokens",
     "gen_ai.usage.completion_tokens": "output_tokens",
     "llm.token_count.completion": "output_tokens",
+    "gen_ai.usage.cost": "cost",
+    "llm.cost.total": "cost",
     "session.id": "session_id",
     "user.id": "user_id",
 }
@@ -121,19 +134,63 @@ def span_text(
 ) -> str:
     """The text of a span: service, operation, status, duration in buckets, attributes sorted by key.
 
-    Nested values are canonical JSON; long message bodies are left out.
+    Nested values are canonical JSON; long message bodies and ids of sessions, users and calls are left out.
 
     >>> span_text(service="shop", operation="pay", status="OK", duration_ms=12.5, attributes={"b": {"y": 1}, "a": True})
     'shop pay OK in <100ms attributes: a=true b={"y":1}'
     """
+    keys = keys_of(tuple(attributes)).text
+    return _text_with(service, operation, status, duration_ms, attributes, keys)
+
+
+def _text_with(
+    service: str,
+    operation: str,
+    status: str,
+    duration_ms: float | None,
+    attributes: Mapping[str, Json],
+    keys: Sequence[str],
+) -> str:
     head = " ".join(word for word in (service, operation, status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
-    pairs = [f"{key}={_value_text(attributes[key])}" for key in sorted(attributes) if not _is_body(key)]
+    pairs = [f"{key}={_value_text(attributes[key])}" for key in keys]
     return f"{head}{took} attributes: {' '.join(pairs)}" if pairs else f"{head}{took}"
 
 
-def _is_body(key: str) -> bool:
-    return key.startswith(BODIES)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """What the keys of a span's attributes are for; most spans of a trace share theirs with many others.
+
+    `text`: those in its text, sorted; `whole_text`: with ids, as the text was made before; `about`: those kept beside it,
+    and under which name; `ids`: the ids without such a name; `is_mended`: do the two texts differ?
+    """
+
+    text: tuple[str, ...]
+    whole_text: tuple[str, ...]
+    about: tuple[tuple[str, str], ...]
+    ids: tuple[str, ...]
+
+    @property
+    def is_mended(self) -> bool:
+        """Was the text of such a span another before ids were left out?"""
+        return len(self.text) != len(self.whole_text)
+
+
+@lru_cache(maxsize=4_096)
+def keys_of(keys: tuple[str, ...]) -> Keys:
+    """What these keys of attributes are for.
+
+    >>> keys_of(("session.id", "enduser.id", "http.route", "gen_ai.tool.name")).ids
+    ('enduser.id',)
+    """
+    whole = tuple(key for key in sorted(keys) if not key.startswith(BODIES))
+    ids = {key for key in keys if _ID.fullmatch(key.lower())}
+    return Keys(
+        text=tuple(key for key in whole if key not in ids and key not in SAID),
+        whole_text=whole,
+        about=tuple((key, name) for key, name in ABOUT.items() if key in keys),
+        ids=tuple(key for key in keys if key in ids and key not in ABOUT),
+    )
 
 
 def _value_text(value: Json) -> str:
@@ -148,34 +205,33 @@ def duration_ms(span: Span) -> float | None:
     return (span.end_ns - span.start_ns) / 1e6
 
 
-def record_text(span: Span) -> str:
-    """The text of a span's own record."""
-    return span_text(
-        service=span.service,
-        operation=span.name,
-        status=span.status,
-        duration_ms=duration_ms(span),
-        attributes=span.attributes,
-    )
+def record_text(span: Span, *, with_ids: bool = False) -> str:
+    """The text of a span's own record; `with_ids` as it was made before ids were left out."""
+    keys = keys_of(tuple(span.attributes))
+    chosen = keys.whole_text if with_ids else keys.text
+    return _text_with(span.service, span.name, span.status, duration_ms(span), span.attributes, chosen)
 
 
 def about_span(span: Span) -> dict[str, Any]:
     """What is kept of a span beside its text."""
-    took = duration_ms(span)
-    extra: dict[str, Any] = {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "parent_span_id": span.parent_id,
-        "span": span.name,
-        "service": span.service,
-        "status": span.status if span.status != "UNSET" else "",
-    }
-    extra = {key: value for key, value in extra.items() if value}
-    if took is not None:
+    extra: dict[str, Any] = {}
+    if span.trace_id:
+        extra["trace_id"] = span.trace_id
+    if span.span_id:
+        extra["span_id"] = span.span_id
+    if span.parent_id:
+        extra["parent_span_id"] = span.parent_id
+    if span.name:
+        extra["span"] = span.name
+    if span.service:
+        extra["service"] = span.service
+    if span.status and span.status != "UNSET":
+        extra["status"] = span.status
+    if (took := duration_ms(span)) is not None:
         extra["duration_ms"] = took
-    for key, name in ABOUT.items():
-        if isinstance(value := span.attributes.get(key), str | int | float) and value != "":
-            extra.setdefault(name, value)
+    for key, name in keys_of(tuple(span.attributes)).about:
+        if name not in extra and isinstance(value := span.attributes[key], SCALARS) and value != "":
+            extra[name] = value
     return extra
 
 

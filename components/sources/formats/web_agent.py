@@ -1,8 +1,11 @@
-"""Web-agent steps: each item is one model call with its `prompt`, `messages` and `output`; neighbours of one id are a run."""
+"""Web-agent steps: each item is one model call with its `prompt`, `messages` and `output`; neighbours of one id are a run.
+
+Runs of the Agent Data Protocol, with a trajectory of pages and actions, are read too (`web_runs`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
@@ -13,8 +16,9 @@ from components.sources.formats.defects import REPEATED, guarded, not_an_object
 from components.sources.formats.message_parts import role_type
 from components.sources.formats.messages import pieces_of
 from components.sources.formats.pieces import Piece, answer_pieces, events
-from components.sources.formats.runs import RunNames
+from components.sources.formats.runs import RunNames, run_per_line
 from components.sources.formats.values import listed, mostly, pick_scalars
+from components.sources.formats.web_runs import is_web_run, read_web_run
 
 REPEATED_PROMPT: Final = Skipped(rule="the prompt repeats the messages")
 REPEATED_OUTPUT: Final = Skipped(rule="the output repeats the answer")
@@ -25,7 +29,15 @@ def recognises(head: Head) -> Verdict:
     steps = head.document
     if isinstance(steps, list) and mostly(steps, _is_step):
         return accept("a list of steps with `prompt`, `messages` and `output`")
-    return decline("no list of steps with `prompt`, `messages` and `output`")
+    if _holds_web_runs(steps):
+        return accept("runs with a trajectory of pages and actions")
+    return decline(
+        "no list of steps with `prompt`, `messages` and `output`, no runs with a trajectory of pages and actions"
+    )
+
+
+def _holds_web_runs(document: Json) -> bool:
+    return is_web_run(document) or (isinstance(document, list) and mostly(document, is_web_run))
 
 
 def _is_step(step: Json) -> bool:
@@ -42,7 +54,10 @@ def _name(step: Json) -> Json:
 
 
 def read(document: Json, options: Options) -> Iterator[Read]:
-    """The items of all steps."""
+    """The items of all steps, or of all web runs."""
+    if _holds_web_runs(document):
+        yield from _read_web_runs(document)
+        return
     names = RunNames()
     steps = enumerate(listed(document))
     for name, run in groupby(steps, key=lambda step: str(_name(step[1]))):
@@ -52,6 +67,18 @@ def read(document: Json, options: Options) -> Iterator[Read]:
                 yield from guarded(index, _read_step(turns, seen, step, options))
             else:
                 yield not_an_object(index, step)
+
+
+def _read_web_runs(document: Json) -> Iterator[Read]:
+    if isinstance(document, dict):
+        yield from guarded(0, read_web_run(document, ""))
+        return
+    names = RunNames()
+    for index, item in enumerate(document):
+        if isinstance(item, dict):
+            yield from guarded(index, read_web_run(item, names.unique(item.get("task_id", ""))))
+        else:
+            yield not_an_object(index, item)
 
 
 def _read_step(turns: Turns, seen: SeenPieces, step: Mapping[str, Json], options: Options) -> Iterator[Read]:
@@ -111,4 +138,19 @@ def _without_marks(output: Json) -> str:
     return text.strip().removesuffix("<|eot_id|>").strip()
 
 
-ROWS: Final = (Format(name="web_agent", shape="document", recognises=recognises, read=read),)
+def _recognise_lines(head: Head) -> Verdict:
+    if mostly(head.lines, is_web_run):
+        return accept("runs with a trajectory of pages and actions on its lines")
+    return decline("no runs with a trajectory of pages and actions on its lines")
+
+
+def _read_line(item: Json, names: RunNames, _: Options) -> Iterable[Read]:
+    if not isinstance(item, dict):
+        return (not_an_object(0, item),)
+    return guarded(0, read_web_run(item, names.unique(item.get("task_id", ""))))
+
+
+ROWS: Final = (
+    Format(name="web_agent", shape="document", recognises=recognises, read=read),
+    Format(name="web_agent", shape="lines", recognises=_recognise_lines, reader=run_per_line(_read_line)),
+)

@@ -40,6 +40,8 @@ def from_archive(job: Job, opened: Opened, state: dict[str, Json]) -> Iterator[B
         for n, got in enumerate(safely(job.format.name, partial(_member_items, job, opened, member)), start=1):
             if n > skip:
                 batch.add(got, n - 1)
+            else:
+                job.maker.pass_over(got)
             if batch.is_full:
                 begun = {"name": member.name, "crc": member.crc, "items": n}
                 yield batch.take(_cursor(job, opened, finished, begun, listed=""))

@@ -73,6 +73,7 @@ def _items(
     state = {key: one for key, one in state.items() if key not in {"items", "chain", "waits"}}
     for n, got in enumerate(safely(job.format.name, read), start=1):
         if n <= skip:
+            job.maker.pass_over(got)
             continue
         batch.add(got, n - 1)
         if batch.is_full:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from components.columns import OpenCalls
 from components.contracts import Batch, Cursor, Defect, Json
 from components.errors import NotReady
 from components.sources import cursors, lines, parsing
@@ -25,7 +26,8 @@ def from_lines(
     assert job.format.reader is not None
     start = prints.prints().offset
     reader = job.format.reader(state.get("reader"), job.options)
-    job = replace(job, maker=replace(job.maker, run_names=state.get("run_names", {})))
+    calls = OpenCalls(dict(state.get("calls", {})))
+    job = replace(job, maker=replace(job.maker, run_names=state.get("run_names", {}), calls=calls))
     reading = _Reading(
         job=job,
         opened=opened,
@@ -160,7 +162,9 @@ class _Reading:
 
     def cursor(self, *, finished_bytes: int | None = None, waits: bool = False) -> Cursor:
         """The cursor after all that was accepted; see `cursors.make`."""
-        state = {key: value for key, value in self.state.items() if key not in {"waits", "chain"}}
+        state = {key: value for key, value in self.state.items() if key not in {"waits", "chain", "calls"}}
+        if calls := self.job.maker.calls.tools:
+            state["calls"] = dict(calls)
         state["reader"] = cursors.as_json(self.reader.state())
         if waits:
             state["waits"] = True

@@ -80,7 +80,7 @@ def from_cursor(job: Job, opened: Opened, cursor: Cursor) -> Iterator[Batch]:
 
 def records_before(job: Job, opened: Opened, cursor: Cursor, offset: int) -> Iterator[Record]:
     """The records of a growing log up to `offset`, as read from its start: their positions may differ."""
-    state = {key: value for key, value in cursor.state.items() if key not in {"reader", "chain", "waits"}}
+    state = {key: value for key, value in cursor.state.items() if key not in {"reader", "calls", "chain", "waits"}}
     with suppress(NotReady):
         for batch in from_lines(job, up_to(opened, offset), state, Fingerprint()):
             yield from batch.records
