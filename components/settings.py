@@ -167,6 +167,7 @@ class DatasetSettings(Section):
     history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
+    task: str = Field("task", min_length=1, pattern=r'^[^"]+$')  # key of `extra` that names the task of a run
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
     redact: bool | None = None  # None: as `privacy.redact` says
 

@@ -23,6 +23,7 @@ from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
+    from components.compare.compare import Compared
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
@@ -172,6 +173,14 @@ def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list
         ),
         wanted,
     )
+
+
+def open_comparison(settings: Settings, store: Store, dataset: str) -> Compared:
+    """The newest snapshot of a dataset, ready to be compared. Raises `NotFound` before the first index."""
+    from components.compare import opening
+
+    dataset_id = find_dataset(settings, store, dataset)
+    return opening.open_dataset(store, dataset_id, output=settings.output / dataset, cache=settings.cache)
 
 
 def embed_batch(
