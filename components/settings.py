@@ -144,6 +144,12 @@ class ApiSettings(Section):
     allowed_hosts: tuple[str, ...] = ()  # host names of a proxy or tunnel in front; `*.NAME` for all names below one
     max_body_bytes: int = Field(1 << 20, ge=1_024)  # of a request
 
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
 
 class PrefectSettings(Section):
     host: str = "127.0.0.1"

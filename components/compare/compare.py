@@ -26,9 +26,10 @@ from components.compare.graph import MOST_CENTRES, Graph
 from components.compare.material import DEFAULT_TASK, Material, Texts, read_material, texts_of
 from components.compare.permute import ROUNDS, SIGNIFICANT, Lists, Null, is_permutable, lists_of, null_of
 from components.compare.report import Comparison, Reading, SetSize, newcombe
-from components.compare.sets import Chosen, choose_sets
-from components.compare.stored import graph_of_choice, has_graph, whole_graph
+from components.compare.sets import NEITHER, A, B, Chosen, choose_sets
+from components.compare.stored import graph_of_choice, n_stored_centres, whole_graph
 from components.compare.topics import TopicDifference, compare_topics, runs_with_topics
+from components.neighbors.cores import cores
 from components.search.filters import Filters
 from components.search.row_ids import RowIds
 from components.search.vectors import SearchVectors
@@ -40,7 +41,7 @@ ITEMS = 20  # of each list
 EXAMPLES = 3
 WHOLE_SHARE = 0.6  # of the texts; sets that hold less have a graph of their own, with neighbours from themselves alone
 LENGTHS_DIFFER = 4.0  # standard deviations from which on it is worth a caution
-CENTRE_ROUND_S = 1.6e-6  # CPU of a round for each centre, and below what reading and comparing vectors takes
+CENTRE_ROUND_S = 3e-6  # CPU of a round for each centre, and below what reading rows and comparing vectors takes
 ROW_S, NEW_GRAPH_S = 4e-6, 1.5e-4
 
 
@@ -79,11 +80,12 @@ class Request:
 
 
 def estimated_s(snapshot: Snapshot, cache: Path) -> float:
-    """About how long a comparison takes, seconds of one core, for a caller who can wait or not."""
+    """About how long a comparison takes, in seconds, for a caller who may wait or not."""
     rows = snapshot.manifest.rows
-    centres = min(rows, MOST_CENTRES)
-    made = 0.0 if has_graph(snapshot, cache) else NEW_GRAPH_S * centres
-    return ROW_S * rows + made + 2 * ROUNDS * CENTRE_ROUND_S * centres
+    known = n_stored_centres(snapshot, cache)
+    centres = min(rows, MOST_CENTRES) if known is None else known
+    made = NEW_GRAPH_S * centres if known is None else 0.0
+    return ROW_S * rows + made + 2 * ROUNDS * CENTRE_ROUND_S * centres / cores()
 
 
 def compare(compared: Compared, request: Request) -> Comparison:
@@ -92,6 +94,31 @@ def compare(compared: Compared, request: Request) -> Comparison:
     material = read_material(store, dataset_id, snapshot, request.task)
     chosen = choose_sets(store, dataset_id, snapshot, material, request.a, request.b)
     return _Work(compared, request, material, chosen).result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSides:
+    """Of each row of a snapshot (rows,): whose it is (A, B or NEITHER), and its weight. The rows of each set weigh 1 together.
+
+    A run weighs the same however long it is. Rows that no agent wrote are in neither set.
+    """
+
+    side: NDArray[np.int8]
+    weight: NDArray[np.float64]
+
+
+def sides_of_rows(compared: Compared, request: Request) -> RowSides:
+    """The rows of both sets. Raises `BadQuery` as `compare` does."""
+    store, dataset_id, snapshot = compared.store, compared.dataset_id, compared.snapshot
+    material = read_material(store, dataset_id, snapshot, request.task)
+    chosen = choose_sets(store, dataset_id, snapshot, material, request.a, request.b)
+    of_run = np.select([chosen.a, chosen.b], [A, B], NEITHER).astype(np.int8)
+    side = np.where(material.is_agent, of_run[material.run], NEITHER).astype(np.int8)
+    lengths = np.bincount(material.run[side != NEITHER], minlength=material.n_runs)
+    weight = np.where(side == NEITHER, 0.0, 1.0 / np.maximum(lengths[material.run], 1))
+    for one in SIDES:
+        weight[side == one] /= max(float(weight[side == one].sum()), 1e-12)
+    return RowSides(side=side, weight=weight)
 
 
 class _Work:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from components.compare.compare import Compared, Request, compare
@@ -37,6 +37,11 @@ def request_of(a: Sequence[str], b: Sequence[str], *, task: str, now: datetime) 
     Raises `BadSetting` for a filter that can't be understood.
     """
     return Request(a=parse_filters(a, now), b=parse_filters(b, now) if b else None, task=task)
+
+
+def request_of_result(found: Comparison, task: str) -> Request:
+    """The question that a result answers; its times are absolute."""
+    return request_of(found.a.filters, found.b.filters, task=task, now=datetime.now(UTC))
 
 
 def answer(compared: Compared, request: Request) -> Comparison:

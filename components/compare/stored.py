@@ -56,9 +56,11 @@ def graph_of_choice(snapshot: Snapshot, vectors: SearchVectors, texts: Texts, ca
     return graph
 
 
-def has_graph(snapshot: Snapshot, cache: Path) -> bool:
-    """Is there a graph of the dataset, of this snapshot or of an earlier one?"""
-    return (cache / f"whole-{_model_key(snapshot)}").is_dir()
+def n_stored_centres(snapshot: Snapshot, cache: Path) -> int | None:
+    """The centres of the dataset's graph, of this snapshot or of an earlier one; None where there is no graph."""
+    with suppress(OSError, ValueError):
+        return len(np.load(cache / f"whole-{_model_key(snapshot)}" / "near.npy", mmap_mode="r"))
+    return None
 
 
 def _model_key(snapshot: Snapshot) -> str:
