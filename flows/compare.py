@@ -44,14 +44,10 @@ def compare(dataset: str = "default", a: list[str] | None = None, b: list[str] |
 
 
 def short_report(dataset: str, found: Comparison) -> dict[str, Any]:
-    """The result without its lists, and the address under which the API has all of it."""
+    """The result without its lists; the API has all of it under its id."""
     whole = found.as_dict()
     kept = ("id", "snapshot", "a", "b", "p", "p_within_tasks", "significant", "summary")
-    return {
-        "dataset": dataset,
-        "address": f"/datasets/{dataset}/compare/{found.id}",
-        **{name: whole[name] for name in kept},
-    }
+    return {"dataset": dataset, **{name: whole[name] for name in kept}}
 
 
 def show_result(pipeline: Pipeline, dataset: str, found: Comparison) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 root = Path(__file__).resolve().parents[1]  # with prefect.yaml; working directory of runs
+deployments = ("load/load", "index/index", "compare/compare")
 work_pool = "runatlas"  # as prefect.yaml names it
 
 

@@ -189,7 +189,7 @@ def _of_side(
     theirs[has_kth] = reach.log_far[row[has_kth], others.nth(row[has_kth], k[has_kth])]
     ratio = DIMENSION / 2 * (theirs - reach.log_far[row, at]) + np.log((1.0 - share) / share)
     value = np.zeros((n, len(SIZES)))
-    value[row, which] = np.sqrt(_count_evidence(share)[which, n_others] * _volume_evidence(which, ratio))
+    value[row, which] = np.sqrt(_count_evidence(share)[which, n_others] * volume_evidence(which, ratio))
     column = np.zeros((n, len(SIZES)), np.int64)
     column[row, which] = at
     best = value.argmax(axis=1)
@@ -205,7 +205,7 @@ def _count_evidence(share: float) -> NDArray[np.float64]:
     return np.asarray(np.maximum(found, 0.0), np.float64)
 
 
-def _volume_evidence(which: NDArray[np.int64], ratio: NDArray[np.floating]) -> NDArray[np.float64]:
+def volume_evidence(which: NDArray[np.int64], ratio: NDArray[np.floating]) -> NDArray[np.float64]:
     """Nats that the k-th run of each side lies so much farther out is not chance; interpolated."""
     at = np.clip((ratio - GRID_START) / GRID_STEP, 0.0, GRID_POINTS - 1.001)
     below = at.astype(np.int64)

@@ -32,6 +32,7 @@ FLOOR = 0.05  # of the densest cell: where there is less, a difference is pale
 NOTHING, NEUTRAL, LARGEST = 0, 128, 127  # of the codes of rows
 COLOURS = ((213, 94, 0), (0, 114, 178))  # of A and of B, after Okabe and Ito
 PALE = (196, 198, 204)
+STRENGTH = 1.8  # of colours: a difference of little more than a half is shown as a whole one
 MARKED = 12  # items of the list that the picture numbers
 
 Sides = NDArray[np.int8]  # 0 A, 1 B, 2 neither
@@ -108,7 +109,7 @@ def _painted(pixels: NDArray[np.float64], side: Sides, value: NDArray[np.float64
     signed += splatted(pixels[inside], radius, value[inside])
     alpha = (1 - np.exp(-np.minimum(total, 3.0)))[..., None]
     mean = (signed / np.maximum(total, 1e-9))[..., None]
-    strength = np.minimum(np.abs(mean) * 1.3, 1.0)
+    strength = np.minimum(np.abs(mean) * STRENGTH, 1.0)
     colour = np.where(mean > 0, np.array(COLOURS[0]), np.array(COLOURS[1])) * strength + np.array(PALE) * (1 - strength)
     picture = np.array(BACKGROUND) * (1 - alpha) + colour * alpha
     return np.asarray(np.rint(np.clip(picture, 0, 255)), np.uint8)
