@@ -53,7 +53,7 @@ def _reading(found: Comparison) -> Iterator[str]:
 
 def _row(n: int, one: Reading) -> Sequence[str]:
     p = f"**{one.p:.3f}**" if one.p <= 0.01 else f"{one.p:.3f}"
-    explained = f" ({' and '.join(one.explained_by)} may explain it)" if one.explained_by else ""
+    explained = f" ({' and '.join(one.explained_by)} may explain most of it)" if one.explained_by else ""
     return (
         str(n),
         one.side,

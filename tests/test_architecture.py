@@ -31,6 +31,7 @@ allowed = {
     "topics": {"projector", "neighbors"},
     "publish": {"snapshot", "store", "topics"},
     "search": {"snapshot", "store", "neighbors"},
+    "compare": {"snapshot", "store", "neighbors", "search"},
     "load": {"sources", "store", "datasets", "credentials"},
     "index": {"store", "projector", "embedders", "neighbors", "publish", "topics", "snapshot", "search"},
 }
@@ -44,8 +45,10 @@ late_imports = {
         "api.cli.view": "the web server, for `view` alone",
         "api.cli.watch": "the watcher, for `watch` alone",
     },
+    "api/cli/compare.py": {"components.compare.report": "numpy: 0.1 s that `--help` does not need"},
     "api/cli/mcp.py": {"api.mcp_server": "the protocol's library and SQLAlchemy: 1 s that only `mcp` needs"},
     "components/pipeline.py": {
+        "components.compare": "comparing: pyarrow, as below",
         "components.snapshot.read": "pyarrow: 0.2 s that commands on the store do not need",
         "components.snapshot.export": "pyarrow, as above",
         "components.snapshot.verify": "pyarrow, as above",
@@ -56,6 +59,7 @@ late_imports = {
         "components.index": "indexing: umap's layout, pyarrow",
         "components.publish.run": "publishing: pyarrow",
         "components.search": "searching: polars, pyarrow",
+        "components.compare": "comparing: the same",
         "components.projector.umap_projector": "the projector",
         "components.embedders.model_uri": "the embedders",
     },

@@ -75,7 +75,7 @@ export class Comparison {
     const { found } = this;
     const rows = found.reading.map((one, n) => {
       const counts = `${one.runs_a} of ${found.a.runs} a · ${one.runs_b} of ${found.b.runs} b`;
-      const why = one.explained_by.length ? ` · ${one.explained_by.join(" and ")} may explain it` : "";
+      const why = one.explained_by.length ? ` · ${one.explained_by.join(" and ")} may explain most of it` : "";
       return element("button", { onclick: () => this.open(one.id) },
         element("div", { className: "what" },
           element("span", { className: "chip", textContent: `${n + 1} more in ${one.side}`, dot: ends[one.side === "a" ? 2 : 0] }),

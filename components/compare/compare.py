@@ -153,9 +153,9 @@ class _Work:
             p=null.p(best) if best > 0 else 1.0,
             p_within_tasks=None if within is None else within.p(best) if best > 0 else 1.0,
             needed=self._needed(null, speakers),
-            topics=self._topics(),
-            reading=self._reading(reach, speakers, texts, lists, null, within),
-            cautions=self._cautions(speakers),
+            topics=tuple(self._topics()),
+            reading=tuple(self._reading(reach, speakers, texts, lists, null, within)),
+            cautions=tuple(self._cautions(speakers)),
             id=self._request.key(self.compared.snapshot),
         )
 
@@ -311,6 +311,6 @@ class _Spoken:
             interval=newcombe(a, n_a, b, len(is_a) - n_a),
             filename=record.filename,
             type=record.type,
-            explained_by=explaining(carries, is_a, attributes),
-            examples=ids[1:],
+            explained_by=tuple(explaining(carries, is_a, attributes)),
+            examples=tuple(ids[1:]),
         )

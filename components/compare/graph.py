@@ -118,6 +118,8 @@ Found = tuple[Nodes, NDArray[np.float32]]
 def _nearest(centres: Nodes, where: NodeVectors, n: int) -> Found:
     """The nearest of all n nodes of each centre, itself first, and their similarities."""
     width = min(NEAR, n)
+    if not len(centres):
+        return np.zeros((0, width), np.int32), np.zeros((0, width), np.float32)
     if isinstance(where.vectors, ListedVectors) and n >= LISTS_FROM:
         return _itself_first(centres, *_in_lists(centres, where, where.vectors, width))
     return _itself_first(centres, *_compared(centres, np.arange(n, dtype=np.int32), where, width, None))

@@ -16,7 +16,7 @@ from components.store import Store
 LEFT_OUT = ("user", "system")  # types of records that carry the task, not what the agent does
 OLDER_TASK_KEYS = ("task_id", "instance_id")  # of records that were loaded before their formats knew `task`
 DEFAULT_TASK = "task"
-chunk_rows = 65_536
+chunk_rows = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,12 +85,17 @@ def from_dict(raw: Mapping[str, Any]) -> Comparison:
     return Comparison(
         **known
         | {
-            "a": SetSize(**raw["a"]),
-            "b": SetSize(**raw["b"]),
-            "topics": [TopicDifference(**one) for one in raw["topics"]],
-            "reading": [Reading(**one) for one in raw["reading"]],
+            "a": SetSize(**_tuples(raw["a"])),
+            "b": SetSize(**_tuples(raw["b"])),
+            "topics": tuple(TopicDifference(**one) for one in raw["topics"]),
+            "reading": tuple(Reading(**_tuples(one)) for one in raw["reading"]),
+            "cautions": tuple(raw["cautions"]),
         }
     )
+
+
+def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
 
 
 def newcombe(a: int, n_a: int, b: int, n_b: int, z: float = 1.96) -> tuple[float, float]:
@@ -148,7 +153,7 @@ def _verdict(found: Comparison) -> str:
             f"{text} Among runs of the same task nothing is proven (p = {found.p_within_tasks:.3f}): "
             "much of the difference may be which tasks each set has."
         )
-    return f"{text} It holds among runs of the same task too (p = {found.p_within_tasks:.3f})."
+    return f"{text} A difference remains among runs of the same task (p = {found.p_within_tasks:.3f})."
 
 
 def _power(found: Comparison) -> str:
@@ -167,7 +172,7 @@ def counts_in_words(one: Reading, found: Comparison) -> str:
     sides = [("a", one.runs_a, found.a.runs), ("b", one.runs_b, found.b.runs)]
     (first, n, of), (other, n_other, of_other) = sides if one.side == "a" else sides[::-1]
     text = f"in at least {n:,} of {of:,} runs of {first} and in {n_other:,} of {of_other:,} of {other}"
-    return f"{text}; {' and '.join(one.explained_by)} may explain it" if one.explained_by else text
+    return f"{text}; {' and '.join(one.explained_by)} may explain most of it" if one.explained_by else text
 
 
 def lines(found: Comparison, limit: int = 10) -> Iterator[str]:
