@@ -47,7 +47,7 @@ planted = f"I delete the failing test {evil}"
 now = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)  # a Wednesday
 
 
-def run_of(n: int, *, outcome: str, task: str | None, says: str | None = None, length: int = 6) -> list[dict[str, Any]]:
+def run_of(n: int, *, outcome: str, task: str | None, says: str | None = None, length: int = 4) -> list[dict[str, Any]]:
     """A run that began `n` hours before noon of March 18th; its texts are words of its own, and one that all runs share."""
     draw = np.random.default_rng(n)
     texts = [" ".join(draw.choice(words, 6)) for _ in range(length)]
@@ -197,7 +197,7 @@ def test_a_task_explains_what_is_the_same_within_each_task() -> None:
     task = np.repeat([0, 1], 40)
     is_a = np.concatenate([np.arange(40) < 30, np.arange(40) < 10])
     by_task, by_set = task == 0, is_a & (np.arange(80) % 4 > 0)
-    attributes = [Attribute(name="task", codes=task, is_known=True)]
+    attributes = [Attribute(name="task", codes=task)]
     assert explaining(by_task, is_a, attributes) == ["task"]
     assert explaining(by_set, is_a, attributes) == []
 
@@ -348,26 +348,21 @@ def test_small_sets_of_a_large_dataset_have_neighbours_among_themselves(pipeline
     assert len(list(cache.glob("choice-*"))) >= 1
 
 
-def test_runs_without_a_task_and_of_one_model_each_are_cautioned(tmp_path: Path) -> None:
+def test_runs_without_a_task_and_of_one_model_each_are_cautioned_and_another_field_may_be_the_task(
+    tmp_path: Path,
+) -> None:
     write_runs(tmp_path / "logs", 20, task=False)
-    with Pipeline(settings_at(tmp_path / "home")) as pipeline:
+    with Pipeline(settings_at(tmp_path / "home", datasets={"default": DatasetSettings(task="model")})) as pipeline:
         pipeline.load([tmp_path / "logs"])
         pipeline.index()
-        found = pipeline.compare(a="outcome=fail")
+        opened = wiring.open_comparison(pipeline.settings, pipeline.store, "default")
+        found = compare(opened, request_of(["outcome=fail"], [], task="task", now=now))
+        assert pipeline.compare(a="outcome=fail").a.tasks == 1
     text = " ".join(found.as_dict()["summary"])
     assert found.p_within_tasks is None
     assert "No run names its task" in text
     assert "No model has runs of both sets" in text
     assert found.b.filters == ()
-
-
-def test_the_task_of_a_run_may_be_another_extra_field(tmp_path: Path) -> None:
-    write_runs(tmp_path / "logs", 16)
-    by_outcome = DatasetSettings(task="model")
-    with Pipeline(settings_at(tmp_path / "home", datasets={"default": by_outcome})) as pipeline:
-        pipeline.load([tmp_path / "logs"])
-        pipeline.index()
-        assert pipeline.compare(a="outcome=fail").a.tasks == 1
 
 
 def test_a_dataset_of_equal_texts_or_of_users_alone_has_no_difference(tmp_path: Path) -> None:
@@ -392,6 +387,7 @@ def test_a_dataset_of_equal_texts_or_of_users_alone_has_no_difference(tmp_path: 
             assert (found.a.runs, found.b.runs) == ((4, 4) if name == "same" else (2, 2))
 
 
+@pytest.mark.slow
 def test_the_graph_grows_with_the_dataset_and_a_damaged_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from components.compare.confounders import Attribute, attributes_of, explaining, length_difference
+from components.compare.confounders import (
+    Attribute,
+    attributes_of,
+    explaining,
+    length_attribute,
+    length_difference,
+)
 from components.compare.evidence import (
     SIDES,
     Labels,
@@ -239,13 +245,12 @@ class _Work:
         material, members = self._material, self._members
         attributes = attributes_of(
             self.is_a,
-            speakers.lengths,
-            self._task,
-            material.has_task[members],
-            material.model[members],
-            material.has_model[members],
+            task=self._task,
+            has_task=material.has_task[members],
+            model=material.model[members],
+            has_model=material.has_model[members],
         )
-        spoken = _Spoken(self, texts)
+        spoken = _Spoken(self, speakers, texts)
         found = []
         for side in SIDES:
             qs = null.q(side, lists.scores[side])
@@ -274,7 +279,8 @@ class _Item:
 class _Spoken:
     """Items of the list with their records."""
 
-    def __init__(self, work: _Work, texts: Texts) -> None:
+    def __init__(self, work: _Work, speakers: Speakers, texts: Texts) -> None:
+        self._speakers = speakers
         self._compared, self._is_a = work.compared, work.is_a
         run, rows = work.run, work.rows
         order = np.argsort(texts.node, kind="stable")
@@ -292,6 +298,8 @@ class _Spoken:
     ) -> Reading:
         is_a, compared = self._is_a, self._compared
         around = ball(item.reach, item.i, item.column).tolist()
+        own = np.bincount(np.concatenate([self._speakers.of(node) for node in around]), minlength=len(is_a))
+        by_length = length_attribute(self._speakers.lengths - own)
         rows = [row for node in around[: 4 * EXAMPLES + 1] if (row := self._row(node, item.side)) is not None]
         ids = compared.ids.at(np.array(rows[: EXAMPLES + 1], np.int64))
         record = compared.store.records.by_ids(compared.dataset_id, ids[:1])[0].record
@@ -311,6 +319,6 @@ class _Spoken:
             interval=newcombe(a, n_a, b, len(is_a) - n_a),
             filename=record.filename,
             type=record.type,
-            explained_by=tuple(explaining(carries, is_a, attributes)),
+            explained_by=tuple(explaining(carries, is_a, [by_length, *attributes])),
             examples=tuple(ids[1:]),
         )

@@ -17,29 +17,33 @@ LENGTH_GROUPS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
-    """Something by which runs can be grouped: a code for each run (runs,), and whether it is known of all but a few."""
+    """Something by which runs can be grouped: a code for each run (runs,)."""
 
     name: str
     codes: NDArray[np.int64]
-    is_known: bool
 
 
 def attributes_of(
     is_a: Labels,
-    lengths: NDArray[np.integer],
+    *,
     task: NDArray[np.int64],
     has_task: Labels,
     model: NDArray[np.int64],
     has_model: Labels,
 ) -> list[Attribute]:
-    """Length in quarters, task and model, as far as they are known of most runs and some value has runs of both sets."""
-    edges = np.quantile(lengths, np.arange(1, LENGTH_GROUPS) / LENGTH_GROUPS) if len(lengths) else []
+    """Task and model, as far as they are known of most runs and some value has runs of both sets."""
     known = [
-        Attribute(name="length", codes=np.searchsorted(edges, lengths), is_known=len(lengths) > 0),
-        Attribute(name="task", codes=task, is_known=bool(has_task.mean() > 0.5)),
-        Attribute(name="model", codes=model, is_known=bool(has_model.mean() > 0.5)),
+        Attribute(name=name, codes=codes)
+        for name, codes, has in (("task", task, has_task), ("model", model, has_model))
+        if has.mean() > 0.5
     ]
-    return [one for one in known if one.is_known and len(np.unique(one.codes)) > 1 and is_permutable(is_a, one.codes)]
+    return [one for one in known if len(np.unique(one.codes)) > 1 and is_permutable(is_a, one.codes)]
+
+
+def length_attribute(lengths: NDArray[np.integer]) -> Attribute:
+    """Runs in quarters by length; a behaviour's own texts are not to be counted, or it would always explain itself."""
+    edges = np.quantile(lengths, np.arange(1, LENGTH_GROUPS) / LENGTH_GROUPS)
+    return Attribute(name="length", codes=np.searchsorted(edges, lengths).astype(np.int64))
 
 
 def explaining(carries: Labels, is_a: Labels, attributes: Sequence[Attribute]) -> list[str]:
