@@ -261,14 +261,10 @@ class Pipeline:
         snapshot; `now` is the time that `since=7d` counts from. Raises `BadSetting` for a filter that can't be understood,
         `BadQuery` if a set is empty or if they overlap, `NotFound` before the first index.
         """
-        from components.compare import opening
-
         settings = self.effective_settings()
-        opened = retry_while_busy(lambda: wiring.open_comparison(settings, self.store, dataset))
-        task = settings.dataset(dataset).task
         filters = [[one] if isinstance(one, str) else list(one) for one in (a, b)]
-        request = opening.request_of(*filters, task=task, now=now or datetime.now(UTC))
-        return opening.answer(opened, request)
+        opened = retry_while_busy(lambda: wiring.open_comparison(settings, self.store, dataset))
+        return opened.ask(*filters, task=settings.dataset(dataset).task, now=now or datetime.now(UTC))
 
     def topics(self, dataset: str = "default", *, since: int | None = None) -> TopicList:
         """The topics and groups of the newest snapshot; with `since`, how each changed after that snapshot.

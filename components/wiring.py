@@ -23,7 +23,7 @@ from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
-    from components.compare.compare import Compared
+    from components.compare.opening import OpenedDataset
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
@@ -175,7 +175,7 @@ def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list
     )
 
 
-def open_comparison(settings: Settings, store: Store, dataset: str) -> Compared:
+def open_comparison(settings: Settings, store: Store, dataset: str) -> OpenedDataset:
     """The newest snapshot of a dataset, ready to be compared. Raises `NotFound` before the first index."""
     from components.compare import opening
 

@@ -24,8 +24,6 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Compare two sets of runs: which behaviours are more frequent in one of them."""
-    from components.compare.report import lines
-
     with open_pipeline() as pipeline:
         found = pipeline.compare(dataset, a=a, b=b or ())
-    emit(found.as_dict(), map(printable, lines(found, limit)), json=json)
+    emit(found.as_dict(), map(printable, found.lines(limit)), json=json)

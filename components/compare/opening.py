@@ -17,11 +17,19 @@ from components.snapshot.read import open_snapshot
 from components.store import Store
 
 
-def open_dataset(store: Store, dataset_id: int | None, *, output: Path, cache: Path) -> Compared:
+class OpenedDataset(Compared):
+    """A dataset that answers questions."""
+
+    def ask(self, a: Sequence[str], b: Sequence[str], *, task: str, now: datetime) -> Comparison:
+        """The answer to the question that filters spell. Raises what `request_of` and `compare` raise."""
+        return answer(self, request_of(a, b, task=task, now=now))
+
+
+def open_dataset(store: Store, dataset_id: int | None, *, output: Path, cache: Path) -> OpenedDataset:
     """The newest snapshot in `output`. Raises `NotFound` before the first."""
     snapshot, folder = open_snapshot(output), search_cache(cache, output)
     assert dataset_id is not None  # what is published was loaded
-    return Compared(
+    return OpenedDataset(
         store=store,
         dataset_id=dataset_id,
         snapshot=snapshot,

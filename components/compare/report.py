@@ -74,6 +74,10 @@ class Comparison:
         """Is there a behaviour that chance would hardly show?"""
         return self.p <= SIGNIFICANT
 
+    def lines(self, limit: int = 10) -> Iterator[str]:
+        """For a terminal: summary, list and topics, at most so many of each."""
+        return lines(self, limit)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON, with the summary in words."""
         return {**asdict(self), "significant": self.is_significant, "summary": list(summary(self))}
