@@ -16,7 +16,7 @@ from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import datasets, pages, runs, search, topics
+from api.routes import compare, datasets, pages, runs, search, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -46,8 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_problems(app)
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(Guard, settings=settings)
-    for router in (datasets.router, search.router, topics.router, runs.router, map_routes.router, pages.router):
-        app.include_router(router)
+    for routes in (datasets, search, topics, compare, runs, map_routes, pages):
+        app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))

@@ -37,6 +37,10 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "search": (["--rows", "20000"], ["--rows", "100000"]),
     "lists": (["--rows", "200000", "--rounds", "20"], []),
     "topics": ([], []),
+    "compare": (
+        ["--runs", "120", "--trials", "4", "--power-trials", "2", "--halves", "100", "--length-trials", "4"],
+        [],
+    ),
     "health": (["--runs", "150"], ["--runs", "600"]),
 }
 

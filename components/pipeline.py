@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,7 @@ from components.store import DatasetStatus, Store
 from components.store.index_requests import IndexRequest
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
+    from components.compare.report import Comparison
     from components.index.batches import BatchRunner
     from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
@@ -253,6 +255,25 @@ class Pipeline:
             k=k,
             filters=filters or Filters(),
         )
+
+    def compare(
+        self,
+        dataset: str = "default",
+        *,
+        a: str | Sequence[str],
+        b: str | Sequence[str] = (),
+        now: datetime | None = None,
+    ) -> Comparison:
+        """What tells two sets of runs apart: `a` and `b` are filters as NAME=VALUE, for instance "outcome=fail".
+
+        Without `b` it is all other runs. The result is kept, and returned again for the same question about the same
+        snapshot; `now` is the time that `since=7d` counts from. Raises `BadSetting` for a filter that can't be understood,
+        `BadQuery` if a set is empty or if they overlap, `NotFound` before the first index.
+        """
+        settings = self.effective_settings()
+        filters = [[one] if isinstance(one, str) else list(one) for one in (a, b)]
+        opened = retry_while_busy(lambda: wiring.open_comparison(settings, self.store, dataset))
+        return opened.ask(*filters, task=settings.dataset(dataset).task, now=now or datetime.now(UTC))
 
     def topics(self, dataset: str = "default", *, since: int | None = None) -> TopicList:
         """The topics and groups of the newest snapshot; with `since`, how each changed after that snapshot.

@@ -1,4 +1,4 @@
-"""Records one load or index in the run history: that it runs and is alive, how far it is, and how it ended."""
+"""Records one load, index or comparison in the run history: that it runs and is alive, how far it is, and how it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.store.runs import cause_of
 
 heartbeat_s = 5.0
 
-RunKind = Literal["load", "index"]
+RunKind = Literal["load", "index", "compare"]
 
 
 class RecordRun(Protocol):

@@ -147,6 +147,12 @@ class ApiSettings(Section):
     allowed_hosts: tuple[str, ...] = ()  # host names of a proxy or tunnel in front; `*.NAME` for all names below one
     max_body_bytes: int = Field(1 << 20, ge=1_024)  # of a request
 
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
 
 class PrefectSettings(Section):
     host: str = "127.0.0.1"
@@ -170,6 +176,7 @@ class DatasetSettings(Section):
     history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
+    task: str = Field("task", min_length=1, pattern=r'^[^"]+$')  # key of `extra` that names the task of a run
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
     redact: bool | None = None  # None: as `privacy.redact` says
 

@@ -24,6 +24,7 @@ from components.store.lease import Fence, Heartbeat
 from components.topics.chat import open_chat
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
+    from components.compare.opening import OpenedDataset
     from components.index.batches import BatchRunner, EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
@@ -176,6 +177,14 @@ def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list
         ),
         wanted,
     )
+
+
+def open_comparison(settings: Settings, store: Store, dataset: str) -> OpenedDataset:
+    """The newest snapshot of a dataset, ready to be compared. Raises `NotFound` before the first index."""
+    from components.compare import opening
+
+    dataset_id = find_dataset(settings, store, dataset)
+    return opening.open_dataset(store, dataset_id, output=settings.output / dataset, cache=settings.cache)
 
 
 def embed_batch(

@@ -110,10 +110,7 @@ def show_picture(settings: Settings, report: IndexReport) -> None:
     except Exception:
         logger.warning("The map could not be drawn as a picture.", exc_info=True)
         return
-    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.api.host, settings.api.host)  # noqa: S104
-    artifacts.show_map(
-        report.dataset, png, api=f"http://{host}:{settings.api.port}", caption=artifacts.index_line(report)
-    )
+    artifacts.show_map(report.dataset, png, api=settings.api.address, caption=artifacts.index_line(report))
 
 
 if __name__ == "__main__":

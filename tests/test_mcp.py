@@ -26,7 +26,7 @@ from api.state import State
 from components.pipeline import Pipeline
 from components.settings import Settings
 
-tool_names = {"datasets", "topics", "examples", "search", "similar", "record", "run"}
+tool_names = {"datasets", "topics", "examples", "search", "similar", "record", "run", "compare"}
 
 
 @pytest.fixture(scope="module")

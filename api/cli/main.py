@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli.command import guarded
+from api.cli.compare import compare
 from api.cli.configuration import configure
 from api.cli.discovering import discover
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
@@ -22,7 +23,7 @@ from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
     *(discover, load, index),
-    *(search, similar, mcp),
+    *(search, similar, compare, mcp),
     *(status, defects, failed, show, configure),
     *(publish, export, verify),
     *(up, view, watch, doctor),

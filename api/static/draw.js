@@ -3,7 +3,7 @@
 const vertex = `#version 300 es
 precision highp float;
 in float x, y, time;
-in uint type, source, topic, fresh, hit;
+in uint type, source, topic, fresh, hit, difference;
 uniform vec2 center, scale, timeFilter;
 uniform float size, emphasis, alpha, timeSpan;
 uniform int mode, searching, onlyFresh, highlightPass;
@@ -19,9 +19,10 @@ void main() {
   bool highlighted = searching == 1 ? hit == 1u : fresh == 1u;
   if (!shown || (highlightPass == 1 && !highlighted)) { hide(); return; }
   vec4 w = time < 0.0 ? vec4(0.55, 0.56, 0.59, 1.0) : texelFetch(palette, ivec2(int(255.0 * time / max(timeSpan, 1e-6)), 3), 0);
-  vec4 ink = mode == 0 ? t : mode == 1 ? s : mode == 2 ? c : w;
+  vec4 d = difference == 0u ? vec4(0.55, 0.56, 0.59, 0.25) : texelFetch(palette, ivec2(difference, 4), 0);
+  vec4 ink = mode == 0 ? t : mode == 1 ? s : mode == 2 ? c : mode == 3 ? w : d;
   float dim = searching == 1 && hit == 0u ? 0.13 : 1.0;
-  colour = vec4(ink.rgb, alpha * dim);
+  colour = vec4(ink.rgb, alpha * dim * (mode == 4 ? d.a : 1.0));
   ring = highlightPass;
   gl_PointSize = size + (highlightPass == 1 ? emphasis : 0.0);
   if (highlightPass == 1) colour.a = 1.0;
@@ -45,8 +46,8 @@ void main() {
   if (ring == 1) rgb = mix(rgb, accent, clamp(d - (edge - line) + 0.5, 0.0, 1.0));
   result = vec4(rgb, colour.a * cover);
 }`;
-const floats = ["x", "y", "time"], bytes = ["type", "source", "topic", "fresh", "hit"];
-export const modes = ["type", "source", "topic", "time"];
+const floats = ["x", "y", "time"], bytes = ["type", "source", "topic", "fresh", "hit", "difference"];
+export const modes = ["type", "source", "topic", "time", "difference"];
 
 export function openDrawer(canvas, wantsPlain) {
   const gl = wantsPlain ? null : canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true, powerPreference: "high-performance" });
@@ -108,15 +109,18 @@ class GlDrawer {
     else gl.vertexAttribIPointer(index, 1, gl.UNSIGNED_BYTE, 0, 0);
   }
 
-  setHits(hit) {
-    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers.hit);
-    this.gl.bufferData(this.gl.ARRAY_BUFFER, hit, this.gl.DYNAMIC_DRAW);
+  setHits(hit) { this.replace("hit", hit); }
+  setDifference(codes) { this.replace("difference", codes); }
+
+  replace(name, values) {
+    this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers[name]);
+    this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.DYNAMIC_DRAW);
   }
 
   setPalette(pixels) {
     const gl = this.gl;
     gl.bindTexture(gl.TEXTURE_2D, this.palette);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 4, 0, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 5, 0, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   }
@@ -166,6 +170,7 @@ class PlainDrawer {
 
   setPoints(points) { this.points = points; this.n = points.n; this.order = shuffled(points.n); this.highlighted = []; }
   setHits() {}
+  setDifference() {}
   setPalette() {}
   setHighlighted(rows) { this.highlighted = rows; }
   pace() { return 60000; }

@@ -1,6 +1,7 @@
 // The map page: draws the points, shows records and runs, searches, and follows new snapshots.
 
 import { colourOf, css, other, ramp } from "./colours.js";
+import { Comparison, difference } from "./compare.js";
 import { modes, openDrawer } from "./draw.js";
 import { drawOverlay } from "./overlay.js";
 import { fetchPoints } from "./points.js";
@@ -50,6 +51,8 @@ async function loadSnapshot() {
   const before = page.summary;
   Object.assign(page, { summary, points, labels: sorted(summary.labels), hovered: -1, path: [] });
   recordCache.clear();
+  await comparison.fetchCodes();
+  if (comparison.codes?.length === points.n) points.difference = comparison.codes;
   drawer.setPoints(points);
   timeline.setTime(summary.time);
   if (!before) view.fit(summary.bounds, clearances());
@@ -140,7 +143,7 @@ function shows(i) {
 function reachable(i) { return shows(i) && (!page.query || page.points.hit[i] === 1); }
 
 function filtersChanged() {
-  const pixels = new Uint8Array(256 * 4 * 4);
+  const pixels = new Uint8Array(256 * 5 * 4);
   for (const [line, mode] of [[0, "type"], [1, "source"], [2, "topic"]]) {
     for (let i = 0; i < 256; i++) {
       const entry = namesOf(mode)[i];
@@ -148,6 +151,7 @@ function filtersChanged() {
     }
   }
   for (let i = 0; i < 256; i++) pixels.set([...ramp(i / 255), 255], (3 * 256 + i) * 4);
+  for (let i = 0; i < 256; i++) pixels.set([...difference(i), 255], (4 * 256 + i) * 4);
   drawer.setPalette(pixels);
   if (page.points) timeline.count(page.points, legendShows);
   redraw();
@@ -155,12 +159,13 @@ function filtersChanged() {
 
 function colourAt(i) {
   const { points, mode, summary } = page;
+  if (mode === "difference") return points.difference[i] ? difference(points.difference[i]) : other;
   if (mode === "time") return points.time[i] < 0 ? other : ramp(points.time[i] / Math.max(summary.time.span, 1e-6));
   return colourOf(mode, namesOf(mode)[points[mode][i]]?.name ?? null, points[mode][i]);
 }
 
 function showColours() {
-  const offered = ["type", "source", "time", "topic"].filter((mode) => (mode === "time" ? page.summary.time?.span > 0 : namesOf(mode).length > (mode === "type" ? 0 : 1)));
+  const offered = ["type", "source", "time", "topic", "difference"].filter((mode) => (mode === "difference" ? comparison.found : mode === "time" ? page.summary.time?.span > 0 : namesOf(mode).length > (mode === "type" ? 0 : 1)));
   if (!offered.includes(page.mode)) page.mode = "type";
   const buttons = offered.map((mode) => element("button", { textContent: mode, ariaPressed: String(mode === page.mode), onclick: () => { page.mode = mode; showColours(); filtersChanged(); saveAddress(); } }));
   $("#colour").replaceChildren(element("span", { textContent: "Colour" }), ...buttons);
@@ -173,6 +178,10 @@ function showLegend() {
     const bar = element("div", { className: "ramp" });
     bar.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((at) => css(ramp(at))).join(",")})`;
     $("#legend").replaceChildren(bar, element("div", { className: "ends" }, element("span", { textContent: timeline.day(0) }), element("span", { textContent: timeline.day(page.summary.time.span) })));
+    return;
+  }
+  if (mode === "difference") {
+    $("#legend").replaceChildren(...comparison.legend());
     return;
   }
   const off = page.off[mode];
@@ -405,7 +414,7 @@ async function select(row, keepInAddress = true) {
   const whole = await fetch(linkOf(short.id)).then((answer) => (answer.ok ? answer.json() : short));
   if (page.selected !== row || page.summary.snapshot !== snapshot) return;
   Object.assign(page, { path: run.rows, selectedId: short.id });
-  reader.record(whole, run.rows, row, page.words, page.query ? () => showFound() : null);
+  reader.record(whole, run.rows, row, page.words, page.query ? () => showFound() : comparison.found ? () => comparison.list(comparison.found) : null);
   redrawOverlay();
   if (keepInAddress) saveAddress();
 }
@@ -482,6 +491,35 @@ async function showFound() {
   reader.list(title, records, page.found.length, page.words);
 }
 
+// --- comparison -----------------------------------------------------------------------------------------------------
+
+const comparison = new Comparison($("#compare"), {
+  root, name, base,
+  list: (found) => {
+    Object.assign(page, { selected: -1, selectedId: null, path: [] });
+    reader.open(
+      element("header", {}, element("div", { className: "bar" }, element("h2", { textContent: "a against b" }), element("span", { className: "gap" }), element("button", { textContent: "✕", title: "Close (Esc)", onclick: deselect }))),
+      element("div", { className: "body" }, ...comparison.items(found)));
+  },
+  open: async (id) => {
+    const answer = await fetchJson(`row?id=${encodeURIComponent(id)}`).catch(() => null);
+    if (!answer) return;
+    await select(answer.row);
+    show(answer.row);
+  },
+  changed: () => {
+    if (!page.points) return;
+    page.points.difference = comparison.codes?.length === page.points.n ? comparison.codes : new Uint8Array(page.points.n);
+    drawer.setDifference(page.points.difference);
+    page.mode = comparison.found ? "difference" : "type";
+    showColours();
+    filtersChanged();
+    const address = new URL(location);
+    comparison.id ? address.searchParams.set("compare", comparison.id) : address.searchParams.delete("compare");
+    history.replaceState(null, "", address);
+  },
+});
+
 // --- keys, buttons, address ----------------------------------------------------------------------------------------
 
 const keys = {
@@ -491,6 +529,7 @@ const keys = {
 
 addEventListener("keydown", (event) => {
   if (event.metaKey || event.ctrlKey || event.altKey) return;
+  if (event.target.closest?.("#compare")) return;
   if (event.target === box) { if (event.key === "Escape") { box.value = ""; search(""); box.blur(); } return; }
   if (event.key === "/") { event.preventDefault(); box.focus(); box.select(); return; }
   if (!keys[event.key] || !page.points) return;
@@ -510,7 +549,7 @@ function saveAddress() {
   clearTimeout(addressTimer);
   addressTimer = setTimeout(() => {
     const kept = new URLSearchParams({ at: [view.x, view.y, view.magnification].map((value) => value.toPrecision(6)).join(",") });
-    if (page.mode !== "type") kept.set("colour", page.mode);
+    if (!["type", "difference"].includes(page.mode)) kept.set("colour", page.mode);
     if (page.selectedId) kept.set("id", page.selectedId);
     history.replaceState(null, "", `#${kept}`);
   }, 250);
@@ -538,6 +577,8 @@ resize();
 const [x, y, magnification] = readAddress();
 const requestedId = page.selectedId;
 await poll();
+const wanted = new URLSearchParams(location.search).get("compare");
+if (wanted && page.points) await comparison.load(wanted);
 if (page.points && magnification > 0) {
   Object.assign(view, { x, y, scale: view.home * magnification });
   redraw();

@@ -6,7 +6,7 @@ export async function fetchPoints(base, summary) {
   const answer = await fetch(base + summary.points.url);
   if (!answer.ok) throw new Error(`points: ${answer.status}`);
   const buffer = await answer.arrayBuffer();
-  const points = { n: summary.rows, hit: new Uint8Array(summary.rows) };
+  const points = { n: summary.rows, hit: new Uint8Array(summary.rows), difference: new Uint8Array(summary.rows) };
   for (const column of summary.points.columns) points[column.name] = new arrays[column.type](buffer, column.offset, summary.rows);
   points.freshRows = [];
   for (let i = 0; i < points.n; i++) if (points.fresh[i]) points.freshRows.push(i);

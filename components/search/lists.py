@@ -123,6 +123,11 @@ class ListedVectors:
         found = [self._equal(self._closest(vector)[:2], vector.astype(f16)) for vector in wanted]
         return [rows if accepted is None else rows[accepted[rows]] for rows in found]
 
+    def rows_of(self, one: int) -> Rows:
+        """The rows of a list."""
+        found = [part.order[part.offsets[one] : part.offsets[one + 1]] + first for first, part in self._numbered()]
+        return np.concatenate([np.empty(0, np.int64), *found])
+
     def _lengths(self) -> list[int]:
         return [len(part.order) for part in self.parts]
 

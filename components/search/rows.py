@@ -14,9 +14,24 @@ from components.errors import NotFound
 from components.search.filters import Filters
 from components.snapshot.manifest import snapshot_name
 from components.snapshot.read import Snapshot, new_since, read_topics, snapshot_at, topic_column, topics_within
+from components.store import Store
 
 if TYPE_CHECKING:  # 0.2 s that searches without filters do not need
     import polars as pl
+
+
+def accepted_rows(store: Store, dataset_id: int, snapshot: Snapshot, filters: Filters) -> NDArray[np.bool_]:
+    """Which rows of the snapshot the filters accept (rows,). Raises what `matching_rows` raises."""
+    return matching_rows(snapshot, filters, _ids_by_extra(store, dataset_id, filters))
+
+
+def _ids_by_extra(store: Store, dataset_id: int, filters: Filters) -> list[str] | None:
+    """Ids of the records that have all wanted extra fields; None if none is wanted."""
+    found: set[str] | None = None
+    for name, values in filters.extra.items():
+        ids = set(store.records.ids_with_extra(dataset_id, name, values))
+        found = ids if found is None else found & ids
+    return None if found is None else sorted(found)
 
 
 def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:

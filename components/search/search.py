@@ -13,7 +13,7 @@ from components.contracts import Embedder, Record
 from components.errors import BadQuery, ModelChanged, NotFound
 from components.search.filters import Filters
 from components.search.row_ids import RowIds
-from components.search.rows import matching_rows
+from components.search.rows import accepted_rows
 from components.search.vectors import Accepted, Best, SearchVectors
 from components.snapshot.read import Snapshot
 from components.store import Store
@@ -135,7 +135,7 @@ def _accepted_rows(searched: Searched, query: Query) -> Accepted:
     """The rows that the filters accept (rows,), None for all."""
     if not query.filters:
         return None
-    return matching_rows(searched.snapshot, query.filters, _ids_by_extra(searched, query.filters))
+    return accepted_rows(searched.store, searched.dataset_id, searched.snapshot, query.filters)
 
 
 def _by_meaning(searched: Searched, query: Query, accepted: Accepted) -> _Ranked:
@@ -230,15 +230,6 @@ def _by_words(searched: Searched, query: Query, accepted: Accepted, *, every: bo
         scores=[one.score for one in best.values()],
         weight=1.0 if every else some_words_weight,
     )
-
-
-def _ids_by_extra(searched: Searched, filters: Filters) -> list[str] | None:
-    """Ids of the records that have all wanted extra fields; None if none is wanted."""
-    found: set[str] | None = None
-    for name, values in filters.extra.items():
-        ids = set(searched.store.records.ids_with_extra(searched.dataset_id, name, values))
-        found = ids if found is None else found & ids
-    return None if found is None else sorted(found)
 
 
 # --- hits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.store.comparisons import Comparisons
 from components.store.datasets import Datasets
 from components.store.defects import Defects
 from components.store.engine import Database
@@ -73,6 +74,7 @@ class Store:
         self.index_requests = IndexRequests(self.db)
         self.words = Words(self.db)
         self.topics = Topics(self.db)
+        self.comparisons = Comparisons(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> the state of the dataset."""

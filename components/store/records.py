@@ -105,17 +105,32 @@ class Records:
 
     def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
         """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""
-        if self.db.dialect == "sqlite":
-            path = f'$."{name}"'
-            kind = func.json_type(record_t.c.extra, path)  # true and false, where the value is 1 and 0
-            value = case(
-                (kind.in_(["true", "false"]), kind), else_=func.json_extract(record_t.c.extra, path).cast(Text)
-            )
-        else:
-            value = record_t.c.extra.cast(JSON).op("->>")(name)
         wanted = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
         with self.db.read() as connection:
+            value = self._extra_value(name)
             return list(connection.execute(select(record_t.c.id).where(wanted, value.in_(list(values)))).scalars())
+
+    def extras_of_files(self, dataset_id: int, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Filename -> extra field -> its value as text, where all records on the map that have the field agree."""
+        values = [(name, self._extra_value(name)) for name in names]
+        columns = [edge(value) for _, value in values for edge in (func.min, func.max)]
+        wanted = (record_t.c.dataset_id == dataset_id) & (record_t.c.state == RecordState.INDEXED)
+        query = select(record_t.c.filename, *columns).where(wanted).group_by(record_t.c.filename)
+        found: dict[str, dict[str, str]] = {}
+        with self.db.read() as connection:
+            for filename, *edges in connection.execute(query):
+                pairs = zip(names, edges[::2], edges[1::2], strict=True)
+                found[filename] = {name: str(low) for name, low, high in pairs if low is not None and low == high}
+        return found
+
+    def _extra_value(self, name: str) -> ColumnElement[Any]:
+        """The extra field `name` as text."""
+        if self.db.dialect != "sqlite":
+            text: ColumnElement[Any] = record_t.c.extra.cast(JSON).op("->>")(name)
+            return text
+        path = f'$."{name}"'
+        kind = func.json_type(record_t.c.extra, path)  # true and false, where the value is 1 and 0
+        return case((kind.in_(["true", "false"]), kind), else_=func.json_extract(record_t.c.extra, path).cast(Text))
 
     def _fetch(self, query: Select[Any]) -> list[Stored]:
         with self.db.read() as connection:

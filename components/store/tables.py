@@ -330,6 +330,17 @@ class Lease(SQLModel, table=True):
     progress: str = ""  # JSON: step, done, total
 
 
+class ComparisonRow(SQLModel, table=True):
+    """The result (JSON) of a comparison; `id` is a digest of the question and of the snapshot that answered it."""
+
+    __tablename__ = "comparison"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    id: str = Field(primary_key=True)
+    snapshot: int
+    result: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
 class Run(SQLModel, table=True):
     """One load or index, however it was started; `report` (JSON) is its result."""
 

@@ -42,22 +42,22 @@ def draw_map(
 ) -> bytes:
     """A PNG of 1200 x 900 pixels; any number of records from 0 on. Dense regions are shaded by their density."""
     at, fresh = np.asarray(positions, np.float64).reshape(-1, 2), np.asarray(is_new, bool)
-    pixels, to_pixels = _projected(at)
+    pixels, to_pixels = projected(at)
     kinds, codes = _kinds(types)
     picture = _shaded(pixels, codes, len(kinds))
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     _mark_new(draw, pixels[fresh])
-    _write_labels(draw, labels, to_pixels)
+    write_labels(draw, labels, to_pixels)
     _write_legend(draw, kinds, np.bincount(codes, minlength=len(kinds)), len(at), int(fresh.sum()))
     if not len(at):
-        draw.text((MAP_WIDTH / 2, HEIGHT / 2), "no records yet", fill=FAINT, font=_font(22), anchor="mm")
+        draw.text((MAP_WIDTH / 2, HEIGHT / 2), "no records yet", fill=FAINT, font=font(22), anchor="mm")
     out = io.BytesIO()
     image.save(out, "PNG", optimize=False)
     return out.getvalue()
 
 
-class _ToPixels:
+class ToPixels:
     """Map units to pixels, the same scale on both axes; y grows upwards on the map and downwards in a picture."""
 
     def __init__(self, at: Pixels) -> None:
@@ -71,8 +71,9 @@ class _ToPixels:
         return (at - self.centre) * [self.scale, -self.scale] + [MAP_WIDTH / 2, HEIGHT / 2]
 
 
-def _projected(at: Pixels) -> tuple[Pixels, _ToPixels]:
-    to_pixels = _ToPixels(at)
+def projected(at: Pixels) -> tuple[Pixels, ToPixels]:
+    """The points in pixels, and what makes pixels of other positions."""
+    to_pixels = ToPixels(at)
     return to_pixels(at), to_pixels
 
 
@@ -94,7 +95,7 @@ def _shaded(pixels: Pixels, codes: NDArray[np.int64], n_kinds: int) -> NDArray[n
     strength = np.zeros((HEIGHT, WIDTH))
     mixed = np.zeros((HEIGHT, WIDTH, 3))
     for kind in range(n_kinds):
-        layer = _splatted(pixels[codes == kind], radius)
+        layer = splatted(pixels[codes == kind], radius)
         strength += layer
         mixed += layer[..., None] * np.array(_colour(kind), np.float64)
     alpha = (1 - np.exp(-strength * _opacity(strength)))[..., None]
@@ -113,8 +114,11 @@ def _opacity(strength: NDArray[np.float64]) -> float:
     return float(np.clip(5 / np.percentile(lit, 90), 0.25, 4)) if len(lit) else 1.0
 
 
-def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
-    """The coverage of each pixel by points, drawn as soft discs and added up; all points are within the margins."""
+def splatted(pixels: Pixels, radius: float, values: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """The coverage of each pixel by points, drawn as soft discs and added up; all points are within the margins.
+
+    `values` (n,): each disc counts so much.
+    """
     reach = math.ceil(radius)
     x, y = np.rint(pixels).astype(np.int64).T
     layer = np.zeros(WIDTH * HEIGHT)
@@ -122,7 +126,7 @@ def _splatted(pixels: Pixels, radius: float) -> NDArray[np.float64]:
         for dx in range(-reach, reach + 1):
             weight = min(1.0, max(0.0, radius + 0.5 - math.hypot(dx, dy)))
             if weight:
-                np.add.at(layer, (y + dy) * WIDTH + x + dx, weight)
+                np.add.at(layer, (y + dy) * WIDTH + x + dx, weight if values is None else weight * values)
     return layer.reshape(HEIGHT, WIDTH)
 
 
@@ -137,15 +141,15 @@ def _mark_new(draw: ImageDraw.ImageDraw, pixels: Pixels) -> None:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=NEW, width=width)
 
 
-def _write_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], to_pixels: _ToPixels) -> None:
+def write_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], to_pixels: ToPixels) -> None:
     """Names where they don't overlap, those of coarse and large regions first."""
     taken: list[tuple[float, float, float, float]] = []
     for label in sorted(labels, key=lambda label: (label.level, -label.priority)):
         if len(taken) == LABELS_DRAWN or label.level > 1:
             break
         x, y = to_pixels(np.array([[label.x, label.y]]))[0]
-        font = _font(18 if label.level == 0 else 13)
-        box = draw.textbbox((float(x), float(y)), label.text, font=font, anchor="mm")
+        face = font(18 if label.level == 0 else 13)
+        box = draw.textbbox((float(x), float(y)), label.text, font=face, anchor="mm")
         shift = min(0.0, MAP_WIDTH - 8 - box[2]) + max(0.0, 8 - box[0])
         box = (box[0] + shift - 4, box[1] - 3, box[2] + shift + 4, box[3] + 3)
         if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
@@ -154,7 +158,7 @@ def _write_labels(draw: ImageDraw.ImageDraw, labels: Sequence[Label], to_pixels:
                 (float(x) + shift, float(y)),
                 label.text,
                 fill=INK,
-                font=font,
+                font=face,
                 anchor="mm",
                 stroke_width=3,
                 stroke_fill=(*BACKGROUND, 235),
@@ -165,19 +169,20 @@ def _write_legend(
     draw: ImageDraw.ImageDraw, kinds: Sequence[str], counts: NDArray[np.int64], n: int, n_new: int
 ) -> None:
     left, top = MAP_WIDTH + 14, MARGIN
-    draw.text((left, top), f"{n:,} records", fill=INK, font=_font(19))
+    draw.text((left, top), f"{n:,} records", fill=INK, font=font(19))
     top += 42
     for at, (kind, count) in enumerate(zip(kinds, counts, strict=True)):
         draw.ellipse((left, top + 3, left + 12, top + 15), fill=_colour(at))
         name = kind if len(kind) <= 16 else f"{kind[:15]}…"
-        draw.text((left + 20, top), name, fill=INK, font=_font(14))
-        draw.text((left + 20, top + 17), f"{count:,}", fill=FAINT, font=_font(12))
+        draw.text((left + 20, top), name, fill=INK, font=font(14))
+        draw.text((left + 20, top + 17), f"{count:,}", fill=FAINT, font=font(12))
         top += 40
     if n_new:
         draw.ellipse((left - 1, top + 2, left + 13, top + 16), outline=NEW, width=2)
-        draw.text((left + 20, top), "new", fill=INK, font=_font(14))
-        draw.text((left + 20, top + 17), f"{n_new:,}", fill=FAINT, font=_font(12))
+        draw.text((left + 20, top), "new", fill=INK, font=font(14))
+        draw.text((left + 20, top + 17), f"{n_new:,}", fill=FAINT, font=font(12))
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The typeface of all pictures."""
     return ImageFont.load_default(size)

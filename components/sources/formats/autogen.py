@@ -10,7 +10,7 @@ from components.sources.formats.contract import Format, Head, Options, Read, Tur
 from components.sources.formats.defects import guarded, not_an_object
 from components.sources.formats.messages import pieces_of
 from components.sources.formats.pieces import Piece, events
-from components.sources.formats.values import listed, mapping, pick_scalars
+from components.sources.formats.values import listed, mapping, pick_scalars, scalars
 
 MARKS: Final = ("question_ID", "ground_truth", "mistake_agent")
 TERMINALS: Final = frozenset({"computerterminal", "computer_terminal", "terminal", "code_executor", "executor"})
@@ -38,6 +38,7 @@ def read(document: Json, _: Options) -> Iterator[Read]:
 
 def _read(document: Mapping[str, Json]) -> Iterator[Read]:
     turns, about = Turns(), pick_scalars(document, "question_ID", "level", "is_correct")
+    about |= scalars({"task": document.get("question_ID")})
     for agent, prompt in mapping(document.get("system_prompt")).items():
         yield from events(turns, pieces_of(prompt, "system"), {**about, "agent": agent})
     blamed = str(document.get("mistake_step", ""))

@@ -131,6 +131,7 @@ def _meta(run: Mapping[str, Json]) -> dict[str, Json]:
     model = mapping(mapping(info.get("config")).get("model"))
     found = {
         "instance_id": run.get("instance_id"),
+        "task": run.get("instance_id"),
         "exit_status": info.get("exit_status"),
         "model": model.get("model_name"),
         "cost": stats.get("instance_cost"),

@@ -12,7 +12,7 @@ from components.sources.formats.message_parts import role_type
 from components.sources.formats.messages import pieces_of
 from components.sources.formats.pieces import Piece, answer_pieces, events
 from components.sources.formats.runs import RunNames, run_per_line
-from components.sources.formats.values import listed, mostly, pick_scalars
+from components.sources.formats.values import listed, mostly, outcome, pick_scalars, scalars
 
 
 def recognises(head: Head) -> Verdict:
@@ -66,6 +66,7 @@ def _read_run(index: int, run: Json, names: RunNames) -> Iterator[Read]:
 def _steps(index: int, run: Mapping[str, Json], names: RunNames) -> Iterator[Read]:
     turns = Turns(run=names.unique(run.get("instance_id")))
     about = pick_scalars(run, "instance_id", "model_name", "exit_status", "target")
+    about |= scalars({"task": run.get("instance_id"), "outcome": outcome(run.get("target"))})
     for step in listed(run.get("trajectory")):
         if not isinstance(step, dict):
             yield not_an_object(index, step)

@@ -120,7 +120,8 @@ def _meta(document: Mapping[str, Json]) -> dict[str, Json]:
         "environment": document.get("environment"),
         "exit_status": info.get("exit_status"),
         "model": mapping(agent.get("model")).get("name"),
-        "instance_id": mapping(config.get("problem_statement")).get("id"),
+        "instance_id": (instance := mapping(config.get("problem_statement")).get("id")),
+        "task": instance,
         "cost": stats.get("instance_cost"),
         "api_calls": stats.get("api_calls"),
     }

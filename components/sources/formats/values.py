@@ -54,6 +54,15 @@ def pick_scalars(values: Mapping[str, Json], *keys: str) -> dict[str, Any]:
     return {key: values[key] for key in keys if isinstance(values.get(key), SCALARS)}
 
 
+def outcome(passed: Json) -> str | None:
+    """`pass` or `fail`, where a log says whether a run did what it should.
+
+    >>> outcome(True), outcome(0.0), outcome(0.5), outcome(None)
+    ('pass', 'fail', 'fail', None)
+    """
+    return None if not isinstance(passed, int | float) else "pass" if passed >= 1 else "fail"
+
+
 def parse_json(value: Json, opening: Iterable[str] = ("{", "[")) -> Json:
     """What a string of JSON holds, where it begins with one of these characters; any other value as it is.
 

@@ -1,0 +1,474 @@
+"""How surely a comparison of runs finds planted behaviours, how seldom it finds what is not there, and what it costs.
+
+    python -m benchmarks.compare [--runs 600] [--trials 100] [--logs FOLDER --per-side 70] [--peer-trials 6] [--cost 10000]
+
+Runs are made from a seed, or read from a folder of logs. Random halves differ in nothing; behaviours (benchmarks/behaviours.py,
+21 with eight forms each) are planted into some runs of one half, a record each, in words that vary. `rank` is the place of the
+first planted record in the list of that half, 999 if it is not among the first 20 items. Beside it, on the same vectors: records in random
+order, by their words (c-TF-IDF), by the frequency of their cluster (k-means), by a classifier that never saw their run, by
+the count of runs alone (scan statistic), and, if the package hodoscope is installed, its own ranking, with a t-SNE for each trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.behaviours import behaviours, said
+from benchmarks.measure import peak_mb, print_figure
+from benchmarks.sample_logs import write_logs
+from components.compare import evidence as scoring
+from components.compare import graph as graphs
+from components.compare.evidence import Speakers, reach_of, speakers_of
+from components.compare.material import LEFT_OUT
+from components.compare.permute import SIGNIFICANT, Null, lists_of, null_of, permuted
+from components.embedders.model_uri import default_model, open_embedder
+from components.pipeline import Pipeline
+from components.search.vectors import RowVectors
+from components.settings import EmbedSettings, LoadSettings, Settings
+from components.store.tables import RecordState
+
+ITEMS, MISSED = 20, 999
+SIZES = {"15-24": range(15, 25), "9-14": range(9, 15), "5-8": range(5, 9), "2-4": range(2, 5)}
+GOALS = {"15-24": (1, 1.0), "9-14": (3, 0.9), "5-8": (10, 0.75)}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Distinct texts by digest with their vectors, and which runs say them (pairs of node and run)."""
+
+    texts: list[str]
+    vectors: np.ndarray
+    digests: np.ndarray
+    node: np.ndarray
+    run: np.ndarray
+    task: np.ndarray
+
+    @property
+    def n_runs(self) -> int:
+        return len(self.task)
+
+    def where(self) -> graphs.NodeVectors:
+        rows = RowVectors(parts=[self.vectors], dim=self.vectors.shape[1])
+        return graphs.NodeVectors(vectors=rows, rows=np.arange(len(self.texts)))
+
+    def speakers(self) -> Speakers:
+        return speakers_of(self.node, self.run, n_nodes=len(self.texts), n_runs=self.n_runs)
+
+
+class Embed:
+    """Texts to float16 vectors, each embedded once."""
+
+    def __init__(self) -> None:
+        self._model = open_embedder(default_model, EmbedSettings(), Path(tempfile.gettempdir()) / "runatlas-benchmark")
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        new = sorted({text for text in texts if text not in self._known}, key=len)
+        for at in range(0, len(new), 256):
+            some = new[at : at + 256]
+            for text, vector in zip(some, self._model.embed(some).vectors, strict=True):
+                self._known[text] = vector.astype(np.float16)
+        return np.stack([self._known[text] for text in texts])
+
+
+# --- runs
+
+
+def records_of(sources: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Run, task and text of each record that an agent wrote."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Pipeline(Settings(home=Path(home), load=LoadSettings(quiet_s=0))) as pipeline,
+    ):
+        pipeline.load(sources)
+        for batch in pipeline.store.records.stream(pipeline.dataset_id("default"), RecordState.WAITING):
+            for stored in batch:
+                record = stored.record
+                if record.type not in LEFT_OUT:
+                    yield record.filename, str(record.extra.get("task", record.filename)), record.text
+
+
+def texts_of(records: Sequence[tuple[str, str, str]], embed: Embed, most_a_run: int = 60) -> Texts:
+    runs: dict[str, int] = {}
+    tasks: dict[str, int] = {}
+    task_of_run: dict[int, int] = {}
+    texts: dict[str, int] = {}
+    pairs: dict[tuple[int, int], None] = {}
+    n_of_run: dict[int, int] = {}
+    for filename, task, text in records:
+        run = runs.setdefault(filename, len(runs))
+        task_of_run.setdefault(run, tasks.setdefault(task, len(tasks)))
+        n_of_run[run] = n_of_run.get(run, 0) + 1
+        if n_of_run[run] <= most_a_run:
+            pairs[texts.setdefault(text[:2_000], len(texts)), run] = None
+    node, run_of = np.array(list(pairs)).T
+    return sorted_texts(
+        list(texts), embed(list(texts)), node, run_of, np.array([task_of_run[run] for run in range(len(runs))])
+    )
+
+
+def sorted_texts(texts: list[str], vectors: np.ndarray, node: np.ndarray, run: np.ndarray, task: np.ndarray) -> Texts:
+    """In the order of digests; texts of equal vectors are one."""
+    digests, first, inverse = np.unique(graphs.digests_of(vectors), return_index=True, return_inverse=True)
+    pairs = np.unique(np.stack([inverse[node], run], axis=1), axis=0)
+    return Texts(
+        [texts[i] for i in first], np.ascontiguousarray(vectors[first]), digests, pairs[:, 0], pairs[:, 1], task
+    )
+
+
+def with_planted(base: Texts, planted: Sequence[tuple[int, str]], embed: Embed) -> tuple[Texts, np.ndarray]:
+    """The same runs, some with a record more, and which texts are planted."""
+    vectors = embed([text for _, text in planted])
+    n = len(base.texts)
+    node = np.concatenate([base.node, np.arange(n, n + len(planted))])
+    run = np.concatenate([base.run, [run for run, _ in planted]])
+    made = sorted_texts(
+        [*base.texts, *(text for _, text in planted)], np.concatenate([base.vectors, vectors]), node, run, base.task
+    )
+    return made, np.isin(made.digests, graphs.digests_of(vectors))
+
+
+def halves(n: int, draw: np.random.Generator) -> np.ndarray:
+    is_a = np.zeros(n, np.bool_)
+    is_a[draw.permutation(n)[: n // 2]] = True
+    return is_a
+
+
+# --- the baselines: texts of A, the most telling first
+
+
+def by_words(data: Texts, is_a: np.ndarray) -> np.ndarray:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counts = CountVectorizer(binary=True, token_pattern=r"\w+").fit_transform(data.texts)
+    of_a = np.bincount(data.node[is_a[data.run]], minlength=len(data.texts))
+    of_b = np.bincount(data.node[~is_a[data.run]], minlength=len(data.texts))
+    a, b = (np.asarray(counts.T @ some).ravel() for some in (of_a, of_b))
+    weight = (a / a.sum() - b / b.sum()) * np.log(1 + (a.sum() + b.sum()) / 2 / np.maximum(a + b, 1))
+    score = (counts @ weight) / np.sqrt(np.maximum(1, np.asarray(counts.sum(axis=1)).ravel()))
+    return _said_by_a(data, is_a, np.argsort(-score, kind="stable"))
+
+
+def by_clusters(data: Texts, is_a: np.ndarray, clusters: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    n_a = is_a.sum()
+    score = np.zeros(len(centres))
+    for one in range(len(centres)):
+        runs = np.unique(data.run[clusters[data.node] == one])
+        a, b = is_a[runs].sum(), (~is_a[runs]).sum()
+        share = (a + b) / data.n_runs
+        spread = np.sqrt(share * (1 - share) * (1 / n_a + 1 / (data.n_runs - n_a)))
+        score[one] = (a / n_a - b / (data.n_runs - n_a)) / max(spread, 1e-9)
+    far = np.linalg.norm(data.vectors.astype(np.float32) - centres[clusters], axis=1)
+    place = np.empty(len(far), np.int64)
+    for one in range(len(centres)):  # first the most typical text of each cluster, then the next one of each
+        mine = np.flatnonzero(clusters == one)
+        place[mine[np.argsort(far[mine])]] = np.arange(len(mine))
+    return _said_by_a(data, is_a, np.lexsort((-score[clusters], place)))
+
+
+def by_classifier(data: Texts, is_a: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+
+    fold = draw.integers(0, 4, data.n_runs)[data.run]
+    vectors, label, score = data.vectors.astype(np.float32), is_a[data.run], np.zeros(len(data.node))
+    for one in range(4):
+        model = LogisticRegression(C=1.0, max_iter=60).fit(vectors[data.node[fold != one]], label[fold != one])
+        score[fold == one] = model.decision_function(vectors[data.node[fold == one]])
+    best = np.full(len(data.texts), -np.inf)
+    np.maximum.at(best, data.node[label], score[label])
+    return _said_by_a(data, is_a, np.argsort(-best, kind="stable"))
+
+
+def by_hodoscope(sampling: Any, data: Texts, is_a: np.ndarray) -> np.ndarray:
+    groups: dict[str, list[dict[str, Any]]] = {"a": [], "b": []}
+    for node, run in zip(data.node.tolist(), data.run.tolist(), strict=True):
+        groups["a" if is_a[run] else "b"].append(
+            {
+                "embedding": data.vectors[node].astype(np.float32),
+                "trajectory_id": str(run),
+                "turn_id": node,
+                "summary": "",
+                "action_text": "",
+            }
+        )
+    ranked = sampling.rank_summaries(groups, method="tsne")["a"]
+    return np.array([one["turn_id"] for one in ranked])
+
+
+def _said_by_a(data: Texts, is_a: np.ndarray, order: np.ndarray) -> np.ndarray:
+    said_by_a = np.zeros(len(data.texts), np.bool_)
+    said_by_a[data.node[is_a[data.run]]] = True
+    return order[said_by_a[order]]
+
+
+def rank_in(order: np.ndarray, planted: np.ndarray) -> int:
+    found = np.flatnonzero(planted[order])
+    return int(found[0]) + 1 if len(found) else MISSED
+
+
+def hodoscope() -> Any:
+    """The module of hodoscope that ranks, without the rest of the package, which needs a language model's client."""
+    found = importlib.util.find_spec("hodoscope")
+    if found is None or not found.submodule_search_locations:
+        return None
+    spec = importlib.util.spec_from_file_location(
+        "hodoscope_sampling", Path(found.submodule_search_locations[0]) / "sampling.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    data: Texts
+    is_a: np.ndarray
+    planted: np.ndarray
+    graph: graphs.Graph
+
+
+class Plan:
+    """Trials on one set of runs; each is made from its own seed."""
+
+    def __init__(self, base: Texts, embed: Embed) -> None:
+        self.base, self.embed = base, embed
+        self.graph = graphs.build(base.digests, base.where())
+        self._counter = 0
+
+    def trial(self, affected: Sequence[int]) -> Trial:
+        """Halves whose first one has a behaviour in so many runs as a draw from `affected` says."""
+        self._counter += 1
+        words, draw = random.Random(self._counter), np.random.default_rng(self._counter)
+        is_a = halves(self.base.n_runs, draw)
+        behaviour = list(behaviours)[self._counter % len(behaviours)]
+        runs = draw.permutation(np.flatnonzero(is_a))[: words.choice(list(affected))]
+        data, planted = with_planted(self.base, [(run, said(behaviour, words)) for run in runs.tolist()], self.embed)
+        return Trial(data, is_a, planted, graphs.merge(self.graph, data.digests, data.where()))
+
+
+def our_ranks(trial: Trial) -> dict[str, int]:
+    """With both evidences, and with the count of runs alone."""
+    speakers = trial.data.speakers()
+    reach = reach_of(trial.graph, speakers, trial.data.task)
+
+    def rank() -> tuple[int, int]:
+        lists = lists_of(reach, speakers, trial.is_a, ITEMS)
+        of_a = reach.centres[np.array(lists.centres[0], np.int64)]
+        both = sorted(
+            [(-s, 0, i) for s, i in zip(lists.scores[0], of_a, strict=True)] + [(-s, 1, -1) for s in lists.scores[1]]
+        )
+        combined = [at for at, (_, side, i) in enumerate(both, 1) if side == 0 and trial.planted[i]]
+        return rank_in(of_a, trial.planted), combined[0] if combined else MISSED
+
+    ours, combined = rank()
+    volume = scoring.volume_evidence
+    scoring.volume_evidence = lambda which, ratio: np.ones(len(which))  # noqa: ARG005
+    try:
+        scan, _ = rank()
+    finally:
+        scoring.volume_evidence = volume
+    return {"ours": ours, "ours_both_lists": combined, "count_scan": scan}
+
+
+def measure_ranks(name: str, plan: Plan, trials: int, peer_trials: int) -> None:
+    from sklearn.cluster import MiniBatchKMeans
+
+    sampling = hodoscope() if peer_trials else None
+    for size, affected in SIZES.items():
+        ranks: dict[str, list[int]] = {}
+        for n in range(trials):
+            trial = plan.trial(affected)
+            data, is_a = trial.data, trial.is_a
+            draw = np.random.default_rng(n)
+            found = our_ranks(trial)
+            found["random"] = rank_in(_said_by_a(data, is_a, draw.permutation(len(data.texts))), trial.planted)
+            if n < max(peer_trials, trials // 4):
+                found["words"] = rank_in(by_words(data, is_a), trial.planted)
+                means = MiniBatchKMeans(60, n_init=1, random_state=0, batch_size=1_024).fit(
+                    data.vectors.astype(np.float32)
+                )
+                found["clusters"] = rank_in(
+                    by_clusters(data, is_a, means.labels_, means.cluster_centers_), trial.planted
+                )
+                found["classifier"] = rank_in(by_classifier(data, is_a, draw), trial.planted)
+            if sampling is not None and n < peer_trials:
+                found["hodoscope"] = rank_in(by_hodoscope(sampling, data, is_a), trial.planted)
+                found["ours_beside_hodoscope"] = found["ours"]
+            for way, rank in found.items():
+                ranks.setdefault(way, []).append(rank)
+        shape = {"set": name, "runs": plan.base.n_runs, "affected": size}
+        for way, values in ranks.items():
+            goal = GOALS.get(size) if way == "ours" else None
+            print_figure(
+                f"rank_{way}",
+                float(np.median(values)),
+                "median rank",
+                trials=len(values),
+                **shape,
+                **_goal("<=", goal and goal[0]),
+            )
+            within = float(np.mean(np.array(values) <= ITEMS))
+            print_figure(
+                f"within_20_{way}",
+                within,
+                "of the trials",
+                trials=len(values),
+                **shape,
+                **_goal(">=", goal and goal[1]),
+            )
+
+
+def _goal(sign: str, value: float | None) -> dict[str, str]:
+    return {} if value is None else {"goal": f"{sign} {value:g}"}
+
+
+def measure_power(name: str, plan: Plan, trials: int, affected: int) -> None:
+    """How often a behaviour of so many runs is significant."""
+    ps = []
+    for _ in range(trials):
+        trial = plan.trial([affected])
+        speakers = trial.data.speakers()
+        reach = reach_of(trial.graph, speakers, trial.data.task)
+        lists = lists_of(reach, speakers, trial.is_a, ITEMS)
+        null = null_of(reach, speakers, trial.is_a, np.zeros(trial.data.n_runs, np.int64), most=ITEMS)
+        of_a = reach.centres[np.array(lists.centres[0], np.int64)]
+        ours = [null.p(float(s)) for s, i in zip(lists.scores[0], of_a, strict=True) if trial.planted[i]]
+        ps.append(min(ours, default=1.0))
+    share = float(np.mean(np.array(ps) <= SIGNIFICANT))
+    print_figure(
+        "significant",
+        share,
+        "of the trials",
+        set=name,
+        runs=plan.base.n_runs,
+        affected=affected,
+        trials=trials,
+        goal=">= 0.9",
+    )
+
+
+def measure_null(name: str, plan: Plan, n: int) -> None:
+    """How often random halves differ significantly; labels of halves are exchangeable, so all trials share one null."""
+    speakers = plan.base.speakers()
+    reach = reach_of(plan.graph, speakers, plan.base.task)
+    is_a = halves(plan.base.n_runs, np.random.default_rng(7))
+    none = np.zeros(plan.base.n_runs, np.int64)
+    drawn = null_of(reach, speakers, is_a, none, most=1, rounds=n + 200, seed=1).scores
+    null = Null(scores=drawn[n:])
+    p = np.array([null.p(float(one.max())) for one in drawn[:n]])
+    for level, goal in ((0.01, {"goal": "<= 0.015"}), (0.05, {})):
+        print_figure(f"false_at_{level}", float((p <= level).mean()), "of random halves", set=name, trials=n, **goal)
+
+
+def measure_length(name: str, plan: Plan, trials: int) -> None:
+    """How often halves differ of which one lost half of its records."""
+    low = 0
+    for n in range(trials):
+        draw = np.random.default_rng(100 + n)
+        base = plan.base
+        is_a = halves(base.n_runs, draw)
+        kept = is_a[base.run] | (draw.random(len(base.run)) < 0.5)
+        used = np.unique(base.node[kept])
+        number = np.full(len(base.texts), -1)
+        number[used] = np.arange(len(used))
+        data = Texts(
+            [base.texts[i] for i in used],
+            base.vectors[used],
+            base.digests[used],
+            number[base.node[kept]],
+            base.run[kept],
+            base.task,
+        )
+        speakers = data.speakers()
+        reach = reach_of(graphs.merge(plan.graph, data.digests, data.where()), speakers, data.task)
+        lists = lists_of(reach, speakers, is_a, 1)
+        null = null_of(reach, speakers, is_a, np.zeros(data.n_runs, np.int64), most=1)
+        low += null.p(max(float(scores.max(initial=0.0)) for scores in lists.scores)) <= 0.05
+    print_figure("false_by_length", low, f"of {trials} at p <= 0.05", set=name, goal="<= 2" if trials >= 40 else None)
+
+
+# --- cost
+
+
+def measure_cost(n: int, runs: int = 400) -> None:
+    """CPU of a first and of a second comparison of so many texts."""
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(n // 40 + 1, 384))
+    vectors = centres[draw.integers(0, len(centres), n)] + draw.normal(size=(n, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    data = sorted_texts([""] * n, vectors, np.arange(n), draw.integers(0, runs, n), np.arange(runs))
+    shape = {"texts": n, "runs": runs}
+    began = time.process_time()
+    graph = graphs.build(data.digests, data.where())
+    made = time.process_time() - began
+    seconds = []
+    for seed in range(2):
+        began = time.process_time()
+        speakers = data.speakers()
+        reach = reach_of(graph, speakers, data.task)
+        is_a = permuted(halves(runs, draw), np.zeros(runs, np.int64), np.random.default_rng(seed))
+        lists_of(reach, speakers, is_a, ITEMS)
+        null_of(reach, speakers, is_a, np.zeros(runs, np.int64), most=ITEMS)
+        seconds.append(time.process_time() - began)
+    print_figure("first_comparison", made + seconds[0], "s CPU", **shape, **({"goal": "<= 25"} if n == 10_000 else {}))
+    print_figure("second_comparison", seconds[1], "s CPU", **shape, **({"goal": "<= 20"} if n == 10_000 else {}))
+    print_figure("comparison_peak", peak_mb(), "MB resident, at most", **shape)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=600, help="made from a seed")
+    parser.add_argument("--logs", type=Path, help="a folder of logs in place of those")
+    parser.add_argument("--trials", type=int, default=100, help="of each size")
+    parser.add_argument("--power-trials", type=int, default=30)
+    parser.add_argument(
+        "--affected", type=int, default=30, help="runs that show a behaviour that has to be significant"
+    )
+    parser.add_argument("--peer-trials", type=int, default=0, help="of each size, with hodoscope")
+    parser.add_argument("--halves", type=int, default=400)
+    parser.add_argument("--length-trials", type=int, default=40)
+    parser.add_argument("--cost", type=int, default=10_000, help="texts")
+    parser.add_argument("--seed", type=int, default=11)
+    options = parser.parse_args()
+    if options.cost:
+        measure_cost(options.cost)
+    embed = Embed()
+    with tempfile.TemporaryDirectory() as folder:
+        if not options.logs:
+            write_logs(Path(folder), options.runs, options.seed)
+        base = texts_of(list(records_of([str(options.logs or folder)])), embed)
+    name = options.logs.name if options.logs else "made from a seed"
+    print_figure("texts", len(base.texts), "distinct", set=name, runs=base.n_runs, tasks=len(set(base.task.tolist())))
+    plan = Plan(base, embed)
+    steps: list[tuple[int, Callable[[], None]]] = [
+        (options.trials, lambda: measure_ranks(name, plan, options.trials, options.peer_trials)),
+        (options.power_trials, lambda: measure_power(name, plan, options.power_trials, options.affected)),
+        (options.halves, lambda: measure_null(name, plan, options.halves)),
+        (options.length_trials, lambda: measure_length(name, plan, options.length_trials)),
+    ]
+    for wanted, step in steps:
+        if wanted:
+            step()
+    print_figure("benchmark_cpu", time.process_time(), "s", set=name)
+
+
+if __name__ == "__main__":
+    main()
