@@ -8,7 +8,7 @@ from typing import Final
 from components.contracts import Json
 from components.sources.formats.chat_streams import chunks_in, is_chunk, joined
 from components.sources.formats.content import text_of
-from components.sources.formats.values import first_of, mostly, outcome, scalars
+from components.sources.formats.values import first_of, mostly, scalars
 
 LIST_KEYS: Final = (
     *("messages", "conversations", "conversation", "input", "contents", "chat_messages", "dialog", "dialogue"),
@@ -89,11 +89,7 @@ def meta_of(item: Mapping[str, Json]) -> dict[str, Json]:
     asked = next((inner for key in ENVELOPES if isinstance(inner := item.get(key), dict)), {})
     named = [key for key in META_KEYS if key in item or key in asked]
     found = {key: value for key in named if _is_short(value := item.get(key, asked.get(key)))}
-    judged = {
-        "task": first_of(found, "instance_id", "task_id"),
-        "outcome": outcome(first_of(found, "resolved", "success")),
-    }
-    return found | scalars(judged)
+    return found | scalars({"task": first_of(found, "instance_id", "task_id")})
 
 
 def _is_short(value: Json) -> bool:

@@ -18,7 +18,7 @@ from components.sources.formats.defects import excerpt, not_an_object
 from components.sources.formats.messages import Conversation
 from components.sources.formats.runs import RunNames
 from components.sources.formats.times import timestamp
-from components.sources.formats.values import filled_scalars, listed, mapping, outcome
+from components.sources.formats.values import filled_scalars, listed, mapping
 
 EMPTY_SAMPLE: Final = Skipped(rule="sample without messages")
 TRANSCRIPT: Final = Skipped(rule="transcript event beside the messages")
@@ -171,15 +171,7 @@ def _meta(sample: Mapping[str, Json]) -> dict[str, Json]:
     }
     for name, score in mapping(sample.get("scores") or {"score": sample.get("score")}).items():
         found[f"score_{name}" if name != "score" else name] = mapping(score).get("value")
-    found["outcome"] = _outcome([value for name, value in found.items() if name.partition("_")[0] == "score"])
     return filled_scalars(found)
-
-
-def _outcome(scores: list[Json]) -> str | None:
-    """Whether the sample passed, where one scorer says so: C and I stand for correct and incorrect."""
-    if len(scores) != 1:
-        return None
-    return {"C": "pass", "I": "fail"}.get(scores[0]) if isinstance(scores[0], str) else outcome(scores[0])
 
 
 def _end(header: Json) -> End:

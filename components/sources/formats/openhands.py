@@ -16,7 +16,7 @@ from components.sources.formats.contract import End, Format, Head, Options, Read
 from components.sources.formats.defects import EMPTY, excerpt, not_an_object, too_deep
 from components.sources.formats.runs import RunNames
 from components.sources.formats.times import timestamp
-from components.sources.formats.values import filled_scalars, first_of, listed, mapping, mostly, outcome
+from components.sources.formats.values import filled_scalars, first_of, listed, mapping, mostly
 
 STATE: Final = Skipped(rule="state of the agent")
 RECALL: Final = Skipped(rule="recall of workspace knowledge")
@@ -321,7 +321,6 @@ def _meta(item: Mapping[str, Json]) -> dict[str, Json]:
         "model": mapping(metadata.get("llm_config")).get("model"),
         "cost": mapping(item.get("metrics")).get("accumulated_cost"),
         "success": item.get("success"),
-        "outcome": outcome(item.get("success")),
     }
     return filled_scalars(found)
 

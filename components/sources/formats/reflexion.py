@@ -11,7 +11,7 @@ from components.sources.formats.contract import Format, Head, Options, Read, Tur
 from components.sources.formats.defects import guarded, not_an_object
 from components.sources.formats.pieces import event_if_text
 from components.sources.formats.runs import RunNames, run_per_line
-from components.sources.formats.values import first_of, mostly, outcome, pick_scalars, scalars
+from components.sources.formats.values import first_of, mostly, pick_scalars, scalars
 
 REPEATED_SOLUTION: Final = Skipped(rule="the solution repeats the last implementation")
 TRIALS: Final = (("implementations", "assistant"), ("test_feedback", "tool_result"), ("reflections", "reasoning"))
@@ -44,7 +44,7 @@ def _read_line(item: Json, names: RunNames, _: Options) -> Iterator[Read]:
 def _read(problem: Mapping[str, Json], names: RunNames) -> Iterator[Read]:
     turns = Turns(run=names.unique(problem.get("task_id") or problem.get("name")))
     about = pick_scalars(problem, "task_id", "name", "is_solved", "language", "entry_point")
-    about |= scalars({"task": first_of(about, "task_id", "name"), "outcome": outcome(problem.get("is_solved"))})
+    about |= scalars({"task": first_of(about, "task_id", "name")})
     trials = {key: _list(problem.get(key)) for key, _ in TRIALS}
     yield event_if_text(turns, "user", text_of(problem.get("prompt")), about)
     for trial in range(max(map(len, trials.values()), default=0)):

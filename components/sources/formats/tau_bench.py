@@ -13,7 +13,7 @@ from components.sources.formats.message_parts import role_type
 from components.sources.formats.messages import pieces_of
 from components.sources.formats.pieces import events
 from components.sources.formats.runs import RunNames
-from components.sources.formats.values import mapping, mostly, outcome, scalars
+from components.sources.formats.values import mapping, mostly, scalars
 
 EMPTY_RUN: Final = Skipped(rule="run without messages")
 _SPEAKER: Final = re.compile(r"^\s*([A-Za-z_ ]{2,20}):\s", re.MULTILINE)
@@ -99,7 +99,6 @@ def _about(run: Mapping[str, Json]) -> dict[str, Any]:
         "reward": reward,
         "termination_reason": run.get("termination_reason"),
         "task": run.get("task_id"),
-        "outcome": outcome(reward),
     }
     return scalars(values)
 
