@@ -263,7 +263,7 @@ def test_a_database_that_is_being_written_gives_whole_transactions(tmp_path: Pat
     say(db, "s", 1, "user", text("0"))
     db.close()
     pause = "0.001" if mode == "wal" else "0.05"
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), mode, "1.5", pause], stdout=subprocess.PIPE)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), mode, "0.8", pause], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     assert writer.stdout.readline()
     sizes = []
@@ -384,7 +384,7 @@ def test_no_damage_of_a_database_does_more_than_name_it(tmp_path: Path) -> None:
         say(db, f"ses_{n % 3}", n, "user", text("words " * 50))
     db.close()
     raw = path.read_bytes()
-    for n in range(60):
+    for n in range(36):
         dice = random.Random(n)
         damaged = bytearray(raw[: dice.randrange(1, len(raw))] if n % 3 == 0 else raw)
         for _ in range(dice.randint(1, 400)):

@@ -90,7 +90,7 @@ class Stores:
             left_out[OPEN_HERE] += 1  # reading it as a file would drop the locks that this process has on it
             return []
         with opened.lock, _database_errors():
-            sessions = list(opened.kind.sessions(opened.snapshot.connection))
+            sessions = [one for one in opened.kind.sessions(opened.snapshot.connection) if one.id]
         left_out[NO_SESSION] += not sessions
         return [_session(locator, session, name=session.id) for session in sessions]
 
