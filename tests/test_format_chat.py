@@ -143,3 +143,16 @@ def texts_of_run(run: dict[str, Any]) -> list[str]:
             calls.append(message["function_call"])
         texts += [f"{call['name']} {call['arguments']}" for call in calls]
     return texts
+
+
+def test_an_answer_logged_as_server_sent_events_is_joined() -> None:
+    chunks = [
+        {"object": "chat.completion.chunk", "id": "a", "choices": [{"index": 0, "delta": {"content": text}}]}
+        for text in ("Two ", "metres.")
+    ]
+    stream = "".join(f"data: {orjson.dumps(chunk).decode()}\n\n" for chunk in chunks) + "data: [DONE]\n"
+    request = {"request": {"model": "m", "messages": [{"role": "user", "content": "How deep?"}]}, "response": stream}
+    assert [(e.type, e.text) for e in events(reads(row_of(ROWS, "document"), [request]))] == [
+        ("user", "How deep?"),
+        ("assistant", "Two metres."),
+    ]

@@ -10,6 +10,7 @@ import pytest
 from reading import check_positions, corpus, defects, events, reads_file, rules
 from shelf import Shelf, loaded
 
+from components.contracts import record_id
 from components.sources.formats.claude_code import ROWS, Reader
 from components.sources.formats.content import text_of, tool_call
 from components.sources.formats.contract import Options
@@ -116,3 +117,35 @@ def _texts(steps: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _lines(texts: Iterable[str]) -> set[str]:
     return {line.strip() for text in texts for line in text.splitlines()}
+
+
+def test_what_was_stored_as_a_users_message_is_replaced_by_what_the_program_wrote(tmp_path) -> None:
+    wrapper = "<local-command-stdout>ok</local-command-stdout>"
+    line = {"type": "user", "uuid": "1", "sessionId": "s", "message": {"role": "user", "content": wrapper}}
+    log, shelf = tmp_path / "a.jsonl", Shelf()
+    log.write_bytes(orjson.dumps(line) + b"\n")
+    shelf.load(log)
+    (made,) = shelf.records.values()
+    place = {"filename": "a.jsonl", "iteration": 0, "idx_in_iteration": 0, "text": wrapper}
+    assert (made.type, made.id) == ("system", record_id(**place, type="system"))
+    assert made.former_id == record_id(**place, type="user")
+
+
+def test_a_replayed_session_is_read_once_and_more_text_under_the_same_uuid_is_read() -> None:
+    lines = [
+        {
+            "type": "assistant",
+            "uuid": f"u{n}",
+            "message": {"id": f"m{n}", "content": [{"type": "text", "text": f"{n}"}]},
+        }
+        for n in range(3_000)
+    ]
+    grown = {
+        "type": "assistant",
+        "uuid": "u2999",
+        "message": {"id": "x", "content": [{"type": "text", "text": "2999 and more"}]},
+    }
+    reader = Reader(None, Options())
+    found = [read for line in [*lines, *lines, grown] for read in reader.read(line)]
+    assert [event.text for event in events(found)] == [*(str(n) for n in range(3_000)), "2999 and more"]
+    assert rules(found) == {"line that was read before": 3_000}

@@ -5,7 +5,8 @@ import pytest
 from reading import check_positions, corpus, defects, events, reads_file, rules
 from shelf import Shelf
 
-from components.sources.formats.codex import ROWS
+from components.sources.formats.codex import ROWS, Reader
+from components.sources.formats.contract import Options
 
 
 @pytest.mark.corpus
@@ -45,3 +46,25 @@ def test_loading_a_growing_rollout_is_loading_its_last_state(tmp_path) -> None:
         shelf.load(growing)
     whole.load(last)
     assert shelf.records == whole.records
+
+
+def test_a_session_resumed_by_a_newer_version_does_not_read_its_last_prompt_twice() -> None:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go"}]}
+    lines = [
+        {"type": "response_item", "timestamp": "2026-01-01T00:00:00Z", "payload": item},
+        {
+            "type": "event_msg",
+            "timestamp": "2026-01-01T00:00:01Z",
+            "payload": {"type": "user_message", "message": "Go"},
+        },
+        {
+            "type": "event_msg",
+            "timestamp": "2026-01-01T00:00:02Z",
+            "payload": {"type": "user_message", "message": "On"},
+        },
+    ]
+    first = Reader(None, Options())
+    assert [event.text for event in events(first.read(lines[0]))] == ["Go"]
+    state = {key: value for key, value in first.state().items() if key != "prompts"}  # as it was kept before
+    second = Reader(state, Options())
+    assert [event.text for line in lines[1:] for event in events(second.read(line))] == ["On"]

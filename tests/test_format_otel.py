@@ -203,3 +203,18 @@ def test_a_span_delivered_twice_is_read_once_even_by_another_reader() -> None:
     again = row.reader(orjson.loads(orjson.dumps(first.state())), Options())
     assert events(before)
     assert events(read for line in raw for read in again.read(line)) == []
+
+
+def test_spans_that_differ_in_ids_alone_share_a_text_and_replace_what_was_stored() -> None:
+    def span(session: str) -> dict[str, Any]:
+        attributes = [
+            {"key": key, "value": {"stringValue": value}}
+            for key, value in (("session.id", session), ("enduser.id", session), ("http.route", "/pay"))
+        ]
+        ids = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "00000000000000a" + session}
+        return {"resourceSpans": [{"scopeSpans": [{"spans": [{**ids, "name": "GET", "attributes": attributes}]}]}]}
+
+    found = [event for session in "12" for event in events(reads(row_of(ROWS, "document"), span(session)))]
+    assert {event.text for event in found} == {"GET UNSET attributes: http.route=/pay"}
+    assert found[0].former_text == "GET UNSET attributes: enduser.id=1 http.route=/pay session.id=1"
+    assert [event.extra["ids"] for event in found] == [{"enduser.id": "1"}, {"enduser.id": "2"}]
