@@ -38,22 +38,11 @@ if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.snapshot.verify import Check
 
 
-class Pipeline:
-    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
+class OpenedStore:
+    """Settings, and the store that they name: opened at the first use; a context manager, or call `close`."""
 
-    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
-    other processes, by default this one does.
-    """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        run_step: StepRunner = run_directly,
-        run_batches: BatchRunner | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
-        self.run_step, self.run_batches = run_step, run_batches
 
     @cached_property
     def store(self) -> Store:
@@ -69,6 +58,28 @@ class Pipeline:
         """Give the database connections back."""
         if "store" in self.__dict__:
             self.__dict__.pop("store").close()
+
+    def effective_settings(self) -> Settings:
+        """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
+        return retry_while_busy(lambda: effective_settings(self.settings, self.store))
+
+
+class Pipeline(OpenedStore):
+    """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
+
+    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
+    other processes, by default this one does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        run_step: StepRunner = run_directly,
+        run_batches: BatchRunner | None = None,
+    ) -> None:
+        super().__init__(settings)
+        self.run_step, self.run_batches = run_step, run_batches
 
     # --- load and index
 
@@ -171,10 +182,6 @@ class Pipeline:
         """
         known, configured = self.dataset_id(dataset), self.settings.dataset(dataset).sources
         return remove_sources(self.store, dataset, known, configured, sources, with_records=with_records)
-
-    def effective_settings(self) -> Settings:
-        """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
-        return retry_while_busy(lambda: effective_settings(self.settings, self.store))
 
     def dataset_settings(self, dataset: str = "default") -> list[SettingValue]:
         """The settings of a dataset, each with its value and origin. Raises `NotFound` for an unknown one."""
