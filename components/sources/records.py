@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from components.contracts import Defect, Event, Record, Skipped, record_id, type_names
+from components.contracts import Defect, Event, Record, Skipped, keyed_record_id, record_id, type_names
 from components.redact import Redactor
 from components.sources.cleaning import clean_extra, clean_text, with_letters, without_ansi_escapes
 
 INT32_MAX: Final = 2**31 - 1
+MAX_KEY_CHARS: Final = 500
 MAX_FILENAMES: Final = 1_000  # that are remembered; a source may hold millions of runs
 OFTEN_JSON: Final = frozenset({"tool_call", "tool_result", "error"})
 SHORT_TEXT: Final = 20  # characters; a longer one is not compared with `NO_TEXT`
@@ -49,6 +50,8 @@ class RecordMaker:
         if len(text) < SHORT_TEXT and text.strip() in NO_TEXT:
             return Skipped(rule="text is only None or null")
         type = event.type if event.type in type_names else clean_text(event.type, 100, redactor)
+        if event.key:
+            return self._keyed(event, type, text)
         filename = self._filename_of(event.run)
         spelled, text = text, with_letters(text) if type in OFTEN_JSON else text
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
@@ -57,6 +60,23 @@ class RecordMaker:
         if bare is not event.text or text != spelled or (redactor and redactor.total != n_redacted):
             return self._with_former_id(made, event)
         return made
+
+    def _keyed(self, event: Event, type: str, text: str) -> Record | Defect:
+        """The record of an item that has a key, whose id does not depend on where the item stands."""
+        if reason := key_problem(event.key):
+            return Defect(offset=0, reason=reason, excerpt=event.key[:100])
+        made = Record(
+            id="",
+            timestamp=in_utc(event.timestamp, self.zone),
+            filename=self._filename_of(event.run),
+            text=text,
+            iteration=event.iteration,
+            idx_in_iteration=event.idx_in_iteration,
+            type=type,
+            extra=clean_extra({**event.extra, "key": event.key}, self.redactor),
+            key=event.key,
+        )
+        return made._replace(id=keyed_record_id(made))
 
     def _filename_of(self, run: str) -> str:
         if (known := self._filenames.get(run)) is None:
@@ -79,6 +99,19 @@ class RecordMaker:
             text=clean_text(event.text, self.max_text_chars),
         )
         return made if former == made.id else made._replace(former_id=former)
+
+
+def key_problem(key: str) -> str:
+    """Why this can't be the key of a record, "" if it can.
+
+    >>> key_problem("astro-ph/9901001")
+    ''
+    """
+    if len(key) > MAX_KEY_CHARS:
+        return f"the key is {len(key):,} characters long; at most {MAX_KEY_CHARS} are possible"
+    if not key.isprintable():
+        return "the key holds control characters"
+    return ""
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, case, delete, select, update
 
 from components.contracts import Batch, Defect, LedgerEntry, Record, in_batches, with_occurrence
 from components.store.engine import Database, in_clause
+from components.store.keyed import RecordPlace, record_row, write_keyed
 from components.store.ledger import expect_version, max_inode
 from components.store.sessions import note_sessions
 from components.store.tables import RecordState, defect_t, record_t, source_t
@@ -56,13 +57,16 @@ class RecordWriter:
         with self.db.write() as connection:
             expect_version(connection, self.db, entry, version)
             is_first = generation == 1 and entry.cursor is None and version == entry.version
-            records, existing = self._resolve(connection, dataset_id, batch.records, generation, is_first=is_first)
-            rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
+            plain = [record for record in batch.records if not record.key]
+            records, existing = self._resolve(connection, dataset_id, plain, generation, is_first=is_first)
+            place = RecordPlace(dataset_id=dataset_id, source_id=entry.source_id, generation=generation)
+            rows = [record_row(record, place) for record in records]
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
+            kept = write_keyed(connection, self.db, place, [record for record in batch.records if record.key])
             note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
             self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
-            superseded = _supersede_former(connection, dataset_id, batch.records)
+            superseded = kept.superseded + _supersede_former(connection, dataset_id, plain)
             superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
                 update(source_t)
@@ -82,8 +86,8 @@ class RecordWriter:
                     loaded_at=datetime.now(UTC),
                 )
             )
-        there = existing + len(rows) - new
-        return Persisted(new=new, existing=there, version=version + 1, superseded=superseded)
+        there = existing + len(rows) - new + kept.existing
+        return Persisted(new=new + kept.new, existing=there, version=version + 1, superseded=superseded)
 
     def _resolve(
         self, connection: Connection, dataset_id: int, records: Sequence[Record], generation: int, *, is_first: bool
@@ -205,20 +209,3 @@ def _supersede_former(connection: Connection, dataset_id: int, records: Sequence
         retire = update(record_t).where(mine, record_t.c.state != RecordState.SUPERSEDED)
         superseded += connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
     return superseded
-
-
-def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:
-    return {
-        "dataset_id": dataset_id,
-        "id": record.id,
-        "source_id": source_id,
-        "generation": generation,
-        "timestamp": record.timestamp,
-        "filename": record.filename,
-        "text": record.text,
-        "iteration": record.iteration,
-        "idx_in_iteration": record.idx_in_iteration,
-        "type": record.type,
-        "extra": to_json(record.extra) if record.extra else "{}",
-        "state": int(RecordState.WAITING),
-    }

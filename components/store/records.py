@@ -17,7 +17,7 @@ from components.store.tables import Failure, RecordState, record_t
 
 failure_t = Failure.__table__  # type: ignore[attr-defined]
 
-record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type", "extra")
+record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type", "extra", "key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,15 @@ class Stored:
 
     seq: int
     record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordVersion:
+    """One version of a record that has a key."""
+
+    version: int
+    id: str
+    is_current: bool
 
 
 class Records:
@@ -88,6 +97,20 @@ class Records:
         """The record of this id, or None."""
         found = self._fetch(_select_stored().where(record_t.c.dataset_id == dataset_id, record_t.c.id == id))
         return found[0] if found else None
+
+    def by_key(self, dataset_id: int, key: str) -> Stored | None:
+        """The current version of the record of this key, or None; one look-up in an index."""
+        found = self._fetch(_of_key(_select_stored(), dataset_id, key).where(_is_current).limit(1))
+        return found[0] if found else None
+
+    def versions(self, dataset_id: int, key: str) -> list[RecordVersion]:
+        """What has been stored under this key, newest first."""
+        query = _of_key(select(record_t.c.version, record_t.c.id, record_t.c.state), dataset_id, key)
+        with self.db.read() as connection:
+            return [
+                RecordVersion(version=version, id=id, is_current=state != RecordState.SUPERSEDED)
+                for version, id, state in connection.execute(query)
+            ]
 
     def by_ids(self, dataset_id: int, ids: Sequence[str]) -> list[Stored]:
         """The records of these ids, in order of arrival."""
@@ -188,12 +211,21 @@ def _in_states(dataset_id: int, states: Sequence[RecordState]) -> ColumnElement[
     return and_(record_t.c.dataset_id == dataset_id, record_t.c.state.in_([int(state) for state in states]))
 
 
+_is_current = record_t.c.state != int(RecordState.SUPERSEDED)
+
+
+def _of_key(query: Select[Any], dataset_id: int, key: str) -> Select[Any]:
+    """The rows of a key, the newest version first."""
+    mine = query.where(record_t.c.dataset_id == dataset_id, record_t.c.key == key)
+    return mine.order_by(record_t.c.version.desc())
+
+
 def _select_stored() -> Select[Any]:
     return select(record_t.c.seq, *(record_t.c[name] for name in record_columns))
 
 
 def _stored(row: Any) -> Stored:
-    seq, id, timestamp, filename, text, iteration, idx, type, extra = row
+    seq, id, timestamp, filename, text, iteration, idx, type, extra, key = row
     return Stored(
         seq=seq,
         record=Record(
@@ -205,6 +237,7 @@ def _stored(row: Any) -> Stored:
             idx_in_iteration=idx,
             type=type,
             extra=_extra(extra),
+            key=key or "",
         ),
     )
 

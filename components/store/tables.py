@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -56,6 +57,9 @@ class RecordState(IntEnum):
     INDEXED = 1
     FAILED = 2
     SUPERSEDED = 3
+
+
+has_key = text("key is not null")  # only these are in the index of keys
 
 
 def _big(**options: Any) -> Any:
@@ -100,13 +104,17 @@ class Source(SQLModel, table=True):
 
 
 class RecordRow(SQLModel, table=True):
-    """A record and its state. `seq` is the order of arrival, `batch` the publication that first contained it."""
+    """A record and its state. `seq` is the order of arrival, `batch` the publication that first contained it.
+
+    Of the records with one `key` the one with the highest `version` is current, the others are superseded.
+    """
 
     __tablename__ = "record"
     __table_args__ = (
         UniqueConstraint("dataset_id", "id"),
         Index(None, "dataset_id", "state", "batch", "seq"),
         Index(None, "source_id", "generation"),
+        Index(None, "dataset_id", "key", "version", unique=True, sqlite_where=has_key, postgresql_where=has_key),
     )
     seq: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
     dataset_id: int = Field(foreign_key="dataset.id")
@@ -122,6 +130,8 @@ class RecordRow(SQLModel, table=True):
     extra: str = Field(default="{}", sa_column=Column(Text, nullable=False))
     state: int = RecordState.WAITING
     batch: int | None = None
+    key: str | None = None  # its own name, unique in the dataset
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
 
 
 class DefectRow(SQLModel, table=True):
