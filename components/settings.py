@@ -134,6 +134,23 @@ class PrivacySettings(Section):
     redact: bool = True  # secrets of known shapes are replaced by a mark before anything is stored
 
 
+class TraceSettings(Section):
+    """Of `components.traces.EmbeddingService`."""
+
+    embedding_model: str = "all-MiniLM-L6-v2"  # URI
+    embedding_dimension: int = Field(384, ge=1, le=65_536)  # what that model gives
+    cache_size: int = Field(1_000, ge=100, le=10_000)  # vectors
+    timeout_s: float = Field(10.0, gt=0)  # one call of the model, its loading included; then the fallback is given
+
+
+class ReceiveSettings(Section):
+    """Of `POST /v1/traces` and `POST /datasets/{dataset}/records`."""
+
+    max_body_bytes: int = Field(16 << 20, ge=1_024)  # of a request, as it is sent
+    max_unpacked_bytes: int = Field(64 << 20, ge=1_024)  # of a request, unpacked
+    max_held_bytes: int = Field(128 << 20, ge=1_024)  # of all requests in progress, unpacked; others get 429
+
+
 class LeaseSettings(Section):
     ttl_s: float = Field(60.0, gt=0)  # an index that is silent for so long has lost its lease
 
@@ -216,6 +233,8 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     publish: PublishSettings = PublishSettings()
     privacy: PrivacySettings = PrivacySettings()
+    traces: TraceSettings = TraceSettings()
+    receive: ReceiveSettings = ReceiveSettings()
     lease: LeaseSettings = LeaseSettings()
     api: ApiSettings = ApiSettings()
     prefect: PrefectSettings = PrefectSettings()

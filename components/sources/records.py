@@ -19,6 +19,9 @@ MAX_KEY_CHARS: Final = 500
 MAX_FILENAMES: Final = 1_000  # that are remembered; a source may hold millions of runs
 OFTEN_JSON: Final = frozenset({"tool_call", "tool_result", "error"})
 SHORT_TEXT: Final = 20  # characters; a longer one is not compared with `NO_TEXT`
+EXCERPT_CHARS: Final = 200
+REASON_CHARS: Final = 400
+REDACTED_CHARS: Final = 4_000  # of an excerpt or reason are searched for secrets before it is cut
 NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
 
 
@@ -77,6 +80,11 @@ class RecordMaker:
             key=event.key,
         )
         return made._replace(id=keyed_record_id(made))
+
+    def defect(self, defect: Defect, offset: int) -> Defect:
+        """The defect at its offset, without secrets, short enough to be read."""
+        reason, excerpt = (clean_text(text, REDACTED_CHARS, self.redactor) for text in (defect.reason, defect.excerpt))
+        return Defect(offset=offset, reason=reason[:REASON_CHARS], excerpt=excerpt[:EXCERPT_CHARS].strip())
 
     def _filename_of(self, run: str) -> str:
         if (known := self._filenames.get(run)) is None:

@@ -14,6 +14,7 @@ from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
 from components.store.migrate import upgrade
 from components.store.publications import Publications
+from components.store.received import ReceivedRecords
 from components.store.record_writer import RecordWriter
 from components.store.records import Records
 from components.store.runs import Runs
@@ -62,6 +63,7 @@ class Store:
         self.datasets = Datasets(self.db)
         self.ledger = Ledger(self.db)
         self.writer = RecordWriter(self.db)
+        self.received = ReceivedRecords(self.db)
         self.defects = Defects(self.db)
         self.sessions = Sessions(self.db)
         self.records = Records(self.db)

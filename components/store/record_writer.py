@@ -9,13 +9,14 @@ from typing import Literal
 
 from sqlalchemy import Connection, case, delete, select, update
 
-from components.contracts import Batch, Defect, LedgerEntry, Record, in_batches, with_occurrence
+from components.contracts import Batch, LedgerEntry, Record, in_batches, with_occurrence
+from components.store.defects import defect_rows
 from components.store.engine import Database, in_clause
 from components.store.keyed import RecordPlace, record_row, write_keyed
 from components.store.ledger import expect_version, max_inode
 from components.store.sessions import note_sessions
 from components.store.tables import RecordState, defect_t, record_t, source_t
-from components.store.values import storable, to_json
+from components.store.values import to_json
 
 OnRewrite = Literal["keep", "replace"]
 
@@ -65,7 +66,8 @@ class RecordWriter:
             new = self.db.insert_new(connection, record_t, rows)
             kept = write_keyed(connection, self.db, place, [record for record in batch.records if record.key])
             note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
-            self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
+            found = defect_rows(dataset_id, entry.source_id, generation, batch.defects)
+            self.db.insert_new(connection, defect_t, found)
             superseded = kept.superseded + _supersede_former(connection, dataset_id, plain)
             superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
@@ -111,22 +113,6 @@ class RecordWriter:
         again = [record.id for record in numbered if record.id in stored]
         _mark_met(connection, dataset_id, again, generation)
         return fresh, len(again)
-
-    def _insert_defects(
-        self, connection: Connection, dataset_id: int, source_id: int, generation: int, defects: Sequence[Defect]
-    ) -> None:
-        rows = [
-            {
-                "dataset_id": dataset_id,
-                "source_id": source_id,
-                "generation": generation,
-                "offset": defect.offset,
-                "reason": storable(defect.reason),
-                "excerpt": storable(defect.excerpt),
-            }
-            for defect in defects
-        ]
-        self.db.insert_new(connection, defect_t, rows)
 
     def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: OnRewrite) -> int:
         """Close the reading of a source; returns how many records are not in the newest generation (`replace`)."""

@@ -30,6 +30,8 @@ SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
 }
 
+RECEIVER = "receiver"  # kind of a source that records are sent to; no load looks for it
+
 big_int = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is a row id in SQLite
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,14 @@ LOGGED: Final = "log"  # the kind of a span that is known from its log records a
 
 BUCKETS: Final = ((10.0, "<10ms"), (100.0, "<100ms"), (1_000.0, "<1s"), (10_000.0, "<10s"), (100_000.0, "<100s"))
 VALUE_CHARS: Final = 1_000  # of one attribute inside a span's text
+ATTRIBUTE_CHARS: Final = (
+    8_000  # of all of them; a model reads some 1,000, and instrumentations write up to 10,000 values
+)
+_PERSONAL: Final = re.compile(  # ids of sessions and users separate spans that are alike in all else
+    r"(?:^|[._-])(?:session|conversation|thread|visitor|user|enduser|end_user|chat)[._-]?(?:id|uuid|guid|hash|name|email"
+    r"|full_name|display_id)$|(?:^|\.)enduser\.",
+    re.IGNORECASE,
+)
 
 BODIES: Final = (
     "gen_ai.input.messages",
@@ -121,19 +130,41 @@ def span_text(
 ) -> str:
     """The text of a span: service, operation, status, duration in buckets, attributes sorted by key.
 
-    Nested values are canonical JSON; long message bodies are left out.
+    Nested values are canonical JSON; bodies of messages, and ids of sessions and users, are left out.
 
     >>> span_text(service="shop", operation="pay", status="OK", duration_ms=12.5, attributes={"b": {"y": 1}, "a": True})
     'shop pay OK in <100ms attributes: a=true b={"y":1}'
     """
-    head = " ".join(word for word in (service, operation, status) if word)
+    head = " ".join(word for word in (service.strip(), operation.strip(), status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
-    pairs = [f"{key}={_value_text(attributes[key])}" for key in sorted(attributes) if not _is_body(key)]
-    return f"{head}{took} attributes: {' '.join(pairs)}" if pairs else f"{head}{took}"
+    pairs, left_out = _pairs(attributes)
+    more = f" … {len(left_out):,} more attributes" if left_out else ""
+    return f"{head}{took} attributes: {' '.join(pairs)}{more}" if pairs else f"{head}{took}"
 
 
-def _is_body(key: str) -> bool:
-    return key.startswith(BODIES)
+def _pairs(attributes: Mapping[str, Json]) -> tuple[list[str], list[str]]:
+    """`key=value` of the attributes that fit into a span's text, by key; and the keys of those that do not."""
+    keys = sorted(key for key in attributes if not key.startswith(BODIES) and not _PERSONAL.search(key))
+    pairs: list[str] = []
+    n_chars = 0
+    for at, key in enumerate(keys):
+        pairs.append(f"{key[:VALUE_CHARS]}={_value_text(attributes[key])}")
+        n_chars += len(pairs[-1])
+        if n_chars > ATTRIBUTE_CHARS:
+            return pairs[:-1], keys[at:]
+    return pairs, []
+
+
+def unseen_attributes(span: Span) -> dict[str, Json]:
+    """The attributes that neither the span's text, nor its messages, nor `about_span` hold."""
+    kept = set(_pairs(span.attributes)[1])
+    for key in span.attributes:
+        is_body = key.startswith(BODIES)
+        if (is_body and not span.inputs and not span.outputs) or (
+            not is_body and key not in ABOUT and _PERSONAL.search(key)
+        ):
+            kept.add(key)
+    return {key: span.attributes[key] for key in sorted(kept)}
 
 
 def _value_text(value: Json) -> str:
