@@ -5,6 +5,7 @@ RunAtlasError
 │   ├── ServiceUnavailable      an embedding service or model is down, slow or rate limited
 │   │   ├── ModelTimeout        a model did not answer in time
 │   │   └── ModelUnloadable     its graph can't be loaded
+│   ├── TooManyRequests         more is being received than the settings let this process hold
 │   ├── StoreBusy               the database is locked or was restarted
 │   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
@@ -60,6 +61,10 @@ class ModelUnloadable(ServiceUnavailable):
 
 class StoreBusy(TransientError):
     """The database is locked or was restarted."""
+
+
+class TooManyRequests(TransientError):
+    """More is being received than the settings let this process hold at a time."""
 
 
 class LeaseHeld(TransientError):

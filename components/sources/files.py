@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
-from components.errors import BadSetting, NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
+from components.errors import NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
 from components.redact import Redactor
 from components.settings import LoadSettings
 from components.sources import cursors, tables
@@ -23,7 +22,7 @@ from components.sources.reading.batches import Job
 from components.sources.reading.read import defect_batch, from_cursor, from_start, records_before
 from components.sources.recognition.recognise import GENERIC, Recognition, expect_format, named, recognise
 from components.sources.recognition.unsupported import refuse_unsupported
-from components.sources.records import RecordMaker
+from components.sources.records import RecordMaker, zone_named
 
 
 class FileSource:
@@ -47,10 +46,7 @@ class FileSource:
         self.redact = redact
         self.now = now
         self.options = Options(history=history, columns=columns or {})
-        try:
-            self.zone = ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise BadSetting(f"There is no time zone {timezone!r}; use a name such as 'Europe/Berlin'.") from error
+        self.zone = zone_named(timezone)
 
     def discover(self, specs: Sequence[str]) -> Discovered:
         """Every file and table that `specs` name, by key; what is not there is a problem. Reads no content."""

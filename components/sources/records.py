@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Defect, Event, Record, Skipped, keyed_record_id, record_id, type_names
+from components.errors import BadSetting
 from components.redact import Redactor
 from components.sources.cleaning import clean_extra, clean_text, with_letters, without_ansi_escapes
 
@@ -120,6 +122,14 @@ def key_problem(key: str) -> str:
     if not key.isprintable():
         return "the key holds control characters"
     return ""
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises `BadSetting`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BadSetting(f"There is no time zone {name!r}; use a name such as 'Europe/Berlin'.") from error
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:
