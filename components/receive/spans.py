@@ -48,9 +48,12 @@ def span_items(request: Mapping[str, Json]) -> Iterator[SpanItems]:
 def items_of(span: Span) -> Iterator[Item]:
     """The span itself, the failures that it recorded, and its messages."""
     run = span.conversation or span.trace_id
-    about = about_span(span)
     key, when = f"{span.trace_id}-{span.span_id}", time_in(span, span.start_ns)
-    yield Item(Event(0, 0, "span", record_text(span), when, run, span_extra(span), key))
+    text = record_text(span)
+    yield Item(Event(0, 0, "span", text, when, run, span_extra(span, text), key))
+    if not (span.failures or span.inputs or span.outputs):
+        return
+    about = about_span(span)
     for failure in span.failures:
         extra = {**about, "stacktrace": failure.stacktrace} if failure.stacktrace else about
         key = f"{span.trace_id}-{short_digest(failure.text)}"  # an exception on its way up leaves several spans

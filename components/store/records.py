@@ -123,8 +123,9 @@ class Records:
     def of_run(self, dataset_id: int, filename: str) -> list[Stored]:
         """The records of a run that are not superseded, in the order of the run."""
         mine = (record_t.c.dataset_id == dataset_id) & (record_t.c.filename == filename)
+        place = (record_t.c.iteration, record_t.c.idx_in_iteration)  # spans that were received share one
         query = _select_stored().where(mine, record_t.c.state != RecordState.SUPERSEDED)
-        return self._fetch(query.order_by(record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq))
+        return self._fetch(query.order_by(*place, record_t.c.timestamp, record_t.c.seq))
 
     def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
         """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""

@@ -86,10 +86,11 @@ def _span_or_defect(index: int, span: Json, resource: Mapping[str, Json], logged
 
 def _otlp_span(span: Mapping[str, Json], resource: Mapping[str, Json], logged: _LoggedBySpan) -> Span | Defect:
     raw_trace_id, raw_span_id = get_any(span, "traceId", "trace_id"), get_any(span, "spanId", "span_id")
-    if fault := fault_of_id(raw_trace_id, 16, "traceId") or fault_of_id(raw_span_id, 8, "spanId"):
+    trace_id, span_id = identity(raw_trace_id, 16), identity(raw_span_id, 8)
+    fault = fault_of_id(trace_id, 16, "traceId", raw_trace_id) or fault_of_id(span_id, 8, "spanId", raw_span_id)
+    if fault:
         named = f"span {str(span.get('name') or raw_span_id or '')[:100]!r}"
         return Defect(offset=0, reason=f"{named}: {fault}", excerpt=excerpt(json_text(span)))
-    trace_id, span_id = identity(raw_trace_id, 16), identity(raw_span_id, 8)
     events, failures = events_of(span.get("events"))
     records = logged.pop((trace_id, span_id), None)
     status, message = status_of(span.get("status"))

@@ -86,17 +86,16 @@ def identity(value: Json, size: int) -> str:
     return "" if not text.strip("0") else text.lower()
 
 
-def fault_of_id(value: Json, size: int, name: str) -> str:
-    """Why this is no id of so many bytes, in hex or base64; empty if it is one.
+def fault_of_id(id: str, size: int, name: str, value: Json) -> str:
+    """Why an `identity` is none of so many bytes; empty if it is one. `value` is what was given for it.
 
-    >>> fault_of_id("00f067aa0ba902", 8, "spanId"), fault_of_id("0" * 16, 8, "spanId"), fault_of_id("7uGbfsPBsXQ=", 8, "")
-    ("spanId '00f067aa0ba902' is not 8 bytes in hex", 'spanId is missing or all zeros', '')
+    >>> fault_of_id("00f067aa0ba902", 8, "spanId", "00f067aa0ba902"), fault_of_id("", 8, "spanId", None)
+    ("spanId '00f067aa0ba902' is not 8 bytes in hex", 'spanId is missing or all zeros')
     """
-    id = identity(value, size)
-    if not id:
-        return f"{name} is missing or all zeros" if value is None or isinstance(value, str) else f"{name} is no text"
     if len(id) == 2 * size and _HEX.fullmatch(id):
         return ""
+    if not id:
+        return f"{name} is missing or all zeros" if value is None or isinstance(value, str) else f"{name} is no text"
     return f"{name} {str(value)[:40]!r} is not {size} bytes in hex"
 
 

@@ -165,7 +165,8 @@ class SpanRuns:
             yield run.turns.event(piece.type, piece.text, when, {**about, **piece.extra})
 
     def _span_record(self, run: SpanRun, span: Span) -> Event:
-        return run.turns.event("span", record_text(span), time_in(span, span.start_ns), span_extra(span))
+        text = record_text(span)
+        return run.turns.event("span", text, time_in(span, span.start_ns), span_extra(span, text))
 
     def _failure(self, run: SpanRun, span: Span, failure: Failure, tree: _SpanTree) -> Read:
         digest = short_digest(failure.text, size=6)
@@ -181,14 +182,14 @@ class SpanRuns:
         return run.turns.event("error", failure.text, time_in(span, failure.at_ns or span.end_ns), extra)
 
 
-def span_extra(span: Span) -> dict[str, Any]:
+def span_extra(span: Span, text: str) -> dict[str, Any]:
     """What is kept of a span beside the text of its own record."""
     extra = about_span(span)
     if span.message:
         extra["status_message"] = span.message
     if span.events:
         extra["events"] = list(span.events)
-    if unseen := unseen_attributes(span):
+    if unseen := unseen_attributes(span, text):
         extra["attributes"] = unseen
     return extra
 

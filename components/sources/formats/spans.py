@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from components.contracts import Json
@@ -22,6 +23,7 @@ VALUE_CHARS: Final = 1_000  # of one attribute inside a span's text
 ATTRIBUTE_CHARS: Final = (
     8_000  # of all of them; a model reads some 1,000, and instrumentations write up to 10,000 values
 )
+_MORE: Final = " more attributes"
 _PERSONAL: Final = re.compile(  # ids of sessions and users separate spans that are alike in all else
     r"(?:^|[._-])(?:session|conversation|thread|visitor|user|enduser|end_user|chat)[._-]?(?:id|uuid|guid|hash|name|email"
     r"|full_name|display_id)$|(?:^|\.)enduser\.",
@@ -138,13 +140,13 @@ def span_text(
     head = " ".join(word for word in (service.strip(), operation.strip(), status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
     pairs, left_out = _pairs(attributes)
-    more = f" … {len(left_out):,} more attributes" if left_out else ""
+    more = f" … {len(left_out):,}{_MORE}" if left_out else ""
     return f"{head}{took} attributes: {' '.join(pairs)}{more}" if pairs else f"{head}{took}"
 
 
 def _pairs(attributes: Mapping[str, Json]) -> tuple[list[str], list[str]]:
     """`key=value` of the attributes that fit into a span's text, by key; and the keys of those that do not."""
-    keys = sorted(key for key in attributes if not key.startswith(BODIES) and not _PERSONAL.search(key))
+    keys = sorted(key for key in attributes if _use_of(key) == "text")
     pairs: list[str] = []
     n_chars = 0
     for at, key in enumerate(keys):
@@ -155,16 +157,23 @@ def _pairs(attributes: Mapping[str, Json]) -> tuple[list[str], list[str]]:
     return pairs, []
 
 
-def unseen_attributes(span: Span) -> dict[str, Json]:
+@lru_cache(4_096)
+def _use_of(key: str) -> Literal["text", "body", "personal"]:
+    """What an attribute of this name is; there are few names, and each span has them again."""
+    if key.startswith(BODIES):
+        return "body"
+    return "personal" if _PERSONAL.search(key) else "text"
+
+
+def unseen_attributes(span: Span, text: str) -> dict[str, Json]:
     """The attributes that neither the span's text, nor its messages, nor `about_span` hold."""
-    kept = set(_pairs(span.attributes)[1])
+    has_messages = bool(span.inputs or span.outputs)
+    kept = _pairs(span.attributes)[1] if text.endswith(_MORE) else []
     for key in span.attributes:
-        is_body = key.startswith(BODIES)
-        if (is_body and not span.inputs and not span.outputs) or (
-            not is_body and key not in ABOUT and _PERSONAL.search(key)
-        ):
-            kept.add(key)
-    return {key: span.attributes[key] for key in sorted(kept)}
+        use = _use_of(key)
+        if (use == "body" and not has_messages) or (use == "personal" and key not in ABOUT):
+            kept.append(key)
+    return {key: span.attributes[key] for key in sorted(kept)} if kept else {}
 
 
 def _value_text(value: Json) -> str:
@@ -204,7 +213,7 @@ def about_span(span: Span) -> dict[str, Any]:
     extra = {key: value for key, value in extra.items() if value}
     if took is not None:
         extra["duration_ms"] = took
-    for key, name in ABOUT.items():
+    for key, name in ABOUT.items() if ABOUT.keys() & span.attributes.keys() else ():
         if isinstance(value := span.attributes.get(key), str | int | float) and value != "":
             extra.setdefault(name, value)
     return extra
