@@ -225,10 +225,12 @@ class Pipeline:
         mode: Mode = "both",
         k: int = 10,
         filters: Filters | None = None,
+        within_operation: bool = False,
     ) -> list[Hit]:
         """The records of the newest snapshot that fit best, equal texts as one hit.
 
-        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for
+        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector; `within_operation`, with
+        the spans of the operation of the one span that is liked, by what differs between them. Raises `BadQuery` for
         what can't be answered, `NotFound` for an unknown record or before the first index.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
@@ -243,6 +245,7 @@ class Pipeline:
             mode=mode,
             k=k,
             filters=filters or Filters(),
+            within_operation=within_operation,
         )
 
     def topics(self, dataset: str = "default", *, since: int | None = None) -> TopicList:

@@ -148,7 +148,16 @@ class ReceiveSettings(Section):
 
     max_body_bytes: int = Field(16 << 20, ge=1_024)  # of a request, as it is sent
     max_unpacked_bytes: int = Field(64 << 20, ge=1_024)  # of a request, unpacked
-    max_held_bytes: int = Field(128 << 20, ge=1_024)  # of all requests in progress, unpacked; others get 429
+    max_held_bytes: int = Field(128 << 20, ge=1_024)  # of all requests in progress, packed and unpacked; others get 429
+
+    @model_validator(mode="after")
+    def _holds_the_largest(self) -> ReceiveSettings:
+        if self.max_held_bytes < self.max_body_bytes + self.max_unpacked_bytes:
+            raise ValueError(
+                "receive.max_held_bytes is less than receive.max_body_bytes and receive.max_unpacked_bytes together, so the "
+                "largest request could never be taken: raise it, or lower them"
+            )
+        return self
 
 
 class LeaseSettings(Section):

@@ -57,7 +57,7 @@ def trace_text(trace: Mapping[str, Any]) -> str:
         service=_text_field(trace, "service"),
         operation=_text_field(trace, "name" if operation is None else "operation"),
         status=_text_field(trace, "status"),
-        duration_ms=_duration(trace),
+        duration_ms=duration_of(trace),
         attributes={str(key): value for key, value in (attributes or {}).items()},
     )
 
@@ -69,7 +69,8 @@ def _text_field(trace: Mapping[str, Any], name: str) -> str:
     raise UnusableTrace(f"{name} is missing" if value is None else f"{name} is {str(value)[:40]!r}, not a text")
 
 
-def _duration(trace: Mapping[str, Any]) -> float:
+def duration_of(trace: Mapping[str, Any]) -> float:
+    """How long a trace took, in milliseconds. Raises `UnusableTrace`."""
     value = trace.get("duration_ms")
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
@@ -147,6 +148,11 @@ class EmbeddingService:
         self._opening = Lock()
         self._pool = ThreadPoolExecutor(MAX_CALLS, "embed-trace")
 
+    @property
+    def identity(self) -> str | None:
+        """All that decides a vector, as maps name their model; None before the model is loaded."""
+        return self._embedder.identity if self._embedder else None
+
     # --- one trace
 
     async def embed_trace(self, trace: Mapping[str, Any], cache_key: str | None = None) -> Vector:
@@ -205,7 +211,7 @@ class EmbeddingService:
         try:
             text = trace_text(trace)
         except Exception as error:  # noqa: BLE001 - whatever was given as a trace
-            return self._fallback(_spelled(trace), _id_of(trace), error)
+            return self._fallback(as_json(trace), _id_of(trace), error, logging.WARNING)
         key = digest(text) if cache_key is None else b"given " + str(cache_key).encode("utf-8", "replace")
         if (cached := self._cache.get(key)) is not None:
             return TraceVector(text=text, vector=cached)
@@ -256,12 +262,12 @@ class EmbeddingService:
             error = ModelTimeout(
                 f"Model {self.model_name!r} did not answer within {self._timeout_s:g} s (traces.timeout_s)."
             )
-        return [self._fallback(one.text, one.trace_id, error) for one in missing]
+        return [self._fallback(one.text, one.trace_id, error, _grade(error)) for one in missing]
 
-    def _fallback(self, text: str, trace_id: str, error: Exception) -> TraceVector:
+    def _fallback(self, text: str, trace_id: str, error: Exception, level: int) -> TraceVector:
         reason = str(error) if isinstance(error, RunAtlasError) else f"{type(error).__name__}: {error}"
         fields = {"error": reason, "trace_id": trace_id, "fallback": True}
-        logger.log(_grade(error), f"{FAILED} error=%r trace_id=%r fallback=true", reason, trace_id, extra=fields)  # noqa: G004
+        logger.log(level, f"{FAILED} error=%r trace_id=%r fallback=true", reason, trace_id, extra=fields)  # noqa: G004
         return TraceVector(text=text, vector=hash_vector(text, self.dim), is_fallback=True)
 
 
@@ -281,7 +287,10 @@ def _grade(error: Exception) -> int:
     """Critical where memory ran out, error where the model is damaged, warning for all that may pass or be corrected."""
     if isinstance(error, MemoryError) or "alloc" in str(error).lower():
         return logging.CRITICAL
-    return logging.ERROR if isinstance(error, ModelDamaged | ModelUnloadable | EmbeddingFailed) else logging.WARNING
+    if isinstance(error, ModelDamaged | ModelUnloadable | EmbeddingFailed):
+        return logging.ERROR
+    is_known = isinstance(error, RunAtlasError | OSError | ImportError)
+    return logging.WARNING if is_known else logging.ERROR  # what a library says of weights that it can't read
 
 
 def _id_of(trace: Json) -> str:
@@ -289,7 +298,7 @@ def _id_of(trace: Json) -> str:
     return found if isinstance(found, str) else "unknown"
 
 
-def _spelled(trace: Json) -> str:
+def as_json(trace: Json) -> str:
     """A text for what is no trace; the same for equal ones."""
     try:
         return json_text(dict(trace) if isinstance(trace, Mapping) else trace)
