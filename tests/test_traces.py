@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 from api_world import settings_at
+from reading import corpus
+from test_received_spans import maker
 
 from components.embedders.bert import default_folder
 from components.embedders.hashing import hash_vector
 from components.errors import ModelChanged
 from components.pipeline import Pipeline
+from components.receive.received import received_spans
 from components.settings import load_settings
 from components.trace_storage import TraceStorage
 from components.traces import EmbeddingService, _grade, trace_text
@@ -216,7 +219,7 @@ def test_a_trace_is_stored_before_anything_is_embedded_and_found_after_the_next_
     assert (kept.key, kept.is_new, kept.is_stored) == ("trace-001-span-001", True, True)
     assert storage.embeddings.cache_info().misses == 0
     assert not storage.store_trace_sync(sample_trace_dict).is_new
-    for n in range(5):
+    for n in range(2):
         storage.store_trace_sync(sample_trace_dict | {"span_id": f"other {n}", "operation": f"op {n}"})
     pipeline.index("traces")
     found = asyncio.run(storage.similar(sample_trace_dict, k=3))
@@ -230,7 +233,7 @@ def test_a_trace_with_a_fallback_alone_is_found_by_equal_text_and_the_answer_say
     pipeline: Pipeline, sample_trace_dict: Trace
 ) -> None:
     storage = TraceStorage(pipeline)
-    for n in range(4):
+    for n in range(3):
         storage.store_trace_sync(sample_trace_dict | {"span_id": f"{n}", "operation": f"op {n}"})
     pipeline.index("traces")
     broken = EmbeddingService("nonsense://model", settings=pipeline.settings)
