@@ -194,11 +194,16 @@ def failure_lines(failures: Sequence[Mapping[str, Any]], dataset: str) -> Iterat
 
 
 def record_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """The fields of a record, then its text."""
+    """The fields of a record, where its vector comes from, its versions, then its text."""
     for key in ("id", "filename", "timestamp", "iteration", "idx_in_iteration", "type"):
         yield f"{key:<17} {printable(str(record[key]))}"
     for key, value in record["extra"].items():
         yield f"{printable('extra.' + key):<17} {printable(str(value))}"
+    if vector := record["vector"]:
+        yield f"{'vector':<17} {vector['dim']} dimensions, {printable(vector['model'])}"
+        yield f"{'text_hash':<17} {vector['text_hash']}"
+    for one in record["versions"]:
+        yield f"{'version':<17} {one['version']}, id {one['id']}{' (current)' if one['is_current'] else ''}"
     yield f"\n{record['text']}"
 
 
