@@ -58,9 +58,26 @@ class TextSettings(Section):
     prefix: str = ""  # before the whole text
     suffix: str = ""  # after the whole text
     field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n"  # between fields
     lowercase: bool = False
     truncate: int | None = Field(None, ge=1)  # characters
+
+
+class CorpusSettings(Section):
+    """Which fields of a corpus's documents are wanted, and which one names the document."""
+
+    id: str = ""  # the field that names a document; empty: the first of bibcode and id that it has
+    fields: tuple[str, ...] = Field(("title", "abstract"), min_length=1)  # whose texts are joined, in this order
+    field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
+    delimiter: str = "\n\n"  # between fields
+    keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The fields that may name a document, the first that is there counts."""
+        return (self.id,) if self.id else ("bibcode", "id")
 
 
 class LoadSettings(Section):
@@ -165,6 +182,7 @@ class DatasetSettings(Section):
     timezone: str = "UTC"  # of naive times in its logs
     on_rewrite: Literal["keep", "replace"] = "keep"  # what to do with records that a rewritten source holds no more
     history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
+    corpus: CorpusSettings | None = None  # its sources are files of documents with keys; `runatlas ingest` sets it
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
