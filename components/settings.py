@@ -103,6 +103,7 @@ class LoadSettings(Section):
 
 class EmbedSettings(Section):
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU
+    batch_texts: int = Field(0, ge=0)  # texts a call or request, at most; 0: as many as fit
     threads: int = Field(0, ge=0)  # 0: one a core
     long_text: Literal["truncate", "mean"] = "truncate"  # texts beyond the model's window
     retries: int = Field(4, ge=0)  # further tries of a task on transient errors
