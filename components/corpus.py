@@ -61,7 +61,7 @@ class DirectSteps:
         return self.pipeline.index(dataset, recompute=recompute, progress=self.progress)
 
 
-def ingest(
+def ingest_corpus(
     pipeline: Pipeline, config: IngestConfig, *, progress: Progress | None = None, steps: Steps | None = None
 ) -> IngestReport:
     """Load and index the files of a corpus, and write its vectors to `config.out`; all of it resumes where it stopped.
@@ -73,7 +73,7 @@ def ingest(
     pipeline = _with_batch(pipeline, config)
     steps = steps or DirectSteps(pipeline=pipeline, progress=progress)
     chosen = _chosen(pipeline, config)
-    own = _dataset(pipeline, config)
+    own = _dataset(pipeline, config, chosen)
     prepared = load = index = None
     out: list[YearFiles] = []
     if config.prep:
@@ -156,7 +156,7 @@ def _with_batch(pipeline: Pipeline, config: IngestConfig) -> Pipeline:
     return pipeline
 
 
-def _dataset(pipeline: Pipeline, config: IngestConfig) -> DatasetSettings:
+def _dataset(pipeline: Pipeline, config: IngestConfig, chosen: Chosen) -> DatasetSettings:
     """The dataset's settings as this ingest wants them.
 
     Raises `BadSetting` where the dataset holds other records, `ModelChanged` where the map has other vectors and no
@@ -169,6 +169,8 @@ def _dataset(pipeline: Pipeline, config: IngestConfig) -> DatasetSettings:
             f"Dataset {config.dataset!r} holds records that were not ingested: name another one with --dataset (-d)."
         )
     corpus = config.corpus(before.corpus)
+    roots = {one.root for one in chosen.files if one.root and one.location not in map(absolute, config.sources)}
+    corpus = corpus.model_copy(update={"folders": tuple(sorted({*corpus.folders, *roots}))})
     text = _text_settings(config, before, corpus)
     extras = before.extras or (KEY_COLUMN,)
     own = before.model_copy(

@@ -73,6 +73,7 @@ class CorpusSettings(Section):
     field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n\n"  # between fields
     keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+    folders: tuple[str, ...] = ()  # of earlier ingests: a later one may take further files from them
 
     @property
     def id_names(self) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def ingest(
 
     `ingest merge` joins the vector files of several years.
     """
-    from components.corpus import ingest as run_ingest  # SQLAlchemy: 1 s that `--help` does not need
+    from components.corpus import ingest_corpus  # SQLAlchemy: 1 s that `--help` does not need
     from components.ingest.config import IngestConfig, read_config
 
     given: dict[str, Any] = {
@@ -125,7 +125,7 @@ def ingest(
     given = {name: value for name, value in given.items() if value is not None}
     asked = IngestConfig.of(_merged(read_config(config) if config else {}, given), origin=str(config or ""))
     with open_pipeline() as pipeline, progress(quiet=json) as on_progress:
-        report = run_ingest(pipeline, asked, progress=on_progress)
+        report = ingest_corpus(pipeline, asked, progress=on_progress)
         output = pipeline.output(asked.dataset)
     emit(asdict(report), ingest_lines(report, output, asked.out, asked.prep), json=json)
     if report.load is not None and read_nothing(report.load):
@@ -185,7 +185,7 @@ def ingest_lines(report: IngestReport, output: Path, out: Path | None, prep: Pat
     if report.prepared is not None:
         yield f"{report.prepared:,} prepared texts in {prep}."
     if report.load is not None:
-        yield from load_lines(report.load)
+        yield from load_lines(report.load, next_step=False)
     if report.index is not None:
         yield from index_lines(report.index, output)
     if report.out:

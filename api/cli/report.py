@@ -40,8 +40,8 @@ def command_for(command: str, dataset: str) -> str:
 # --- load and index
 
 
-def load_lines(report: LoadReport) -> Iterator[str]:
-    """What was loaded, what was not and why, and the next step."""
+def load_lines(report: LoadReport, *, next_step: bool = True) -> Iterator[str]:
+    """What was loaded, what was not and why, and the next step, unless it follows anyway."""
     records = report.records
     existing = f", {records.existing:,} already loaded" if records.existing else ""
     read = f" ({report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s)" if report.bytes else ""
@@ -58,7 +58,7 @@ def load_lines(report: LoadReport) -> Iterator[str]:
         yield "  Details: `runatlas load --explain SOURCE`"
     if not report.sources.discovered and not report.problems:
         yield "No sources. Name files or folders, for example `runatlas load ~/.claude/projects`."
-    if records.unindexed:
+    if records.unindexed and next_step:
         yield f"{counted(records.unindexed, 'record')} pending. Next: {command_for('index', report.dataset)}"
 
 

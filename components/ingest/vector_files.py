@@ -119,7 +119,7 @@ def _expect_same_set(folder: Path, which: VectorSet, entered: Mapping[str, Mappi
         if (manifest["dataset"], manifest["model_identity"]) != ours:
             raise BadSetting(
                 f"{folder} holds vectors of dataset {manifest['dataset']!r} by model {manifest['model']}, not of "
-                f"{which.dataset!r} by {without_credentials(which.model)}: name another folder with --out, or empty this one."
+                f"{which.dataset!r} by {shown_model(which.model)}: name another folder with --out, or empty this one."
             )
 
 
@@ -216,7 +216,7 @@ def _finish(entries: CatalogWriter, folder: Path, which: VectorSet, year: _Year,
     manifest = {
         "year": year.label,
         "dataset": which.dataset,
-        "model": without_credentials(which.model),
+        "model": shown_model(which.model),
         "model_identity": which.identity,
         "dim": which.dim,
         "dtype": DTYPE,
@@ -247,6 +247,11 @@ def write_json(path: Path, value: Any) -> None:
     """Writes a manifest, whole or not at all."""
     with atomic_write(path) as aside:
         aside.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def shown_model(uri: str) -> str:
+    """A model's URI without credentials, for people."""
+    return without_credentials(uri) if "@" in uri or "?" in uri else uri
 
 
 def model_name(uri: str) -> str:

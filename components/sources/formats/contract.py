@@ -92,7 +92,10 @@ class Options:
     @property
     def corpus_digest(self) -> str:
         """Changes when other fields of documents are asked for; "" where the source is no corpus."""
-        return hashlib.sha256(self.corpus.model_dump_json().encode()).hexdigest()[:16] if self.corpus else ""
+        if self.corpus is None:
+            return ""
+        decisive = self.corpus.model_dump_json(exclude={"folders"})
+        return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
 class LineReader(Protocol):
