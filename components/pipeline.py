@@ -22,6 +22,7 @@ from components.dataset_sources import ListedSource, RemovedSources, list_source
 from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
+from components.record_details import record_details
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
@@ -187,9 +188,9 @@ class Pipeline:
         return self.store.records.failures(self.dataset_id(dataset), limit)
 
     def record(self, id: str, dataset: str = "default") -> dict[str, Any]:
-        """One record by its id. Raises `NotFound`."""
-        if stored := self.store.records.by_id(self.dataset_id(dataset), id):
-            return stored.record._asdict()
+        """One record by its id, or by its key where its dataset has keys. Raises `NotFound`."""
+        if found := record_details(self.store, self.dataset_id(dataset), id):
+            return found
         raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
 
     def dataset_id(self, dataset: str) -> int:

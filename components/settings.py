@@ -58,9 +58,27 @@ class TextSettings(Section):
     prefix: str = ""  # before the whole text
     suffix: str = ""  # after the whole text
     field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n"  # between fields
     lowercase: bool = False
     truncate: int | None = Field(None, ge=1)  # characters
+
+
+class CorpusSettings(Section):
+    """Which fields of a corpus's documents are wanted, and which one names the document."""
+
+    id: str = ""  # the field that names a document; empty: the first of bibcode and id that it has
+    fields: tuple[str, ...] = Field(("title", "abstract"), min_length=1)  # whose texts are joined, in this order
+    field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
+    delimiter: str = "\n\n"  # between fields
+    keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+    folders: tuple[str, ...] = ()  # of earlier ingests: a later one may take further files from them
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The fields that may name a document, the first that is there counts."""
+        return (self.id,) if self.id else ("bibcode", "id")
 
 
 class LoadSettings(Section):
@@ -86,6 +104,7 @@ class LoadSettings(Section):
 
 class EmbedSettings(Section):
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU
+    batch_texts: int = Field(0, ge=0)  # texts a call or request, at most; 0: as many as fit
     threads: int = Field(0, ge=0)  # 0: one a core
     long_text: Literal["truncate", "mean"] = "truncate"  # texts beyond the model's window
     retries: int = Field(4, ge=0)  # further tries of a task on transient errors
@@ -191,6 +210,7 @@ class DatasetSettings(Section):
     timezone: str = "UTC"  # of naive times in its logs
     on_rewrite: Literal["keep", "replace"] = "keep"  # what to do with records that a rewritten source holds no more
     history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
+    corpus: CorpusSettings | None = None  # its sources are files of documents with keys; `runatlas ingest` sets it
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index

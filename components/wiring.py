@@ -58,6 +58,7 @@ def open_source(settings: Settings, dataset: str, *, format: str | None = None) 
         history=chosen.history,
         columns=chosen.columns,
         format=format or chosen.format,
+        corpus=chosen.corpus,
         redact=settings.redacts(dataset),
     )
 

@@ -10,6 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -23,7 +24,7 @@ from test_received_spans import maker
 
 from components.embedders.bert import default_folder
 from components.embedders.hashing import hash_vector
-from components.errors import ModelChanged
+from components.errors import BadBody, ModelChanged
 from components.pipeline import Pipeline
 from components.receive.received import received_spans
 from components.settings import load_settings
@@ -329,12 +330,13 @@ def test_damaged_weights_are_an_error(tmp_path: Path, sample_trace_dict: Trace, 
 @pytest.mark.corpus
 def test_spans_of_real_traces_share_vectors_once_ids_of_sessions_and_users_are_out(hashing: EmbeddingService) -> None:
     for path in corpus("agent-logs/otel_genai"):
-        if path.suffix == ".json" and b'"resourceSpans"' in (raw := path.read_bytes()):
-            for record in received_spans(raw, maker(), is_json=True).records:
-                if record.type == "span":
-                    hashing.embed_trace_sync(
-                        {"service": "s", "operation": record.text, "status": "OK", "duration_ms": 1}
-                    )
+        for line in path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]:
+            with suppress(BadBody):  # some are no OTLP
+                for record in received_spans(line, maker(), is_json=True).records:
+                    if record.type == "span":
+                        hashing.embed_trace_sync(
+                            {"service": "s", "operation": record.text, "status": "OK", "duration_ms": 1}
+                        )
     info = hashing.cache_info()
     assert info.misses > 100
-    assert info.hit_rate > 0.2
+    assert info.hit_rate > 0.2, info

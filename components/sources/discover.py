@@ -25,7 +25,9 @@ from components.sources.table_urls import table_locator
 logger = logging.getLogger(__name__)
 
 home_marks = frozenset({"home-id", "runatlas.db"})  # a folder that holds one of them is a home of runatlas
-in_homes = frozenset({"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks})
+in_homes = frozenset(
+    {"output", "vectors", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", *home_marks}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

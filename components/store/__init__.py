@@ -9,6 +9,7 @@ from components.store.datasets import Datasets
 from components.store.defects import Defects
 from components.store.engine import Database
 from components.store.index_requests import IndexRequests
+from components.store.keyed_vectors import KeyedVectors
 from components.store.layouts import Layouts
 from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
@@ -68,6 +69,7 @@ class Store:
         self.sessions = Sessions(self.db)
         self.records = Records(self.db)
         self.vectors = VectorStore(self.db)
+        self.keyed_vectors = KeyedVectors(self.db)
         self.layouts = Layouts(self.db)
         self.publications = Publications(self.db)
         self.leases = Leases(self.db, lease_ttl_s)
