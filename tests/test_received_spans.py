@@ -51,7 +51,7 @@ def only(*spans: Any) -> Record:
 
 def test_a_span_becomes_one_record_under_the_key_of_trace_and_span() -> None:
     record = only(span(attributes=[pair("b", 2), pair("a", "x")], status={"code": 2, "message": "row is taken"}))
-    assert record.text == "shop pay ERROR in <100ms attributes: a=x b=2"
+    assert record.text == "shop pay ERROR in <100ms attributes: a=x b=2 otel.status_description=row is taken"
     assert (record.key, record.type, record.filename) == (f"{TRACE}-{SPAN}", "span", f"otlp#{TRACE}")
     assert record.timestamp == datetime(2026, 1, 6, 9, tzinfo=UTC)
     assert record.extra["status_message"] == "row is taken"

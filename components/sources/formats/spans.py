@@ -20,6 +20,7 @@ LOGGED: Final = "log"  # the kind of a span that is known from its log records a
 
 BUCKETS: Final = ((10.0, "<10ms"), (100.0, "<100ms"), (1_000.0, "<1s"), (10_000.0, "<10s"), (100_000.0, "<100s"))
 VALUE_CHARS: Final = 1_000  # of one attribute inside a span's text
+DESCRIPTION: Final = "otel.status_description"  # OpenTelemetry's name for a status message among attributes
 ATTRIBUTE_CHARS: Final = (
     8_000  # of all of them; a model reads some 1,000, and instrumentations write up to 10,000 values
 )
@@ -189,14 +190,21 @@ def duration_ms(span: Span) -> float | None:
 
 
 def record_text(span: Span) -> str:
-    """The text of a span's own record."""
+    """The text of a span's own record. That of a failed one says how it failed, by which such spans are alike."""
+    attributes = span.attributes
+    if span.status == "ERROR" and (said := _failure_text(span)) and said not in map(str, attributes.values()):
+        attributes = {**attributes, DESCRIPTION: said}
     return span_text(
         service=span.service,
         operation=span.name,
         status=span.status,
         duration_ms=duration_ms(span),
-        attributes=span.attributes,
+        attributes=attributes,
     )
+
+
+def _failure_text(span: Span) -> str:
+    return span.message.strip() or (span.failures[0].text.strip() if span.failures else "")
 
 
 def about_span(span: Span) -> dict[str, Any]:
