@@ -38,8 +38,10 @@ Topics = Annotated[
     Query(max_length=MAX_VALUES, description="Ids of topics, or of groups of topics; -1 for records without one."),
 ]
 Within = Annotated[
-    Literal["operation"] | None,
-    Query(description="With the `id` of a span: only spans of its operation, compared by what differs between them."),
+    Literal["everything", "operation"],
+    Query(
+        description="`operation`, with the `id` of a span: only spans of its operation, by what differs between them."
+    ),
 ]
 Extras = Annotated[list[Value], Query(max_length=MAX_VALUES, description="Other extra fields, each as `NAME=VALUE`.")]
 
@@ -64,7 +66,7 @@ def search(
     project: Values = [],  # noqa: B006
     outcome: Values = [],  # noqa: B006
     extra: Extras = [],  # noqa: B006
-    within: Within = None,
+    within: Within = "everything",
 ) -> Json:
     """The records of the newest snapshot that fit a text, or that are most similar to a record, the best first.
 

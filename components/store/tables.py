@@ -315,6 +315,15 @@ class Tally(SQLModel, table=True):
     seconds: float = 0.0
 
 
+class BatchSeconds(SQLModel, table=True):
+    """How many embedded batches of a dataset took at most so many seconds, and longer than the bound before."""
+
+    __tablename__ = "batch_seconds"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    up_to: float = Field(primary_key=True)
+    batches: int = Field(default=0, sa_column=_big(nullable=False))
+
+
 class IndexRequestRow(SQLModel, table=True):
     """An index that was refused, since another one ran: that one, or else the next one, does what was requested."""
 
