@@ -434,7 +434,7 @@ def test_an_ingest_that_is_killed_at_random_times_ends_as_one_that_never_was(
 ) -> None:
     folder, out = tmp_path / "papers", tmp_path / "out"
     for year in (2019, 2020):
-        write_year(folder, year, 3_000)
+        write_year(folder, year, 800)
     args = [sys.executable, "-m", "api.cli.main", "ingest", str(folder), "--model", "hash://32", "--out", str(out)]
     environment = {**os.environ, "RUNATLAS_HOME": str(settings.home), "RUNATLAS_LOAD__BATCH_RECORDS": "100"}
     for after_s in (1.5, 2.0, 2.5, 4.0):

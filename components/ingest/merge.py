@@ -14,7 +14,7 @@ import orjson
 
 from components.atomic import atomic_write, disk_errors
 from components.errors import BadSetting, NotFound
-from components.ingest.vector_files import bytes_a_value, model_name, write_json
+from components.ingest.manifest import bytes_a_value, model_name, write_json
 from components.ingest.years import Years
 
 _equal = ("model_identity", "dim", "dtype", "dataset", "fields_hash", "prompt_hash")  # or rows can't be compared
