@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Locator, Problem, Progress, Record
@@ -15,9 +15,11 @@ from components.ingest.prepared import write_prepared
 from components.ingest.vector_files import VectorSet, YearFiles, write_vector_files
 from components.ingest.years import Chosen, choose, year_of
 from components.locations import absolute
-from components.pipeline import Pipeline
 from components.retry import retry_while_busy
 from components.settings import CorpusSettings, DatasetSettings, Settings, TextSettings
+
+if TYPE_CHECKING:  # which offers this as its method `ingest`
+    from components.pipeline import Pipeline
 
 KEY_COLUMN: Final = "key"  # of the output, so that the map shows it
 

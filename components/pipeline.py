@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components.corpus import IngestReport, ingest_corpus
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
 from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
+from components.ingest.config import IngestConfig
 from components.record_details import record_details
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
@@ -79,11 +81,7 @@ class Pipeline:
         `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
         """
         retry_while_busy(lambda: self.store)
-        specs = [str(spec) for spec in sources]
-        if not all(map(str.strip, specs)):
-            raise BadSetting(
-                "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
-            )
+        specs = _specs(sources)
         if not specs:
             retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
@@ -134,6 +132,10 @@ class Pipeline:
             if on_report:
                 on_report(report)
         return report
+
+    def ingest(self, config: IngestConfig, **how: Any) -> IngestReport:
+        """Load and index a corpus, and write its vectors where asked to; `how` as in `corpus.ingest_corpus`."""
+        return ingest_corpus(self, config, **how)
 
     # --- what there is
 
@@ -289,3 +291,10 @@ class Pipeline:
         from components.snapshot.verify import verify_dataset
 
         return verify_dataset(self.store, dataset, self.dataset_id(dataset), self.output(dataset))
+
+
+def _specs(sources: Sequence[str | Path]) -> list[str]:
+    specs = [str(spec) for spec in sources]
+    if not all(map(str.strip, specs)):
+        raise BadSetting("The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL.")
+    return specs

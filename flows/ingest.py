@@ -12,7 +12,6 @@ from typing import Any
 from prefect import flow
 
 from components.contracts import IndexReport, LoadReport
-from components.corpus import ingest_corpus
 from components.errors import BadSetting
 from components.ingest.config import IngestConfig
 from components.pipeline import Pipeline
@@ -65,7 +64,7 @@ def ingest(
                 "out": settings.home.absolute() / "vectors" / dataset if write_files else None,
             }
         )
-        report = ingest_corpus(pipeline, config, steps=FlowSteps(pipeline=pipeline))
+        report = pipeline.ingest(config, steps=FlowSteps(pipeline=pipeline))
         run_as_task("report", lambda _: artifacts.show_ingest(report))
     logger.info("%s", artifacts.ingest_line(report))
     return {"dataset": dataset, "files": list(report.files), "vectors": sum(one.rows for one in report.out)}

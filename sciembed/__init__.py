@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components import pipeline as runatlas
-from components.corpus import IngestReport, ingest_corpus
+from components.corpus import IngestReport
 from components.ingest.config import IngestConfig
 from components.settings import Settings
 
@@ -32,4 +32,4 @@ class Pipeline:
     def run(self, progress: Callable[[str, int, int], None] | None = None) -> IngestReport:
         """Load, embed, place, publish, and write the files that were asked for; `progress(step, done, total)` is called."""
         with runatlas.Pipeline(self.settings) as opened:
-            return ingest_corpus(opened, self.config, progress=progress)
+            return opened.ingest(self.config, progress=progress)

@@ -86,7 +86,9 @@ def test_commands_and_options_that_a_page_names_exist(page: Path) -> None:
         command = shell.commands.get(name)  # type: ignore[attr-defined]
         assert command is not None, f"runatlas {name}"
         inner = getattr(command, "commands", {})  # `sources remove`
-        command = next((inner[word] for word in words if word in inner), command)
+        command = next(
+            (inner[word] for word in words if word in inner), inner.get("run", command)
+        )  # `ingest` is one as well
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert {word for word in words if word.startswith("-")} <= known, f"runatlas {name} {' '.join(words)}"
 

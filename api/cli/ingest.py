@@ -14,11 +14,13 @@ from api.cli.command import JsonOption, emit, guarded, open_pipeline
 from api.cli.progress import progress
 from api.cli.report import index_lines, load_lines
 from components.errors import BadSetting
+from components.ingest.config import IngestConfig, parsed_years, read_config
+from components.ingest.merge import Merged
+from components.ingest.merge import merge as merge_years
 from components.load.report import printable, read_nothing
 
 if TYPE_CHECKING:
     from components.corpus import IngestReport
-    from components.ingest.merge import Merged
 
 RUN = "run"  # what `ingest` does where no subcommand is named
 SEVERAL = frozenset({"--fields", "--keep"})  # options that take several values in a row
@@ -99,9 +101,6 @@ def ingest(
 
     `ingest merge` joins the vector files of several years.
     """
-    from components.corpus import ingest_corpus  # SQLAlchemy: 1 s that `--help` does not need
-    from components.ingest.config import IngestConfig, read_config
-
     given: dict[str, Any] = {
         "sources": [*(sources or ()), *(input or ())] or None,
         "years": years,
@@ -125,7 +124,7 @@ def ingest(
     given = {name: value for name, value in given.items() if value is not None}
     asked = IngestConfig.of(_merged(read_config(config) if config else {}, given), origin=str(config or ""))
     with open_pipeline() as pipeline, progress(quiet=json) as on_progress:
-        report = ingest_corpus(pipeline, asked, progress=on_progress)
+        report = pipeline.ingest(asked, progress=on_progress)
         output = pipeline.output(asked.dataset)
     emit(asdict(report), ingest_lines(report, output, asked.out, asked.prep), json=json)
     if report.load is not None and read_nothing(report.load):
@@ -139,9 +138,6 @@ def merge(
     json: JsonOption = False,
 ) -> None:
     """Join the vector files of several years to one set; the files of the single years stay."""
-    from components.ingest.config import parsed_years
-    from components.ingest.merge import merge as merge_years
-
     merged = merge_years(out.expanduser().absolute(), parsed_years(years), name)
     emit(asdict(merged), merge_lines(merged), json=json)
 

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from components.errors import BadSetting
@@ -91,6 +90,8 @@ def config_names() -> list[str]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The options that a file of YAML or JSON holds. Raises `BadSetting`."""
+    import yaml
+
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise BadSetting(f"{path} is larger than {MAX_CONFIG_BYTES:,} bytes: --config takes a file of options.")

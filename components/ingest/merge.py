@@ -14,7 +14,7 @@ import orjson
 
 from components.atomic import atomic_write, disk_errors
 from components.errors import BadSetting, NotFound
-from components.ingest.vector_files import bytes_a_value, model_name, write_json
+from components.ingest.manifest import bytes_a_value, model_name, write_json
 from components.ingest.years import Years
 
 _equal = ("model_identity", "dim", "dtype", "dataset", "fields_hash", "prompt_hash")  # or rows can't be compared
@@ -40,7 +40,9 @@ def merge(folder: Path, years: Years | None = None, name: str | None = None) -> 
     """
     manifests = _manifests(folder, years)
     labels = [manifest["year"] for manifest in manifests]
-    name = name or (labels[0] if len(labels) == 1 else f"{labels[0]}-{labels[-1]}")
+    if len(labels) == 1:
+        raise BadSetting(f"There is only the year {labels[0]} in {folder}: nothing is to be joined.")
+    name = name or f"{labels[0]}-{labels[-1]}"
     if name in labels or not name.replace("-", "").replace("_", "").isalnum():
         raise BadSetting(
             f"{name!r} can't name the joined files: it is the name of a year, or holds more than letters, digits, - and _."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,16 +15,13 @@ from filelock import FileLock, Timeout
 
 from components.atomic import atomic_write, disk_errors, make_folder
 from components.errors import BadSetting, StoreBusy
+from components.ingest.manifest import DTYPE, bytes_a_value, model_name, shown_model, write_json
 from components.ingest.years import label_of
-from components.locations import without_credentials
 from components.settings import CorpusSettings, TextSettings
 from components.store import Store
 from components.store.catalog import Catalog, CatalogRow, CatalogWriter
 from components.store.keyed_vectors import KeyedVector
 from components.text import settings_hash
-
-DTYPE = "<f2"  # of numpy: float16, little endian
-bytes_a_value = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,27 +237,6 @@ def _remove(folder: Path, catalog: Catalog, manifest: Mapping[str, Any]) -> None
         (folder / name).unlink(missing_ok=True)
     with catalog.writing() as entries:
         entries.clear(label)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a manifest, whole or not at all."""
-    with atomic_write(path) as aside:
-        aside.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def shown_model(uri: str) -> str:
-    """A model's URI without credentials, for people."""
-    return without_credentials(uri) if "@" in uri or "?" in uri else uri
-
-
-def model_name(uri: str) -> str:
-    """A model's name as a part of a file's name.
-
-    >>> model_name("hf://sentence-transformers/all-MiniLM-L6-v2"), model_name("openai://m?base_url=http://h/v1")
-    ('sentence-transformers-all-MiniLM-L6-v2', 'openai-m')
-    """
-    bare = without_credentials(uri).partition("?")[0].removeprefix("hf://")
-    return re.sub(r"[^\w.]+", "-", bare).strip("-.")[-100:] or "model"
 
 
 def _hash_of(value: Any) -> str:

@@ -64,7 +64,7 @@ class _Scan:
             return
         while (end := self._end()) is not None:
             if end:
-                yield self._take(end, "last_part" if self.is_too_long else "whole")
+                yield self._take(end, "last_part" if self.is_too_long or end > self.max_bytes else "whole")
                 self.is_too_long = False
             if self.is_closed:
                 yield self._take(len(self.held), "whole")

@@ -77,7 +77,7 @@ def metadata_hash(item: Mapping[str, Json], corpus: CorpusSettings) -> str:
     """32 hex digits that change when one of the requested fields does: SHA-256 of their canonical JSON.
 
     >>> metadata_hash({"title": ["A"], "year": 2021}, CorpusSettings(fields=("title",)))
-    ''
+    '962f26dce52a0bc507c2b2f897c1fa90'
     """
     requested = {name: item[name] for name in (*corpus.fields, *corpus.keep) if name in item}
     return hashlib.sha256(orjson.dumps(requested, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
