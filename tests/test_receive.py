@@ -209,7 +209,7 @@ def test_an_opentelemetry_sdk_feeds_the_map(settings: Settings, compression: str
         "shop pay ERROR",
     ]
     assert "shop checkout UNSET in <" in " ".join(found.values())
-    assert "attributes: tries=[1,2]" in " ".join(found.values())
+    assert "tries=[1,2]" in " ".join(found.values())
     assert all(key.startswith(trace_id) for key in found)
 
 
