@@ -201,8 +201,6 @@ class Pipeline:
             return found
         raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
 
-    # --- output
-
     def output(self, dataset: str = "default") -> Path:
         """The folder of a dataset's snapshots."""
         self.settings.dataset(dataset)
@@ -232,9 +230,8 @@ class Pipeline:
     ) -> list[Hit]:
         """The records of the newest snapshot that fit best, equal texts as one hit.
 
-        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector; `within_operation`, with
-        the spans of the operation of the one span that is liked, by what differs between them. Raises `BadQuery` for
-        what can't be answered, `NotFound` for an unknown record or before the first index.
+        Compared with a text, records by id (`like`, not `unlike`), a vector, or (`within_operation`) a span's own operation.
+        Raises `BadQuery` for what can't be answered, `NotFound` for an unknown record or before the first index.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         return wiring.search(
