@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from api.auth import Guard, require_token_beyond_loopback
@@ -16,7 +17,7 @@ from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import compare, datasets, pages, runs, search, topics
+from api.routes import compare, datasets, pages, receive, runs, search, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problems(app)
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(Guard, settings=settings)
-    for routes in (datasets, search, topics, compare, runs, map_routes, pages):
+    for routes in (datasets, receive, search, topics, compare, runs, map_routes, pages):
         app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
@@ -61,6 +62,7 @@ def _lifespan(deps: Dependencies, mcp: HttpEndpoint) -> Callable[[FastAPI], Abst
         async with mcp.running():
             yield
         deps.monitor.close()
+        await run_in_threadpool(deps.receiving.close)
         await deps.prefect.close()
         deps.state.close()
 

@@ -11,6 +11,7 @@ from api.atlas_site import AtlasSites
 from api.map_cache import MapCache
 from api.monitor import Monitor
 from api.prefect_client import PrefectRuns
+from api.receiving import Receiving
 from api.search_cache import SearchCache
 from api.state import State
 from components.settings import Settings
@@ -27,6 +28,7 @@ class Dependencies:
     maps: MapCache
     atlas: AtlasSites
     searches: SearchCache
+    receiving: Receiving
 
 
 def open_dependencies(settings: Settings) -> Dependencies:
@@ -40,6 +42,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
         maps=MapCache(settings.cache),
         atlas=AtlasSites(settings.cache),
         searches=SearchCache(settings, state),
+        receiving=Receiving(settings, state),
     )
 
 

@@ -17,7 +17,9 @@ MAX_ROWS = 500  # per request
 DatasetName = Annotated[
     str, Path(min_length=1, max_length=MAX_NAME_CHARS, pattern=NAME_PATTERN, description="Name of the dataset.")
 ]
-RecordId = Annotated[str, Path(min_length=1, max_length=1_000, description="Id of the record, 32 hex digits.")]
+RecordId = Annotated[
+    str, Path(min_length=1, max_length=1_000, description="Id of the record, 32 hex digits, or its key.")
+]
 SnapshotNumber = Annotated[
     int | None, Query(ge=1, le=MAX_NUMBER, description="Number of the snapshot; by default the newest.")
 ]

@@ -1,12 +1,16 @@
-"""The size limit of request bodies."""
+"""The size limit of request bodies, but for those of receivers, which have limits of their own."""
 
 from __future__ import annotations
+
+import re
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, problem_response
+
+_RECEIVERS = re.compile(r"/v1/traces|/datasets/[^/]+/records")
 
 
 class BodyLimit:
@@ -17,7 +21,7 @@ class BodyLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (scope["method"] == "POST" and _RECEIVERS.fullmatch(scope["path"])):
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")

@@ -182,7 +182,7 @@ def time_axis(seconds: NDArray[np.float64]) -> TimeAxis:
 def rows_of_run(data: MapData, row: int) -> list[int]:
     """Rows of the run that this row belongs to, in chronological order."""
     rows = np.flatnonzero(data.filename == data.filename[row])
-    order = np.lexsort((data.idx_in_iteration[rows], data.iteration[rows]))
+    order = np.lexsort((data.time.seconds[rows], data.idx_in_iteration[rows], data.iteration[rows]))
     return [int(i) for i in rows[order]]
 
 

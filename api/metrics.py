@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.state import State
+from components.store.vectors import BATCH_SECONDS
 
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
@@ -73,12 +74,14 @@ def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
 def of_embedding(store: Store) -> Iterable[Metric]:
     """Tokens and batches of each dataset."""
     tokens = CounterMetricFamily("tokens", "Tokens embedded, as the model counts them.", labels=["dataset"])
-    batches = SummaryMetricFamily("seconds_per_batch", "Embedded batches, and their duration.", labels=["dataset"])
-    tallies = store.vectors.tallies()
+    batches = HistogramMetricFamily("seconds_per_batch", "Embedded batches, and their duration.", labels=["dataset"])
+    tallies, within = store.vectors.tallies(), store.vectors.batch_seconds()
     for name, number in store.datasets.ids().items():
         if tally := tallies.get(number):
             tokens.add_metric([name], tally.tokens)
-            batches.add_metric([name], count_value=tally.batches, sum_value=tally.seconds)
+            counts = within.get(number, dict.fromkeys(BATCH_SECONDS, 0))
+            buckets = [(str(bound), float(n)) for bound, n in counts.items()]
+            batches.add_metric([name], [*buckets, ("+Inf", tally.batches)], sum_value=tally.seconds)
     return [tokens, batches]
 
 

@@ -97,7 +97,8 @@ def _describe(call: dict[str, Any], path: str, method: str, *, is_locked: bool) 
     needed: list[dict[str, list[str]]] = [{scheme: []}] if is_locked else [{scheme: []}, {}]
     call["security"] = [] if path in open_calls else needed
     for status in refusals:
-        if status not in only_posts or method == "post":
+        is_own = status != 422 and str(status) in call["responses"]  # FastAPI adds a 422 of its own
+        if not is_own and (status not in only_posts or method == "post"):
             call["responses"][str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
 
 

@@ -16,12 +16,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import (
+    BadBody,
     BadQuery,
     BadSetting,
+    BodyTooLarge,
     ModelChanged,
     NotFound,
     RunAtlasError,
     SchemaTooNew,
+    TooManyRequests,
     TransientError,
 )
 from components.redact import public_text
@@ -87,13 +90,18 @@ def as_problem(error: Exception) -> Problem:
             return Problem(404, "not-found", str(error))
         case BadSetting():
             return Problem(422, "unusable-value", str(error))
+        case BodyTooLarge():
+            return Problem(413, "body-too-large", str(error))
+        case BadBody():
+            return Problem(400, "unreadable-body", str(error))
         case BadQuery():
             return Problem(422, "unusable-query", str(error))
         case ModelChanged():
             return Problem(409, "model-changed", str(error))
+        case TooManyRequests():
+            return Problem(429, "too-many-requests", str(error), headers=_retry_after(error))
         case TransientError():
-            wait_s = max(1, round(error.retry_after_s or 2))
-            return Problem(503, "try-again", str(error), headers={"Retry-After": str(wait_s)})
+            return Problem(503, "try-again", str(error), headers=_retry_after(error))
         case SchemaTooNew():
             return Problem(503, "database-too-new", str(error))
         case RunAtlasError():
@@ -101,6 +109,10 @@ def as_problem(error: Exception) -> Problem:
         case SQLAlchemyError():
             return database_down()
     return Problem(500, "internal-error", "Internal error; the server's log has the details.")
+
+
+def _retry_after(error: TransientError) -> dict[str, str]:
+    return {"Retry-After": str(max(1, round(error.retry_after_s or 2)))}
 
 
 def database_down() -> Problem:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.problems import Problem
 from components.datasets import find_dataset, sources_of
 from components.errors import BadQuery, BadSetting, NotFound, RunAtlasError, SchemaTooNew
+from components.record_details import record_details
 from components.redact import public_text
 from components.settings import Settings
 from components.wiring import open_store
@@ -53,24 +54,13 @@ class State:
         except NotFound as error:
             raise Problem(404, "unknown-dataset", str(error)) from error
 
-    def record(self, dataset: str, id: str) -> dict[str, Any]:
-        """One record as JSON. Raises `Problem` 404."""
+    def record(self, dataset: str, name: str) -> dict[str, Any]:
+        """One record by id or key, as JSON. Raises `Problem` 404."""
         number = self.dataset_id(dataset)
-        stored = None if number is None else self.with_store(lambda store: store.records.by_id(number, id))
-        if stored is None:
-            raise Problem(404, "unknown-record", f"Dataset {dataset!r} has no record {id!r}.")
-        record = stored.record
-        return {
-            "id": record.id,
-            "dataset": dataset,
-            "timestamp": record.timestamp,
-            "filename": record.filename,
-            "text": record.text,
-            "iteration": record.iteration,
-            "idx_in_iteration": record.idx_in_iteration,
-            "type": record.type,
-            "extra": record.extra,
-        }
+        found = None if number is None else self.with_store(lambda store: record_details(store, number, name))
+        if found is None:
+            raise Problem(404, "unknown-record", f"Dataset {dataset!r} has no record {name!r}.")
+        return {**found, "dataset": dataset}
 
     def sources(self, dataset: str) -> tuple[str, ...]:
         """The dataset's sources, without passwords: configured ones, and those of earlier loads."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 type_names = ("system", "user", "assistant", "reasoning", "tool_call", "tool_result", "error", "summary", "span")
@@ -35,7 +36,8 @@ class Event(NamedTuple):
     """One readable item of a log, as a format sees it: a record that does not know its source yet.
 
     `run` parts the runs of one file ("" where a file holds one run). `timestamp` may be naive; the source gives it
-    the dataset's zone. `text` is never empty. A tuple, as `Record` is: millions are made, at half a dataclass's cost.
+    the dataset's zone. `text` is never empty. `key` names the item in its dataset, "" where it has no name of its own.
+    A tuple, as `Record` is: millions are made, at half a dataclass's cost.
     `former_type` and `former_text`: what an earlier version read here, where that differs: the record replaces the one stored then.
     """
 
@@ -48,6 +50,7 @@ class Event(NamedTuple):
     extra: Mapping[str, Json] = NO_EXTRA
     former_type: str = ""
     former_text: str = ""
+    key: str = ""
 
 
 class Record(NamedTuple):
@@ -55,6 +58,9 @@ class Record(NamedTuple):
 
     `former_id`: the id under which an earlier version stored the record, where that read another text or type; known while
     a source is read, not stored.
+
+    `key`: the record's own name, unique in its dataset ("" if it has none). A record with the key of another one and
+    other content is a new version of it, and takes its place.
     """
 
     id: str
@@ -66,6 +72,7 @@ class Record(NamedTuple):
     type: str
     extra: Mapping[str, Json] = NO_EXTRA
     former_id: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +113,30 @@ def record_id(
     return hashlib.sha256(b"2:v1%d:%b%d:%b%d:%b%d:%b%d:%b%d:%b" % fields).hexdigest()[:32]
 
 
+def keyed_record_id(record: Record) -> str:
+    """The id of a record that has a key: 32 hex digits that depend on key and content, wherever it was read.
+
+    SHA-256, cut to 16 bytes, as `record_id`; the file's name is no part of it, so that a record that stands in two files
+    is one record. Two versions of a record differ in it.
+
+    >>> keyed_record_id(Record("", None, "2021.jsonl", "On dust.", 0, 0, "document", key="2021A&A...1..1X"))
+    '5dd8c93bf9b6fa731f8219e733a1ddf8'
+    """
+    when = record.timestamp.isoformat() if record.timestamp else ""
+    place = f"{record.iteration} {record.idx_in_iteration}"
+    content = orjson.dumps(record.extra, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    digest = hashlib.sha256(b"2:k1")
+    for part in (record.key, record.type, record.text, when, place):
+        spelled = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:%b" % (len(spelled), spelled))
+    digest.update(content)
+    return digest.hexdigest()[:32]
+
+
 def with_occurrence(record: Record, occurrence: int) -> Record:
-    """The same record as its source's `occurrence`-th equal one (0 is the first)."""
+    """The same record as its source's `occurrence`-th equal one (0 is the first); one that has a key has no equal."""
+    if record.key:
+        return record._replace(id=keyed_record_id(record))
     return record._replace(
         id=record_id(
             filename=record.filename,

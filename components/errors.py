@@ -3,17 +3,24 @@
 RunAtlasError
 ├── TransientError              another try may help
 │   ├── ServiceUnavailable      an embedding service or model is down, slow or rate limited
+│   │   ├── ModelTimeout        a model did not answer in time
+│   │   └── ModelUnloadable     its graph can't be loaded
+│   ├── TooManyRequests         more is being received than the settings let this process hold
 │   ├── StoreBusy               the database is locked or was restarted
 │   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
+    │   └── ModelDamaged        the weights of a model are not what they should be
     ├── BadQuery                a search or an edit that can't be done as it is
+    ├── BadBody                 what was sent to a receiver can't be read
+    │   └── BodyTooLarge        it is larger than the settings allow
     ├── SourceError             one source can't be read; the others go on
     │   ├── NotReady            it is still being written
     │   ├── UnknownFormat       no format recognises it
     │   └── Unreadable          it can't be opened or is damaged
     │       ├── ReadFailed      the system refused this time; a later load tries again
     │       └── TooLarge        it is one document beyond the limit
+    ├── UnusableTrace           a trace without a field that its text needs
     ├── EmbeddingFailed         a model or service gave something that is no vector
     ├── DimensionMismatch       vectors of another dimension than the map's
     ├── ModelChanged            another model than the map's, and no recompute asked for
@@ -44,8 +51,20 @@ class ServiceUnavailable(TransientError):
     """An embedding service or model is down, slow or rate limited."""
 
 
+class ModelTimeout(ServiceUnavailable):
+    """A model did not answer in time."""
+
+
+class ModelUnloadable(ServiceUnavailable):
+    """The graph of a model can't be loaded: it is damaged, or memory is short."""
+
+
 class StoreBusy(TransientError):
     """The database is locked or was restarted."""
+
+
+class TooManyRequests(TransientError):
+    """More is being received than the settings let this process hold at a time."""
 
 
 class LeaseHeld(TransientError):
@@ -60,8 +79,20 @@ class BadSetting(TerminalError):
     """A setting, argument or parameter is wrong."""
 
 
+class ModelDamaged(BadSetting):
+    """The weights of a model are not what they should be."""
+
+
 class BadQuery(TerminalError):
     """A search that is empty, too long, of another dimension or contradicts itself; the message says which."""
+
+
+class BadBody(TerminalError):
+    """What was sent to a receiver can't be read; sending it again can't help."""
+
+
+class BodyTooLarge(BadBody):
+    """What was sent to a receiver is larger than the settings allow."""
 
 
 class SourceError(TerminalError):
@@ -86,6 +117,10 @@ class ReadFailed(Unreadable):
 
 class TooLarge(Unreadable):
     """The source is one document that is larger than `load.max_item_bytes`."""
+
+
+class UnusableTrace(TerminalError):
+    """A trace without a field that its text needs, or with one of another type."""
 
 
 class EmbeddingFailed(TerminalError):

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components.corpus import IngestReport, ingest_corpus
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
 from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
+from components.ingest.config import IngestConfig
+from components.record_details import record_details
 from components.retry import retry_while_busy, run_directly
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
@@ -99,11 +102,7 @@ class Pipeline(OpenedStore):
         `record` opens the record of the run; `on_report` is called before it ends, and may fail it by an error.
         """
         retry_while_busy(lambda: self.store)
-        specs = [str(spec) for spec in sources]
-        if not all(map(str.strip, specs)):
-            raise BadSetting(
-                "The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL."
-            )
+        specs = _specs(sources)
         if not specs:
             retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         with record(self.store, dataset, "load", listener=progress) as recorder:
@@ -156,6 +155,10 @@ class Pipeline(OpenedStore):
                 on_report(report)
         return report
 
+    def ingest(self, config: IngestConfig, **how: Any) -> IngestReport:
+        """Load and index a corpus, and write its vectors where asked to; `how` as in `corpus.ingest_corpus`."""
+        return ingest_corpus(self, config, **how)
+
     # --- what there is
 
     def status(self) -> dict[str, DatasetStatus]:
@@ -205,9 +208,9 @@ class Pipeline(OpenedStore):
         return self.store.records.failures(self.dataset_id(dataset), limit)
 
     def record(self, id: str, dataset: str = "default") -> dict[str, Any]:
-        """One record by its id. Raises `NotFound`."""
-        if stored := self.store.records.by_id(self.dataset_id(dataset), id):
-            return stored.record._asdict()
+        """One record by its id, or by its key where its dataset has keys. Raises `NotFound`."""
+        if found := record_details(self.store, self.dataset_id(dataset), id):
+            return found
         raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
 
     def dataset_id(self, dataset: str) -> int:
@@ -215,8 +218,6 @@ class Pipeline(OpenedStore):
         if (found := find_dataset(self.settings, self.store, dataset)) is not None:
             return found
         raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
-
-    # --- output
 
     def output(self, dataset: str = "default") -> Path:
         """The folder of a dataset's snapshots."""
@@ -243,11 +244,12 @@ class Pipeline(OpenedStore):
         mode: Mode = "both",
         k: int = 10,
         filters: Filters | None = None,
+        within_operation: bool = False,
     ) -> list[Hit]:
         """The records of the newest snapshot that fit best, equal texts as one hit.
 
-        They are compared with a text, with records by id (`like`, not `unlike`), or with a vector. Raises `BadQuery` for
-        what can't be answered, `NotFound` for an unknown record or before the first index.
+        Compared with a text, records by id (`like`, not `unlike`), a vector, or (`within_operation`) a span's own operation.
+        Raises `BadQuery` for what can't be answered, `NotFound` for an unknown record or before the first index.
         """
         retry_while_busy(lambda: find_dataset(self.settings, self.store, dataset))
         return wiring.search(
@@ -261,6 +263,7 @@ class Pipeline(OpenedStore):
             mode=mode,
             k=k,
             filters=filters or Filters(),
+            within_operation=within_operation,
         )
 
     def compare(
@@ -323,3 +326,10 @@ class Pipeline(OpenedStore):
 
         output, cache = self.output(dataset), self.settings.cache
         return verify(self.store, dataset, self.dataset_id(dataset), output=output, cache=cache)
+
+
+def _specs(sources: Sequence[str | Path]) -> list[str]:
+    specs = [str(spec) for spec in sources]
+    if not all(map(str.strip, specs)):
+        raise BadSetting("The name of a source is empty: is a variable unset? Name a file, folder, glob or table URL.")
+    return specs

@@ -58,9 +58,27 @@ class TextSettings(Section):
     prefix: str = ""  # before the whole text
     suffix: str = ""  # after the whole text
     field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n"  # between fields
     lowercase: bool = False
     truncate: int | None = Field(None, ge=1)  # characters
+
+
+class CorpusSettings(Section):
+    """Which fields of a corpus's documents are wanted, and which one names the document."""
+
+    id: str = ""  # the field that names a document; empty: the first of bibcode and id that it has
+    fields: tuple[str, ...] = Field(("title", "abstract"), min_length=1)  # whose texts are joined, in this order
+    field_prefixes: dict[str, str] = {}  # field -> text before its value
+    field_suffixes: dict[str, str] = {}  # field -> text after its value
+    delimiter: str = "\n\n"  # between fields
+    keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+    folders: tuple[str, ...] = ()  # of earlier ingests: a later one may take further files from them
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The fields that may name a document, the first that is there counts."""
+        return (self.id,) if self.id else ("bibcode", "id")
 
 
 class LoadSettings(Section):
@@ -89,6 +107,7 @@ class EmbedSettings(Section):
     cluster: str = ""  # address of the cluster's scheduler, for instance tcp://host:8786; empty: one on this machine
     workers: int = Field(2, ge=1)  # processes of a cluster on this machine
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU
+    batch_texts: int = Field(0, ge=0)  # texts a call or request, at most; 0: as many as fit
     threads: int = Field(0, ge=0)  # 0: one a core
     long_text: Literal["truncate", "mean"] = "truncate"  # texts beyond the model's window
     retries: int = Field(4, ge=0)  # further tries of a task on transient errors
@@ -137,6 +156,32 @@ class PrivacySettings(Section):
     redact: bool = True  # secrets of known shapes are replaced by a mark before anything is stored
 
 
+class TraceSettings(Section):
+    """Of `components.traces.EmbeddingService`."""
+
+    embedding_model: str = "all-MiniLM-L6-v2"  # URI
+    embedding_dimension: int = Field(384, ge=1, le=65_536)  # what that model gives
+    cache_size: int = Field(1_000, ge=100, le=10_000)  # vectors
+    timeout_s: float = Field(10.0, gt=0)  # one call of the model, its loading included; then the fallback is given
+
+
+class ReceiveSettings(Section):
+    """Of `POST /v1/traces` and `POST /datasets/{dataset}/records`."""
+
+    max_body_bytes: int = Field(16 << 20, ge=1_024)  # of a request, as it is sent
+    max_unpacked_bytes: int = Field(64 << 20, ge=1_024)  # of a request, unpacked
+    max_held_bytes: int = Field(128 << 20, ge=1_024)  # of all requests in progress, packed and unpacked; others get 429
+
+    @model_validator(mode="after")
+    def _holds_the_largest(self) -> ReceiveSettings:
+        if self.max_held_bytes < self.max_body_bytes + self.max_unpacked_bytes:
+            raise ValueError(
+                "receive.max_held_bytes is less than receive.max_body_bytes and receive.max_unpacked_bytes together, so the "
+                "largest request could never be taken: raise it, or lower them"
+            )
+        return self
+
+
 class LeaseSettings(Section):
     ttl_s: float = Field(60.0, gt=0)  # an index that is silent for so long has lost its lease
 
@@ -174,6 +219,7 @@ class DatasetSettings(Section):
     timezone: str = "UTC"  # of naive times in its logs
     on_rewrite: Literal["keep", "replace"] = "keep"  # what to do with records that a rewritten source holds no more
     history: Literal["new", "all"] = "new"  # sources that repeat the run's history in every item
+    corpus: CorpusSettings | None = None  # its sources are files of documents with keys; `runatlas ingest` sets it
     columns: dict[str, str] = {}  # generic JSONL, CSV, Parquet, tables: record field -> column of the source
     extras: tuple[str, ...] = ()  # keys of `extra` that become columns of the output
     task: str = Field("task", min_length=1, pattern=r'^[^"]+$')  # key of `extra` that names the task of a run
@@ -226,6 +272,8 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     publish: PublishSettings = PublishSettings()
     privacy: PrivacySettings = PrivacySettings()
+    traces: TraceSettings = TraceSettings()
+    receive: ReceiveSettings = ReceiveSettings()
     lease: LeaseSettings = LeaseSettings()
     api: ApiSettings = ApiSettings()
     prefect: PrefectSettings = PrefectSettings()

@@ -16,8 +16,10 @@ from components.dataset_settings import effective_settings
 from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
+from components.redact import Redactor
 from components.retry import retry_while_busy, run_directly
 from components.settings import EmbedSettings, Settings
+from components.sources.records import RecordMaker, zone_named
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
@@ -58,13 +60,29 @@ def open_source(settings: Settings, dataset: str, *, format: str | None = None) 
         history=chosen.history,
         columns=chosen.columns,
         format=format or chosen.format,
+        corpus=chosen.corpus,
         redact=settings.redacts(dataset),
+    )
+
+
+def open_maker(settings: Settings, dataset: str, source: str) -> RecordMaker:
+    """What makes records of the items that this source of a dataset has."""
+    return RecordMaker(
+        key=source,
+        zone=zone_named(settings.dataset(dataset).timezone),
+        max_text_chars=settings.load.max_text_chars,
+        redactor=Redactor() if settings.redacts(dataset) else None,
     )
 
 
 def open_embedder(settings: Settings, dataset: str) -> Embedder:
     """The embedding model of a dataset."""
     return _embedder(settings.model_of(dataset), settings.embed, settings.shared_cache)
+
+
+def open_model(settings: Settings, uri: str) -> Embedder:
+    """The embedding model that a URI names."""
+    return _embedder(uri, settings.embed, settings.shared_cache)
 
 
 def open_projector(settings: Settings) -> Projector:

@@ -20,6 +20,7 @@ from prefect.artifacts import (
 )
 
 from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCounts, SourceCounts, Step, TopicReport
+from components.corpus import IngestReport
 from components.load.report import problem_lines
 from components.sources.read_totals import bounded
 
@@ -110,6 +111,27 @@ def index_line(report: IndexReport) -> str:
     )
 
 
+def ingest_line(report: IngestReport) -> str:
+    """An ingest in one sentence."""
+    missing = f"; no file for {len(report.missing_years)} of the years" if report.missing_years else ""
+    rows, n_written = sum(one.rows for one in report.out), sum(one.is_written for one in report.out)
+    files = f"; {rows:,} vectors in files, {n_written} years of them written" if report.out else ""
+    return f"{report.dataset}: {len(report.files):,} files of the corpus in {report.seconds:.1f} s{missing}{files}."
+
+
+def ingest_rows(report: IngestReport) -> list[Row]:
+    """The report of an ingest: files, years, vectors."""
+    return [
+        _row("files", len(report.files)),
+        *(_text_row("left out", name) for name in report.left_out[:max_problems]),
+        *(_text_row("no file for", str(year)) for year in report.missing_years[:max_problems]),
+        *(
+            _text_row(f"vectors {one.year}", f"{one.rows:,}{' (written)' if one.is_written else ''}")
+            for one in report.out
+        ),
+    ]
+
+
 def total_load(reports: Sequence[LoadReport]) -> LoadReport:
     """The reports of several datasets, summed; the dataset is `*`."""
     return LoadReport(
@@ -190,6 +212,11 @@ def escaped(text: str) -> str:
 def show_load(report: LoadReport) -> None:
     """Adds the load's report to the run's artifacts."""
     _show_table(artifact_key("load", report.dataset), load_rows(report), load_line(report))
+
+
+def show_ingest(report: IngestReport) -> None:
+    """Adds the ingest's report to the run's artifacts."""
+    _show_table(artifact_key("ingest", report.dataset), ingest_rows(report), ingest_line(report))
 
 
 def show_index(report: IndexReport) -> None:

@@ -99,8 +99,10 @@ def show_report(report: LoadReport, *, is_given: bool) -> None:
         raise SourceError(f"Nothing could be read. {'; '.join(problem_lines(report.problems))}")
 
 
-def permitted(pipeline: Pipeline, dataset: str, sources: Sequence[str]) -> list[str]:
+def permitted(pipeline: Pipeline, dataset: str, sources: Sequence[str], own: Sequence[str] | None = None) -> list[str]:
     """The sources that a run asks for. Raises `BadSetting` for one that its dataset does not own.
+
+    `own`: what it owns, if that is not what its loads read.
 
     Whoever can start a run of a deployment sets its parameters, and could have any file of the worker's machine read.
     Code that calls the flow by itself reads what it likes anyway.
@@ -109,7 +111,8 @@ def permitted(pipeline: Pipeline, dataset: str, sources: Sequence[str]) -> list[
     run = context.flow_run if context is not None else None
     if run is None or run.deployment_id is None:
         return list(sources)
-    own = watched_sources(pipeline.settings, pipeline.store).get(dataset, ()) if sources else ()
+    if own is None:
+        own = watched_sources(pipeline.settings, pipeline.store).get(dataset, ()) if sources else ()
     return [_permitted(at, source, own, dataset) for at, source in enumerate(sources)]
 
 

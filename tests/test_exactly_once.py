@@ -189,7 +189,14 @@ def _register(store: Store) -> tuple[int, Any]:
 def _insert(store: Store, records: Sequence[Record]) -> None:
     dataset_id, entry = _register(store)
     rows = [
-        {**record._asdict(), "extra": "{}", "dataset_id": dataset_id, "source_id": entry.source_id, "generation": 1}
+        {
+            **record._asdict(),
+            "extra": "{}",
+            "key": None,
+            "dataset_id": dataset_id,
+            "source_id": entry.source_id,
+            "generation": 1,
+        }
         for record in records
     ]
     with store.db.write() as connection:

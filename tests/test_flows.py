@@ -775,3 +775,29 @@ def test_the_example_automation_for_topics_is_one_that_prefect_accepts() -> None
     automation = AutomationCore.model_validate(yaml.safe_load(text))
     assert set(automation.trigger.expect) == {events.topic_new, events.topic_returned}
     assert automation.trigger.match.root == {"prefect.resource.id": events.resource_of("*")["prefect.resource.id"]}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_corpus_is_ingested_further_by_its_flow_and_nothing_else_is_read(home, tmp_path):
+    from components.corpus import ingest_corpus
+    from components.errors import BadSetting
+    from components.ingest.config import IngestConfig
+    from components.pipeline import Pipeline
+    from flows.ingest import ingest
+
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    for year in (2020, 2021):
+        (papers / f"{year}.jsonl").write_text(json.dumps({"bibcode": f"{year}X", "title": [f"Of {year}"]}) + "\n")
+    with pytest.raises(BadSetting, match="is no corpus yet"):
+        ingest()
+    with Pipeline() as pipeline:
+        ingest_corpus(pipeline, IngestConfig.of({"sources": str(papers), "years": "2020"}))
+    done = ingest(years="2020:2021", write_files=True)
+
+    assert (done["files"], done["vectors"]) == (["2020.jsonl", "2021.jsonl"], 2)
+    assert (home / "vectors" / "default" / "bibcodes_2021.txt").read_text() == "2021X\n"
+    assert {text for text, _, _ in rows_of(home).values()} == {"Of 2020", "Of 2021"}
+    with pytest.raises(BadSetting, match="belongs to one dataset"):
+        ingest(dataset="*")

@@ -25,7 +25,7 @@ DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name of the
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of entries.")]
 
-resumable = frozenset({"load", "index"})  # commands that continue where an interrupted run stopped
+resumable = frozenset({"load", "index", "ingest"})  # commands that continue where an interrupted run stopped
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

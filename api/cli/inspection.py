@@ -88,7 +88,7 @@ def failed(dataset: DatasetOption = DEFAULT_DATASET, limit: LimitOption = 100, j
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="Id of the record (32 hex digits).")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the record (32 hex digits), or its key.")],
     dataset: DatasetOption = DEFAULT_DATASET,
     json: JsonOption = False,
 ) -> None:

@@ -12,6 +12,7 @@ from api.cli.command import guarded
 from api.cli.compare import compare
 from api.cli.configuration import configure
 from api.cli.discovering import discover
+from api.cli.ingest import ingest_app
 from api.cli.inspection import defects, doctor, failed, remove_sources, show, sources, status
 from api.cli.loading import index, load
 from api.cli.mcp import mcp
@@ -46,6 +47,8 @@ sources_app = typer.Typer(
 sources_app.callback(invoke_without_command=True)(guarded(sources))
 sources_app.command("remove")(guarded(remove_sources))
 app.add_typer(sources_app, name="sources")
+
+app.add_typer(ingest_app, name="ingest")
 
 topics_app = typer.Typer(
     no_args_is_help=False, rich_markup_mode=None, help="List the topics of a map, or rename or merge some."

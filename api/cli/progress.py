@@ -32,7 +32,7 @@ class ProgressLines:
         self._out = out
         self._every_s = every_s
         self._latest: tuple[str, int, int] | None = None
-        self._started = time.monotonic()
+        self._began: dict[str, tuple[float, int]] = {}  # step -> when it was reported first, and how much was done then
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._print_lines, name="progress", daemon=True)
 
@@ -45,27 +45,31 @@ class ProgressLines:
         self._thread.join()
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        if self._latest is None or self._latest[0] != step:
-            self._started = time.monotonic()
+        self._began.setdefault(step, (time.monotonic(), done))
         self._latest = (step, done, total)
 
     def _print_lines(self) -> None:
         while not self._done.wait(self._every_s):
             if self._latest is not None:
-                self._out.write(f"{progress_line(*self._latest, seconds=time.monotonic() - self._started)}\n")
+                began, before = self._began[self._latest[0]]
+                line = progress_line(*self._latest, seconds=time.monotonic() - began, before=before)
+                self._out.write(f"{line}\n")
                 self._out.flush()
 
 
-def progress_line(step: str, done: int, total: int, *, seconds: float) -> str:
-    """The progress of a step after `seconds`.
+def progress_line(step: str, done: int, total: int, *, seconds: float, before: int = 0) -> str:
+    """The progress of a step after `seconds`, its rate and the time left; `before`: what was done at its start.
 
     >>> progress_line("embed", 512, 2_048, seconds=10.2)
-    'embed: 512 of 2,048 (25%), 10 s'
+    'embed: 512 of 2,048 (25%), 10 s, 50/s, 31 s left'
     >>> progress_line("fetch", 512, 0, seconds=10.2)
-    'fetch: 512, 10 s'
+    'fetch: 512, 10 s, 50/s'
     """
     share = f"{done:,} of {total:,} ({done / total:.0%})" if total else f"{done:,}"
-    return f"{step}: {share}, {seconds:.0f} s"
+    rate = (done - before) / seconds if seconds > 0 else 0.0
+    spelled = f", {rate:,.0f}/s" if rate >= 1 else f", {60 * rate:.1f}/min" if rate > 0 else ""
+    left = f", {(total - done) / rate:,.0f} s left" if rate > 0 and total > done else ""
+    return f"{step}: {share}, {seconds:.0f} s{spelled}{left}"
 
 
 @contextmanager

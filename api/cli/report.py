@@ -40,8 +40,8 @@ def command_for(command: str, dataset: str) -> str:
 # --- load and index
 
 
-def load_lines(report: LoadReport) -> Iterator[str]:
-    """What was loaded, what was not and why, and the next step."""
+def load_lines(report: LoadReport, *, next_step: bool = True) -> Iterator[str]:
+    """What was loaded, what was not and why, and the next step, unless it follows anyway."""
     records = report.records
     existing = f", {records.existing:,} already loaded" if records.existing else ""
     read = f" ({report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s)" if report.bytes else ""
@@ -58,7 +58,7 @@ def load_lines(report: LoadReport) -> Iterator[str]:
         yield "  Details: `runatlas load --explain SOURCE`"
     if not report.sources.discovered and not report.problems:
         yield "No sources. Name files or folders, for example `runatlas load ~/.claude/projects`."
-    if records.unindexed:
+    if records.unindexed and next_step:
         yield f"{counted(records.unindexed, 'record')} pending. Next: {command_for('index', report.dataset)}"
 
 
@@ -194,11 +194,16 @@ def failure_lines(failures: Sequence[Mapping[str, Any]], dataset: str) -> Iterat
 
 
 def record_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """The fields of a record, then its text."""
+    """The fields of a record, where its vector comes from, its versions, then its text."""
     for key in ("id", "filename", "timestamp", "iteration", "idx_in_iteration", "type"):
         yield f"{key:<17} {printable(str(record[key]))}"
     for key, value in record["extra"].items():
         yield f"{printable('extra.' + key):<17} {printable(str(value))}"
+    if vector := record["vector"]:
+        yield f"{'vector':<17} {vector['dim']} dimensions, {printable(vector['model'])}"
+        yield f"{'text_hash':<17} {vector['text_hash']}"
+    for one in record["versions"]:
+        yield f"{'version':<17} {one['version']}, id {one['id']}{' (current)' if one['is_current'] else ''}"
     yield f"\n{record['text']}"
 
 

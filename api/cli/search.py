@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 shown_chars = 160  # of a text, in a line
 
+WithinOption = Annotated[
+    bool,
+    typer.Option("--within-operation", help="Of a span: only spans of its operation, by what differs between them."),
+]
 KOption = Annotated[int, typer.Option("-k", min=1, max=1_000, help="Number of hits.")]
 TypeOption = Annotated[list[str] | None, typer.Option("--type", help="Only records of this type.")]
 FileOption = Annotated[list[str] | None, typer.Option("--filename", help="Only filenames that match this glob.")]
@@ -70,11 +74,12 @@ def similar(
     topic: TopicOption = None,
     new_since: NewOption = None,
     extra: ExtraOption = None,
+    within_operation: WithinOption = False,
     json: JsonOption = False,
 ) -> None:
     """List the records that are most similar to one."""
     filters = _filters(type, filename, run, since, until, topic, new_since, extra)
-    _search(dataset, json=json, like=(id,), k=k, filters=filters)
+    _search(dataset, json=json, like=(id,), k=k, filters=filters, within_operation=within_operation)
 
 
 def _search(dataset: str, *, json: bool, filters: Filters, **query: Any) -> None:

@@ -39,9 +39,13 @@ def links(name: str) -> dict[str, str]:
     return {"map": f"/map/{name}", "atlas": f"/atlas/{name}/", "picture": f"/map/{name}.png"}
 
 
-@router.get("/datasets/{dataset}/records/{record_id}", response_class=Json, summary="Get a record")
+@router.get("/datasets/{dataset}/records/{record_id:path}", response_class=Json, summary="Get a record")
 def record(deps: Deps, dataset: DatasetName, record_id: RecordId) -> Json:
-    """One record with its whole text and all extra fields."""
+    """One record with its whole text and all extra fields, by its id, or by its key where its dataset has keys.
+
+    A key is percent-encoded in the path, slashes included. `vector` says from which text (SHA-256) and by which model
+    the record's vector was made, `versions` what has been stored under its key.
+    """
     return Json(deps.state.record(dataset, record_id), headers={"Cache-Control": "no-cache"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -37,6 +37,12 @@ Topics = Annotated[
     list[Annotated[int, Field(ge=-1, le=MAX_NUMBER)]],
     Query(max_length=MAX_VALUES, description="Ids of topics, or of groups of topics; -1 for records without one."),
 ]
+Within = Annotated[
+    Literal["everything", "operation"],
+    Query(
+        description="`operation`, with the `id` of a span: only spans of its operation, by what differs between them."
+    ),
+]
 Extras = Annotated[list[Value], Query(max_length=MAX_VALUES, description="Other extra fields, each as `NAME=VALUE`.")]
 
 
@@ -60,6 +66,7 @@ def search(
     project: Values = [],  # noqa: B006
     outcome: Values = [],  # noqa: B006
     extra: Extras = [],  # noqa: B006
+    within: Within = "everything",
 ) -> Json:
     """The records of the newest snapshot that fit a text, or that are most similar to a record, the best first.
 
@@ -72,6 +79,7 @@ def search(
         like=(id,) if id else (),
         mode=mode,
         k=k,
+        within_operation=within == "operation",
         filters=Filters(
             type=tuple(type),
             filename=tuple(filename),

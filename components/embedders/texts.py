@@ -56,8 +56,12 @@ def well_formed(text: str) -> str:
     return text
 
 
-def batches_of_equal_length(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
+def batches_of_equal_length(
+    lengths: NDArray[np.int64], batch_tokens: int, batch_texts: int = 0
+) -> Iterator[NDArray[np.int64]]:
     """Indices in batches whose texts all have the same token count, longest first, at most `batch_tokens` together.
+
+    `batch_texts`: at most so many texts; 0: as many as fit.
 
     Equal lengths need neither padding nor a mask, so a text's vector can't depend on its neighbours. A text longer
     than the budget is alone.
@@ -68,7 +72,7 @@ def batches_of_equal_length(lengths: NDArray[np.int64], batch_tokens: int) -> It
     while start < len(order):
         length = int(lengths[order[start]])
         end = int(np.searchsorted(falling, -length, side="right"))
-        step = max(1, batch_tokens // max(1, length))
+        step = max(1, min(batch_tokens // max(1, length), batch_texts or end - start))
         for first in range(start, end, step):
             yield order[first : min(first + step, end)]
         start = end

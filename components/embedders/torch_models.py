@@ -85,7 +85,12 @@ class TorchEmbedder:
         )
 
     def _encode(self, texts: list[str]) -> Vectors:
-        return unit(np.asarray(self._load().encode(texts, batch_size=len(texts), show_progress_bar=False), np.float32))
+        return unit(
+            np.asarray(
+                self._load().encode(texts, batch_size=self.settings.batch_texts or len(texts), show_progress_bar=False),
+                np.float32,
+            )
+        )
 
     def _folder(self) -> Path:
         self._found = self._found or find_folder(self.name)

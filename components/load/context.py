@@ -34,6 +34,8 @@ class LoadContext:
     def options(self) -> str:
         """Changes when a setting changes that a source which failed before might now be read with."""
         spelled = repr((self.format, sorted(self.settings.columns.items()), self.settings.history))
+        if self.settings.corpus:
+            spelled += self.settings.corpus.model_dump_json(exclude={"folders"})
         return hashlib.sha256(spelled.encode()).hexdigest()[:16]
 
 

@@ -106,7 +106,7 @@ def _is_unchanged(context: LoadContext, locator: Locator, entry: LedgerEntry) ->
     """Does the directory entry of a source show that reading it again is pointless? No content is read."""
     if context.verify or locator.kind == "table" or entry.status not in {"loaded", "failed", "copy"}:
         return False
-    if entry.status == "failed" and entry.options != context.options:
+    if (entry.status == "failed" or context.settings.corpus) and entry.options != context.options:
         return False
     if entry.status == "loaded" and context.format and context.format != entry.format:
         return False

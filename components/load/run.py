@@ -16,6 +16,7 @@ from components.retry import retry_while_busy, run_directly
 from components.sources.read_totals import bounded
 from components.store.tables import RecordState
 
+shown_from = 1_000  # records of a batch: large sources show progress of their own
 retries, backoff_s = 3, 1.0  # of a group of sources, on errors that may pass
 
 
@@ -29,12 +30,21 @@ def run_load(
     readings: dict[str, Reading] = {}
     outcomes: dict[str, SourceOutcome] = {}
 
+    n_records = 0
+
+    def count_records(n: int) -> None:
+        nonlocal n_records
+        n_records += n
+        if progress and n >= shown_from:
+            progress("read records", n_records, 0)
+
     def load_group(group: Sequence[Locator], _: bool) -> None:
         for locator in group:
             if locator.location in outcomes:  # an earlier try of this step got so far
                 continue
             if locator.location not in readings:
                 readings[locator.location] = begin_reading(context, found, locator)
+                readings[locator.location].on_batch = count_records
             outcome = outcomes[locator.location] = load_source(readings[locator.location])
             del readings[locator.location]
             if found.dataset_id is not None and _is_readable(locator, outcome):

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class Reading:
     counts: Counter[str] = field(default_factory=Counter)
     redacted: Counter[str] = field(default_factory=Counter)
     totals: ReadTotals | None = None
+    on_batch: Callable[[int], None] | None = None  # called with the records of each batch once they are stored
 
     def outcome(self, outcome: Outcome, reason: str, *, is_known: bool = False) -> SourceOutcome:
         """What became of the source, with a warning where it gave suspiciously little."""
@@ -134,6 +135,8 @@ def _take(reading: Reading) -> SourceOutcome:
         )
         version = kept.version
         reading.redacted.update(batch.redacted)
+        if reading.on_batch:
+            reading.on_batch(len(batch.records))
         reading.totals = reading.totals or ReadTotals()
         reading.totals.add(batch)
         reading.totals.add_copies(len(batch.records) - len(originals.records))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,8 @@ from components.errors import BadQuery, ModelChanged, NotFound
 from components.search.filters import Filters
 from components.search.row_ids import RowIds
 from components.search.rows import accepted_rows
-from components.search.vectors import Accepted, Best, SearchVectors
+from components.search.vectors import Accepted, Best, SearchVectors, distinct
+from components.search.within import centred, operation_filters
 from components.snapshot.read import Snapshot
 from components.store import Store
 from components.store.words import Found
@@ -34,7 +35,8 @@ dislike_weight = 0.5
 class Query:
     """What is searched for: a text, records that are `like` it by id and others that are not, or a vector.
 
-    `mode` applies to a text; everything else is compared by meaning.
+    `mode` applies to a text; everything else is compared by meaning. `within_operation`: only with the spans of the
+    operation of the one record that is liked, by what differs between them.
     """
 
     text: str = ""
@@ -44,6 +46,7 @@ class Query:
     mode: Mode = "both"
     k: int = 10
     filters: Filters = field(default_factory=Filters)
+    within_operation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,8 @@ def search(searched: Searched, query: Query) -> list[Hit]:
     `ModelChanged` if the settings name another model than the map's.
     """
     check(query)
+    if query.within_operation:
+        return _within_operation(searched, query)
     accepted = _accepted_rows(searched, query)
     rankings: list[_Ranked] = []
     if query.mode != "words" or not query.text:
@@ -126,6 +131,10 @@ def check(query: Query) -> None:
             raise BadQuery(f"The name of the extra field {name!r} can't be used: leave out the quotes.")
     if not (query.text.strip() or query.like or len(query.vector)):
         raise BadQuery("The query is empty: give a text, the id of a record, or a vector.")
+    if query.within_operation and (query.text or len(query.like) != 1 or query.unlike or len(query.vector)):
+        raise BadQuery(
+            "Within an operation the records that are similar to one record can be searched: give its id alone."
+        )
 
 
 # --- by meaning
@@ -158,6 +167,25 @@ def _unliked(searched: Searched, query: Query, row: int, accepted: Accepted, com
     vector = searched.vectors.at(np.array([row])).astype(np.float32)
     (equal,) = searched.vectors.equal_rows(vector, accepted, compared.direction, compared.best)
     return next((id for id in searched.ids.at(equal) if id not in query.like), "")
+
+
+def _within_operation(searched: Searched, query: Query) -> list[Hit]:
+    """The spans of the same operation that are most similar by what differs between them."""
+    (id,) = query.like
+    stored = searched.store.records.by_id(searched.dataset_id, id)
+    vector = _vector_of(searched, id)
+    operation = operation_filters(id, stored.record.extra if stored else {})
+    own = _accepted_rows(searched, replace(query, filters=operation))
+    wanted = _accepted_rows(searched, query)
+    assert own is not None
+    best = centred(np.flatnonzero(own), searched.vectors.at, vector)
+    is_other = np.array([one != id for one in searched.ids.at(best.rows)], np.bool_)
+    is_wanted = is_other if wanted is None else is_other & wanted[best.rows]
+    rows, scores = best.rows[is_wanted], best.scores[is_wanted]
+    first = distinct(searched.vectors.at, rows, scores, query.k) if len(rows) else rows
+    at = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    ranked = _Ranked(ids=searched.ids.at(first), scores=[at[row] for row in first.tolist()])
+    return _hits(searched, query, [ranked], wanted)
 
 
 def _as_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:

@@ -59,6 +59,7 @@ def verify_dataset(store: Store, dataset: str, dataset_id: int, output: Path) ->
     checks: list[tuple[str, Callable[[], str]]] = [
         ("the database is intact", lambda: "; ".join(Verification(store.db).database_errors()[:3])),
         ("every record's id follows from its content", lambda: _changed_records(store, dataset_id)),
+        ("every key names one record", lambda: _shared_keys(store, dataset_id)),
         ("every record on the map has a position and a vector", lambda: _unplaced(store, dataset_id)),
         ("vectors are finite and of unit length", lambda: _bad_vectors(store)),
         ("the newest snapshot is published", lambda: _unpublished(store, dataset_id, output)),
@@ -108,6 +109,11 @@ def _changed_records(store: Store, dataset_id: int) -> str:
                 which = "was" if equals.count == 1 else f"or one of the {equals.count} records equal to it was"
                 return f"record {stored.record.id} of {stored.record.filename} {which} changed after it was loaded"
     return ""
+
+
+def _shared_keys(store: Store, dataset_id: int) -> str:
+    shared = Verification(store.db).shared_keys(dataset_id)
+    return f"several current records have the key {shared[0]!r}" if shared else ""
 
 
 def _unplaced(store: Store, dataset_id: int) -> str:

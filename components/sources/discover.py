@@ -29,7 +29,17 @@ hidden_logs = frozenset(
     {".aider.chat.history.md", ".system_generated", ".specstory"}
 )  # hidden names that tools give to logs
 in_homes = frozenset(
-    {"output", "cache", "prefect", "credentials.json", "prefect-deployed", "up.pid", "asked-to-load", *home_marks}
+    {
+        "output",
+        "vectors",
+        "cache",
+        "prefect",
+        "credentials.json",
+        "prefect-deployed",
+        "up.pid",
+        "asked-to-load",
+        *home_marks,
+    }
 )
 
 

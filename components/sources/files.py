@@ -8,23 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.contracts import Batch, Cursor, Decision, Discovered, LedgerEntry, Locator, Record, no_records
-from components.errors import BadSetting, NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
+from components.errors import NotReady, ReadFailed, SourceError, TooLarge, UnknownFormat
 from components.redact import Redactor
-from components.settings import LoadSettings
+from components.settings import CorpusSettings, LoadSettings
 from components.sources import cursors, tables
 from components.sources.cursors import LINE_KINDS
 from components.sources.discover import discover
-from components.sources.formats.contract import Format, Options
+from components.sources.formats.contract import ASKED, Format, Options
+from components.sources.formats.corpus import CORPUS
 from components.sources.opener import Opened, open_file
 from components.sources.read_totals import ReadTotals
 from components.sources.reading.batches import Job
 from components.sources.reading.read import defect_batch, from_cursor, from_start, records_before
+from components.sources.recognition.corpora import recognise_corpus
 from components.sources.recognition.recognise import GENERIC, Recognition, expect_format, named, recognise
 from components.sources.recognition.unsupported import refuse_unsupported
-from components.sources.records import RecordMaker
+from components.sources.records import RecordMaker, zone_named
 from components.sources.stores.stores import Stores
 
 
@@ -39,6 +40,7 @@ class FileSource:
         history: Literal["new", "all"] = "new",
         columns: Mapping[str, str] | None = None,
         format: str | None = None,
+        corpus: CorpusSettings | None = None,
         redact: bool = True,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -49,11 +51,8 @@ class FileSource:
         self.redact = redact
         self.now = now
         self.stores = Stores(now)
-        self.options = Options(history=history, columns=columns or {})
-        try:
-            self.zone = ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise BadSetting(f"There is no time zone {timezone!r}; use a name such as 'Europe/Berlin'.") from error
+        self.options = Options(history=history, columns=columns or {}, corpus=corpus)
+        self.zone = zone_named(timezone)
 
     def discover(self, specs: Sequence[str]) -> Discovered:
         """Every file, table and stored session that `specs` name, by key; what is not there is a problem.
@@ -94,6 +93,8 @@ class FileSource:
             return Decision(action="read", reason="new")
         if self.format and self.format != cursor.format:
             return Decision(action="read", reason=f"asked for as {self.format}, read before as {cursor.format}")
+        if cursor.state.get(ASKED, "") != self.options.corpus_digest:
+            return Decision(action="read", reason="other fields of its documents were asked for before")
         if locator.kind == "table":
             return Decision(action="resume", reason="a table shows its changes only when asked")
         here_before = entry.location == locator.location
@@ -148,7 +149,7 @@ class FileSource:
         kept = cursors.kept_tail(opened, cursor)
         if kept is None:
             return None
-        job = self._job(locator, named(cursor.format, cursor.state.get("shape", "lines")))
+        job = self._job(locator, self._format_of(cursor))
         if not is_stored(records_before(job, opened, cursor, kept.offset)):
             return None
         return Decision(action="resume", reason="its oldest lines were cut off", cursor=kept)
@@ -193,14 +194,19 @@ class FileSource:
             else:
                 if opened.seekable and not cursors.compare(opened, cursor, whole=False).same:
                     raise NotReady("It was replaced while it was being read; a later load reads it again.")
-                shape = cursor.state.get("shape", "lines")
-                job = self._job(locator, named(cursor.format, shape))
+                job = self._job(locator, self._format_of(cursor))
                 yield from _as_listed(locator, from_cursor(job, opened, cursor))
+
+    def _format_of(self, cursor: Cursor) -> Format:
+        """The format that a source was read with."""
+        return CORPUS if cursor.format == CORPUS.name else named(cursor.format, cursor.state.get("shape", "lines"))
 
     def _recognised(self, opened: Opened, path: str) -> Recognition:
         name = os.path.basename(path)  # noqa: PTH119
         refuse_unsupported(opened)
         try:
+            if self.options.corpus:
+                return recognise_corpus(opened, name, self.options.corpus, self.settings.max_item_bytes)
             return recognise(
                 opened, name, item_bytes=self.settings.max_item_bytes, wanted=self.format, columns=self.options.columns
             )

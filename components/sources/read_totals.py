@@ -52,6 +52,10 @@ def shortfall(seen: ReadTotals, *, from_start: bool) -> str:
     >>> shortfall(ReadTotals(format="chat", n_records=5, size_bytes=900), from_start=True)
     ''
     """
+    if from_start and seen.size_bytes and not seen.n_records and seen.format == "corpus":
+        left_out = f" Left out: {spelled(seen.skipped)}." if seen.skipped else ""
+        defects = f" {seen.n_defects:,} defects." if seen.n_defects else ""
+        return f"It holds no documents with a key and a text.{left_out}{defects}"
     if from_start and seen.size_bytes and not seen.n_records:
         left_out = f" Left out: {spelled(seen.skipped)}." if seen.skipped else ""
         return (

@@ -9,17 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.columns import OpenCalls, with_columns
-from components.contracts import Defect, Event, Json, Record, Skipped, record_id, type_names
+from components.contracts import Defect, Event, Json, Record, Skipped, keyed_record_id, record_id, type_names
+from components.errors import BadSetting
 from components.failures import JUDGED, failure_of
 from components.redact import Redactor
 from components.sources.cleaning import clean_extra, clean_text, with_letters, without_ansi_escapes
 
 INT32_MAX: Final = 2**31 - 1
+MAX_KEY_CHARS: Final = 500
 MAX_FILENAMES: Final = 1_000  # that are remembered; a source may hold millions of runs
 OFTEN_JSON: Final = frozenset({"tool_call", "tool_result", "error"})
 SHORT_TEXT: Final = 20  # characters; a longer one is not compared with `NO_TEXT`
+EXCERPT_CHARS: Final = 200
+REASON_CHARS: Final = 400
+REDACTED_CHARS: Final = 4_000  # of an excerpt or reason are searched for secrets before it is cut
 NO_TEXT: Final = frozenset({"None", "null"})  # what programs print for nothing
 
 
@@ -53,6 +59,8 @@ class RecordMaker:
         if len(text) < SHORT_TEXT and text.strip() in NO_TEXT:
             return Skipped(rule="text is only None or null")
         type = event.type if event.type in type_names else clean_text(event.type, 100, redactor)
+        if event.key:
+            return self._keyed(event, type, text)
         filename = self._filename_of(event.run)
         spelled, text = text, with_letters(text) if type in OFTEN_JSON else text
         id = record_id(filename=filename, iteration=iteration, idx_in_iteration=idx, type=type, text=text)
@@ -80,6 +88,29 @@ class RecordMaker:
             more["failed"], more["failure"] = failure.failed, failure.kind
         return {**extra, **more} if more else extra
 
+    def _keyed(self, event: Event, type: str, text: str) -> Record | Defect:
+        """The record of an item that has a key, whose id does not depend on where the item stands."""
+        if reason := key_problem(event.key):
+            return Defect(offset=0, reason=reason, excerpt=event.key[:100])
+        extra = clean_extra({**event.extra, "key": event.key}, self.redactor)
+        made = Record(
+            id="",
+            timestamp=in_utc(event.timestamp, self.zone),
+            filename=self._filename_of(event.run),
+            text=text,
+            iteration=event.iteration,
+            idx_in_iteration=event.idx_in_iteration,
+            type=type,
+            extra=self._with_columns(type, text, extra, event.run),
+            key=event.key,
+        )
+        return made._replace(id=keyed_record_id(made))
+
+    def defect(self, defect: Defect, offset: int) -> Defect:
+        """The defect at its offset, without secrets, short enough to be read."""
+        reason, excerpt = (clean_text(text, REDACTED_CHARS, self.redactor) for text in (defect.reason, defect.excerpt))
+        return Defect(offset=offset, reason=reason[:REASON_CHARS], excerpt=excerpt[:EXCERPT_CHARS].strip())
+
     def _filename_of(self, run: str) -> str:
         if (known := self._filenames.get(run)) is None:
             known = self._filename(run, self.redactor)
@@ -102,6 +133,27 @@ class RecordMaker:
             text=clean_text(event.former_text or event.text, self.max_text_chars),
         )
         return made if former == made.id else made._replace(former_id=former)
+
+
+def key_problem(key: str) -> str:
+    """Why this can't be the key of a record, "" if it can.
+
+    >>> key_problem("astro-ph/9901001")
+    ''
+    """
+    if len(key) > MAX_KEY_CHARS:
+        return f"the key is {len(key):,} characters long; at most {MAX_KEY_CHARS} are possible"
+    if not key.isprintable():
+        return "the key holds control characters"
+    return ""
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises `BadSetting`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BadSetting(f"There is no time zone {name!r}; use a name such as 'Europe/Berlin'.") from error
 
 
 def in_utc(when: datetime | None, zone: tzinfo) -> datetime | None:

@@ -10,11 +10,13 @@ from components.store.datasets import Datasets
 from components.store.defects import Defects
 from components.store.engine import Database
 from components.store.index_requests import IndexRequests
+from components.store.keyed_vectors import KeyedVectors
 from components.store.layouts import Layouts
 from components.store.lease import Holder, Leases
 from components.store.ledger import Ledger
 from components.store.migrate import upgrade
 from components.store.publications import Publications
+from components.store.received import ReceivedRecords
 from components.store.record_writer import RecordWriter
 from components.store.records import Records
 from components.store.runs import Runs
@@ -63,10 +65,12 @@ class Store:
         self.datasets = Datasets(self.db)
         self.ledger = Ledger(self.db)
         self.writer = RecordWriter(self.db)
+        self.received = ReceivedRecords(self.db)
         self.defects = Defects(self.db)
         self.sessions = Sessions(self.db)
         self.records = Records(self.db)
         self.vectors = VectorStore(self.db)
+        self.keyed_vectors = KeyedVectors(self.db)
         self.layouts = Layouts(self.db)
         self.publications = Publications(self.db)
         self.leases = Leases(self.db, lease_ttl_s)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 
+from components.contracts import Defect
 from components.store.engine import Database
 from components.store.tables import defect_t, source_t
+from components.store.values import storable
 
 
 class Defects:
@@ -33,3 +36,18 @@ class Defects:
         )
         with self.db.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def defect_rows(dataset_id: int, source_id: int, generation: int, defects: Sequence[Defect]) -> list[dict[str, Any]]:
+    """Defects as rows of their table."""
+    return [
+        {
+            "dataset_id": dataset_id,
+            "source_id": source_id,
+            "generation": generation,
+            "offset": defect.offset,
+            "reason": storable(defect.reason),
+            "excerpt": storable(defect.excerpt),
+        }
+        for defect in defects
+    ]

@@ -24,7 +24,7 @@ from components.contracts import (
 )
 from components.errors import TransientError
 from components.store.engine import Database, in_clause
-from components.store.tables import RecordState, dataset_t, defect_t, record_t, session_t, source_t
+from components.store.tables import RECEIVER, RecordState, dataset_t, defect_t, record_t, session_t, source_t
 from components.store.values import storable, to_json
 
 never = -1  # no file was written then
@@ -51,9 +51,10 @@ class Ledger:
         self.db = db
 
     def entries(self, dataset_id: int) -> list[LedgerEntry]:
-        """Every source of the dataset, without cursors (`entry` has them): quick for 100,000 sources."""
+        """Every source that loads read, without cursors (`entry` has them): quick for 100,000 sources."""
         columns = [source_t.c[name] for name in _entry_columns]
-        query = select(*columns).where(source_t.c.dataset_id == dataset_id).order_by(source_t.c.key)
+        ours = (source_t.c.dataset_id == dataset_id) & (source_t.c.kind != RECEIVER)
+        query = select(*columns).where(ours).order_by(source_t.c.key)
         with self.db.read() as connection:
             return [_entry(row) for row in connection.execute(query).mappings()]
 

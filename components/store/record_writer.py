@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, case, delete, select, update
 
-from components.contracts import Batch, Defect, LedgerEntry, Record, in_batches, with_occurrence
+from components.contracts import Batch, LedgerEntry, Record, in_batches, with_occurrence
+from components.store.defects import defect_rows
 from components.store.engine import Database, in_clause
+from components.store.keyed import RecordPlace, record_row, write_keyed
 from components.store.ledger import expect_version, max_inode
 from components.store.sessions import note_sessions
 from components.store.tables import RecordState, defect_t, record_t, source_t
-from components.store.values import storable, to_json
+from components.store.values import to_json
 
 OnRewrite = Literal["keep", "replace"]
 
@@ -56,13 +58,17 @@ class RecordWriter:
         with self.db.write() as connection:
             expect_version(connection, self.db, entry, version)
             is_first = generation == 1 and entry.cursor is None and version == entry.version
-            records, existing = self._resolve(connection, dataset_id, batch.records, generation, is_first=is_first)
-            rows = [_record_row(record, dataset_id, entry.source_id, generation) for record in records]
+            plain = [record for record in batch.records if not record.key]
+            records, existing = self._resolve(connection, dataset_id, plain, generation, is_first=is_first)
+            place = RecordPlace(dataset_id=dataset_id, source_id=entry.source_id, generation=generation)
+            rows = [record_row(record, place) for record in records]
             rows.sort(key=lambda row: row["id"])  # two loads in opposite orders would deadlock on PostgreSQL
             new = self.db.insert_new(connection, record_t, rows)
+            kept = write_keyed(connection, self.db, place, [record for record in batch.records if record.key])
             note_sessions(connection, self.db, dataset_id, entry.source_id, own=own_sessions, copied=copied_sessions)
-            self._insert_defects(connection, dataset_id, entry.source_id, generation, batch.defects)
-            superseded = _supersede_former(connection, dataset_id, batch.records)
+            found = defect_rows(dataset_id, entry.source_id, generation, batch.defects)
+            self.db.insert_new(connection, defect_t, found)
+            superseded = kept.superseded + _supersede_former(connection, dataset_id, plain)
             superseded += self._leave_behind(connection, entry, generation, closes) if closes else 0
             connection.execute(
                 update(source_t)
@@ -82,8 +88,8 @@ class RecordWriter:
                     loaded_at=datetime.now(UTC),
                 )
             )
-        there = existing + len(rows) - new
-        return Persisted(new=new, existing=there, version=version + 1, superseded=superseded)
+        there = existing + len(rows) - new + kept.existing
+        return Persisted(new=new + kept.new, existing=there, version=version + 1, superseded=superseded)
 
     def _resolve(
         self, connection: Connection, dataset_id: int, records: Sequence[Record], generation: int, *, is_first: bool
@@ -107,22 +113,6 @@ class RecordWriter:
         again = [record.id for record in numbered if record.id in stored]
         _mark_met(connection, dataset_id, again, generation)
         return fresh, len(again)
-
-    def _insert_defects(
-        self, connection: Connection, dataset_id: int, source_id: int, generation: int, defects: Sequence[Defect]
-    ) -> None:
-        rows = [
-            {
-                "dataset_id": dataset_id,
-                "source_id": source_id,
-                "generation": generation,
-                "offset": defect.offset,
-                "reason": storable(defect.reason),
-                "excerpt": storable(defect.excerpt),
-            }
-            for defect in defects
-        ]
-        self.db.insert_new(connection, defect_t, rows)
 
     def finish(self, entry: LedgerEntry, *, version: int, generation: int, on_rewrite: OnRewrite) -> int:
         """Close the reading of a source; returns how many records are not in the newest generation (`replace`)."""
@@ -205,20 +195,3 @@ def _supersede_former(connection: Connection, dataset_id: int, records: Sequence
         retire = update(record_t).where(mine, record_t.c.state != RecordState.SUPERSEDED)
         superseded += connection.execute(retire.values(state=RecordState.SUPERSEDED)).rowcount
     return superseded
-
-
-def _record_row(record: Record, dataset_id: int, source_id: int, generation: int) -> dict[str, Any]:
-    return {
-        "dataset_id": dataset_id,
-        "id": record.id,
-        "source_id": source_id,
-        "generation": generation,
-        "timestamp": record.timestamp,
-        "filename": record.filename,
-        "text": record.text,
-        "iteration": record.iteration,
-        "idx_in_iteration": record.idx_in_iteration,
-        "type": record.type,
-        "extra": to_json(record.extra) if record.extra else "{}",
-        "state": int(RecordState.WAITING),
-    }

@@ -17,7 +17,7 @@ from components.store.tables import Failure, RecordState, record_t
 
 failure_t = Failure.__table__  # type: ignore[attr-defined]
 
-record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type", "extra")
+record_columns = ("id", "timestamp", "filename", "text", "iteration", "idx_in_iteration", "type", "extra", "key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,15 @@ class Stored:
 
     seq: int
     record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordVersion:
+    """One version of a record that has a key."""
+
+    version: int
+    id: str
+    is_current: bool
 
 
 class Records:
@@ -89,6 +98,20 @@ class Records:
         found = self._fetch(_select_stored().where(record_t.c.dataset_id == dataset_id, record_t.c.id == id))
         return found[0] if found else None
 
+    def by_key(self, dataset_id: int, key: str) -> Stored | None:
+        """The current version of the record of this key, or None; one look-up in an index."""
+        found = self._fetch(_of_key(_select_stored(), dataset_id, key).where(_is_current).limit(1))
+        return found[0] if found else None
+
+    def versions(self, dataset_id: int, key: str) -> list[RecordVersion]:
+        """What has been stored under this key, newest first."""
+        query = _of_key(select(record_t.c.version, record_t.c.id, record_t.c.state), dataset_id, key)
+        with self.db.read() as connection:
+            return [
+                RecordVersion(version=version, id=id, is_current=state != RecordState.SUPERSEDED)
+                for version, id, state in connection.execute(query)
+            ]
+
     def by_ids(self, dataset_id: int, ids: Sequence[str]) -> list[Stored]:
         """The records of these ids, in order of arrival."""
         found: list[Stored] = []
@@ -100,8 +123,9 @@ class Records:
     def of_run(self, dataset_id: int, filename: str) -> list[Stored]:
         """The records of a run that are not superseded, in the order of the run."""
         mine = (record_t.c.dataset_id == dataset_id) & (record_t.c.filename == filename)
+        place = (record_t.c.iteration, record_t.c.idx_in_iteration)  # spans that were received share one
         query = _select_stored().where(mine, record_t.c.state != RecordState.SUPERSEDED)
-        return self._fetch(query.order_by(record_t.c.iteration, record_t.c.idx_in_iteration, record_t.c.seq))
+        return self._fetch(query.order_by(*place, record_t.c.timestamp, record_t.c.seq))
 
     def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
         """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""
@@ -203,12 +227,21 @@ def _in_states(dataset_id: int, states: Sequence[RecordState]) -> ColumnElement[
     return and_(record_t.c.dataset_id == dataset_id, record_t.c.state.in_([int(state) for state in states]))
 
 
+_is_current = record_t.c.state != int(RecordState.SUPERSEDED)
+
+
+def _of_key(query: Select[Any], dataset_id: int, key: str) -> Select[Any]:
+    """The rows of a key, the newest version first."""
+    mine = query.where(record_t.c.dataset_id == dataset_id, record_t.c.key == key)
+    return mine.order_by(record_t.c.version.desc())
+
+
 def _select_stored() -> Select[Any]:
     return select(record_t.c.seq, *(record_t.c[name] for name in record_columns))
 
 
 def _stored(row: Any) -> Stored:
-    seq, id, timestamp, filename, text, iteration, idx, type, extra = row
+    seq, id, timestamp, filename, text, iteration, idx, type, extra, key = row
     return Stored(
         seq=seq,
         record=Record(
@@ -220,6 +253,7 @@ def _stored(row: Any) -> Stored:
             idx_in_iteration=idx,
             type=type,
             extra=_extra(extra),
+            key=key or "",
         ),
     )
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -28,6 +29,8 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+RECEIVER = "receiver"  # kind of a source that records are sent to; no load looks for it
 
 big_int = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is a row id in SQLite
 
@@ -56,6 +59,9 @@ class RecordState(IntEnum):
     INDEXED = 1
     FAILED = 2
     SUPERSEDED = 3
+
+
+has_key = text("key is not null")  # only these are in the index of keys
 
 
 def _big(**options: Any) -> Any:
@@ -100,13 +106,17 @@ class Source(SQLModel, table=True):
 
 
 class RecordRow(SQLModel, table=True):
-    """A record and its state. `seq` is the order of arrival, `batch` the publication that first contained it."""
+    """A record and its state. `seq` is the order of arrival, `batch` the publication that first contained it.
+
+    Of the records with one `key` the one with the highest `version` is current, the others are superseded.
+    """
 
     __tablename__ = "record"
     __table_args__ = (
         UniqueConstraint("dataset_id", "id"),
         Index(None, "dataset_id", "state", "batch", "seq"),
         Index(None, "source_id", "generation"),
+        Index(None, "dataset_id", "key", "version", unique=True, sqlite_where=has_key, postgresql_where=has_key),
     )
     seq: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
     dataset_id: int = Field(foreign_key="dataset.id")
@@ -122,6 +132,8 @@ class RecordRow(SQLModel, table=True):
     extra: str = Field(default="{}", sa_column=Column(Text, nullable=False))
     state: int = RecordState.WAITING
     batch: int | None = None
+    key: str | None = None  # its own name, unique in the dataset
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
 
 
 class DefectRow(SQLModel, table=True):
@@ -301,6 +313,15 @@ class Tally(SQLModel, table=True):
     tokens: int = Field(default=0, sa_column=_big(nullable=False))
     batches: int = Field(default=0, sa_column=_big(nullable=False))
     seconds: float = 0.0
+
+
+class BatchSeconds(SQLModel, table=True):
+    """How many embedded batches of a dataset took at most so many seconds, and longer than the bound before."""
+
+    __tablename__ = "batch_seconds"
+    dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    up_to: float = Field(primary_key=True)
+    batches: int = Field(default=0, sa_column=_big(nullable=False))
 
 
 class IndexRequestRow(SQLModel, table=True):

@@ -12,12 +12,14 @@ from sqlalchemy import Connection, select
 from components.contracts import Vectors, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
-from components.store.tables import Model, Vector
+from components.store.tables import BatchSeconds, Model, Vector
 from components.store.tables import Tally as TallyRow
 
 model_t = Model.__table__  # type: ignore[attr-defined]
 vector_t = Vector.__table__  # type: ignore[attr-defined]
 tally_t = TallyRow.__table__  # type: ignore[attr-defined]
+batch_seconds_t = BatchSeconds.__table__  # type: ignore[attr-defined]
+BATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)  # bounds of the histogram
 f16 = np.dtype("<f2")
 
 
@@ -88,12 +90,29 @@ class VectorStore:
         insert = self.db.insert(tally_t).values(dataset_id=tally.dataset_id, **more)
         sums = {name: tally_t.c[name] + n for name, n in more.items()}
         connection.execute(insert.on_conflict_do_update(index_elements=["dataset_id"], set_=sums))
+        up_to = next((bound for bound in BATCH_SECONDS if tally.seconds <= bound * tally.batches), None)
+        if up_to is not None:
+            row = {"dataset_id": tally.dataset_id, "up_to": up_to, "batches": tally.batches}
+            counted = self.db.insert(batch_seconds_t).values(row)
+            more_batches = {"batches": batch_seconds_t.c.batches + tally.batches}
+            connection.execute(counted.on_conflict_do_update(index_elements=["dataset_id", "up_to"], set_=more_batches))
 
     def tallies(self) -> dict[int, Tally]:
         """Dataset id -> what its embedding took in total."""
         with self.db.read() as connection:
             rows = connection.execute(select(tally_t)).mappings().all()
         return {row["dataset_id"]: Tally(**row) for row in rows}
+
+    def batch_seconds(self) -> dict[int, dict[float, int]]:
+        """Dataset id -> bound -> how many batches took at most so many seconds; those of earlier versions are in none."""
+        found: dict[int, dict[float, int]] = {}
+        with self.db.read() as connection:
+            for dataset_id, up_to, n in connection.execute(select(batch_seconds_t)):
+                found.setdefault(dataset_id, {})[up_to] = n
+        return {
+            id: {bound: sum(n for up_to, n in counts.items() if up_to <= bound) for bound in BATCH_SECONDS}
+            for id, counts in found.items()
+        }
 
     def ranks(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
         """A number for each id (n,), from its text's digest: uniform like a random one, and the same in every database."""

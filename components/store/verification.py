@@ -44,6 +44,13 @@ class Verification:
         with self.db.read() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def shared_keys(self, dataset_id: int, limit: int = 5) -> list[str]:
+        """Keys that more than one current record has; none, if the database is consistent."""
+        live = (record_t.c.dataset_id == dataset_id) & (record_t.c.state != int(RecordState.SUPERSEDED))
+        query = select(record_t.c.key).where(live, record_t.c.key.is_not(None)).group_by(record_t.c.key)
+        with self.db.read() as connection:
+            return list(connection.execute(query.having(func.count() > 1).limit(limit)).scalars())
+
     def vectors(self, size: int = 5_000) -> Iterator[tuple[int, bytes]]:
         """All vectors by id, as stored: the bytes of float16 values; `size` are read at once."""
         last = -1

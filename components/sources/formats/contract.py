@@ -33,13 +33,16 @@ Modules to build on: `values` (JSON of unknown shape), `content` (texts), `times
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from components.contracts import NO_EXTRA, Defect, Event, Json, Skipped
+from components.settings import CorpusSettings
 
+ASKED: Final = "asked"  # key of a cursor's state: the `corpus_digest` that the source was read with
 Shape = Literal["lines", "document", "archive", "text"]
 Read = Event | Defect | Skipped
 
@@ -84,6 +87,15 @@ class Options:
 
     history: Literal["new", "all"] = "new"
     columns: Mapping[str, str] = field(default_factory=dict)  # record field -> column of the source
+    corpus: CorpusSettings | None = None
+
+    @property
+    def corpus_digest(self) -> str:
+        """Changes when other fields of documents are asked for; "" where the source is no corpus."""
+        if self.corpus is None:
+            return ""
+        decisive = self.corpus.model_dump_json(exclude={"folders"})
+        return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
 class LineReader(Protocol):

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from components.contracts import Json, Skipped
-from components.sources.formats.content import text_of
-from components.sources.formats.defects import EMPTY, not_an_object
+from components.contracts import Defect, Json, Skipped
+from components.sources.formats.content import json_text, text_of
+from components.sources.formats.defects import EMPTY, excerpt, not_an_object, too_deep
 from components.sources.formats.otel_genai import SpanEvent, extract_messages, is_message_event
 from components.sources.formats.otel_spans import build_span, events_of
 from components.sources.formats.otel_values import (
     attributes_of,
+    fault_of_id,
     get_any,
     identity,
     integer_nanoseconds,
@@ -62,10 +63,7 @@ def otlp_spans(index: int, payload: Mapping[str, Json]) -> Iterator[Found]:
         resource = _resource(group)
         for scope in _scopes(group):
             for span in list_at(scope, "spans"):
-                if isinstance(span, dict):
-                    yield _otlp_span(span, resource, logged)
-                else:
-                    yield not_an_object(index, span)
+                yield _span_or_defect(index, span, resource, logged)
     for (trace_id, span_id), records in logged.items():  # their spans come later, or are elsewhere
         yield _span_of_records(trace_id, span_id, records)
     yield from loose
@@ -92,9 +90,22 @@ def _resource(group: Json) -> dict[str, Json]:
     return attributes_of(mapping(mapping(group).get("resource")).get("attributes"))
 
 
-def _otlp_span(span: Mapping[str, Json], resource: Mapping[str, Json], logged: _LoggedBySpan) -> Span:
-    trace_id = identity(get_any(span, "traceId", "trace_id"), 16)
-    span_id = identity(get_any(span, "spanId", "span_id"), 8)
+def _span_or_defect(index: int, span: Json, resource: Mapping[str, Json], logged: _LoggedBySpan) -> Span | Defect:
+    if not isinstance(span, dict):
+        return not_an_object(index, span)
+    try:
+        return _otlp_span(span, resource, logged)
+    except RecursionError:
+        return too_deep(index)
+
+
+def _otlp_span(span: Mapping[str, Json], resource: Mapping[str, Json], logged: _LoggedBySpan) -> Span | Defect:
+    raw_trace_id, raw_span_id = get_any(span, "traceId", "trace_id"), get_any(span, "spanId", "span_id")
+    trace_id, span_id = identity(raw_trace_id, 16), identity(raw_span_id, 8)
+    fault = fault_of_id(trace_id, 16, "traceId", raw_trace_id) or fault_of_id(span_id, 8, "spanId", raw_span_id)
+    if fault:
+        named = f"span {str(span.get('name') or raw_span_id or '')[:100]!r}"
+        return Defect(offset=0, reason=f"{named}: {fault}", excerpt=excerpt(json_text(span)))
     events, failures = events_of(span.get("events"))
     records = logged.pop((trace_id, span_id), None)
     status, message = status_of(span.get("status"))

@@ -36,7 +36,7 @@ def build_span(
         span_id=span_id,
         parent_id=parent_id,
         name=name,
-        service=str(resource.get("service.name") or ""),
+        service=str(resource.get("service.name") or "").strip(),
         attributes=attributes,
         events=[_brief(event) for event in events if not is_message_event(event) and event.name != "exception"],
         failures=failures,
@@ -57,7 +57,7 @@ def _brief(event: SpanEvent) -> dict[str, Json]:
         for key, value in event.attributes.items()
         if isinstance(value, str | int | float)
     }
-    return {"name": event.name, **({"attributes": kept} if kept else {})}
+    return {"name": event.name[:EVENT_CHARS], **({"attributes": kept} if kept else {})}
 
 
 def failure_of(attributes: Mapping[str, Json], at_ns: int | None) -> Failure:

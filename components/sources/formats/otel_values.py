@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from components.contracts import Json
+from components.sources.formats.times import FIRST_S, LAST_S, UNITS
+
+_HEX: Final = re.compile("[0-9a-f]+")
 
 PLAIN: Final = frozenset({"stringValue", "boolValue", "doubleValue"})
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -70,6 +74,8 @@ def attributes_of(pairs: Json) -> dict[str, Json]:
 def identity(value: Json, size: int) -> str:
     """An id as lower-case hex: OTLP/JSON has it so, protobuf's own JSON in base64, the SDK with `0x`.
 
+    What is base64 of another number of bytes than `size` stays as it is.
+
     >>> identity("EEE19B7EC3C1B174", 8), identity("7uGbfsPBsXQ=", 8), identity("0xeee19b7ec3c1b174", 8)
     ('eee19b7ec3c1b174', 'eee19b7ec3c1b174', 'eee19b7ec3c1b174')
     """
@@ -80,19 +86,51 @@ def identity(value: Json, size: int) -> str:
     text: str = value.strip().removeprefix("0x")
     if len(text) != 2 * size and len(text) == 4 * ((size + 2) // 3):
         try:
-            text = base64.b64decode(text, validate=True).hex()
+            decoded = base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
             return text
+        if len(decoded) != size:
+            return text
+        text = decoded.hex()
     return "" if not text.strip("0") else text.lower()
 
 
+def fault_of_id(id: str, size: int, name: str, value: Json) -> str:
+    """Why an `identity` is none of so many bytes; empty if it is one. `value` is what was given for it.
+
+    >>> fault_of_id("00f067aa0ba902", 8, "spanId", "00f067aa0ba902"), fault_of_id("", 8, "spanId", None)
+    ("spanId '00f067aa0ba902' is not 8 bytes in hex", 'spanId is missing or all zeros')
+    """
+    if len(id) == 2 * size and _HEX.fullmatch(id):
+        return ""
+    if not id:
+        return f"{name} is missing or all zeros" if value is None or isinstance(value, str) else f"{name} is no text"
+    return f"{name} {str(value)[:40]!r} is not {size} bytes in hex"
+
+
 def integer_nanoseconds(value: Json) -> int | None:
-    """Nanoseconds since 1970 from a number or a string of digits; None where they are not plausible."""
+    """Nanoseconds since 1970 from a number or a string of digits; None where they are not plausible.
+
+    Clients that write seconds, milliseconds or microseconds into this field are known by the size of the number; others
+    write a 64-bit number as its two halves.
+
+    >>> integer_nanoseconds("1767690000040"), integer_nanoseconds({"low": 2063769600, "high": 411572400})
+    (1767690000040000000, 1767690000000000000)
+    """
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         value = int(value)
+    elif isinstance(value, dict):
+        value = _joined_halves(value.get("low"), value.get("high"))
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         return None
-    return value
+    unit = next((unit for unit in UNITS if FIRST_S * unit <= value < LAST_S * unit), UNITS[-1])
+    return value * (UNITS[-1] // unit)
+
+
+def _joined_halves(low: Json, high: Json) -> int | None:
+    if type(low) is not int or type(high) is not int:
+        return None
+    return (high << 32) + (low & 0xFFFFFFFF)
 
 
 def get_any(mapping: Mapping[str, Json], *keys: str) -> Json:

@@ -11,7 +11,17 @@ from components.sources.formats.contract import Read, Turns
 from components.sources.formats.deduplication import SeenPieces, key_of, short_digest
 from components.sources.formats.defects import REPEATED
 from components.sources.formats.pieces import GENERATED, Piece
-from components.sources.formats.spans import LOGGED, Failure, Span, about_span, keys_of, record_text, time_in
+from components.sources.formats.spans import (
+    LOGGED,
+    Failure,
+    Span,
+    about_span,
+    former_record_text,
+    keys_of,
+    record_text,
+    time_in,
+    unseen_attributes,
+)
 
 REPEATED_SPAN: Final = Skipped(rule="repeated span")
 REPEATED_FAILURE: Final = Skipped(rule="failure passed on by an enclosing span")
@@ -165,16 +175,10 @@ class SpanRuns:
             yield run.turns.event(piece.type, piece.text, when, {**about, **piece.extra})
 
     def _span_record(self, run: SpanRun, span: Span) -> Event:
-        extra = about_span(span)
-        if span.message:
-            extra["status_message"] = span.message
-        if span.events:
-            extra["events"] = list(span.events)
-        keys = keys_of(tuple(span.attributes))
-        if keys.ids:
-            extra["ids"] = {key: span.attributes[key] for key in keys.ids}
-        made = run.turns.event("span", record_text(span), time_in(span, span.start_ns), extra)
-        return made._replace(former_text=record_text(span, with_ids=True)) if keys.is_mended else made
+        text = record_text(span)
+        made = run.turns.event("span", text, time_in(span, span.start_ns), span_extra(span, text))
+        former = former_record_text(span)
+        return made._replace(former_text=former) if former != text else made
 
     def _failure(self, run: SpanRun, span: Span, failure: Failure, tree: _SpanTree) -> Read:
         digest = short_digest(failure.text, size=6)
@@ -188,6 +192,20 @@ class SpanRuns:
         if failure.stacktrace:
             extra["stacktrace"] = failure.stacktrace
         return run.turns.event("error", failure.text, time_in(span, failure.at_ns or span.end_ns), extra)
+
+
+def span_extra(span: Span, text: str) -> dict[str, Any]:
+    """What is kept of a span beside the text of its own record."""
+    extra = about_span(span)
+    if span.message:
+        extra["status_message"] = span.message
+    if span.events:
+        extra["events"] = list(span.events)
+    if ids := keys_of(tuple(span.attributes)).ids:
+        extra["ids"] = {key: span.attributes[key] for key in ids}
+    if unseen := unseen_attributes(span, text):
+        extra["attributes"] = unseen
+    return extra
 
 
 def _check_tool(run: SpanRun, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, bool]]:

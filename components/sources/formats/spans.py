@@ -21,6 +21,12 @@ LOGGED: Final = "log"  # the kind of a span that is known from its log records a
 
 BUCKETS: Final = ((10.0, "<10ms"), (100.0, "<100ms"), (1_000.0, "<1s"), (10_000.0, "<10s"), (100_000.0, "<100s"))
 VALUE_CHARS: Final = 1_000  # of one attribute inside a span's text
+DESCRIPTION: Final = "otel.status_description"  # OpenTelemetry's name for a status message among attributes
+ATTRIBUTE_CHARS: Final = (
+    8_000  # of all of them; a model reads some 1,000, and instrumentations write up to 10,000 values
+)
+REMEMBERED_KEYS: Final = 200  # of one span; spans with more are rare, and each of them has other keys
+_MORE: Final = " more attributes"
 
 BODIES: Final = (
     "gen_ai.input.messages",
@@ -54,9 +60,11 @@ SAID: Final = frozenset(
     {"user_prompt", "user_prompt_length", "final_result", "agent.response", "gen_ai.agent.response"}
 )
 _ID: Final = re.compile(  # keys that name one session, user or call: spans which differ in nothing else are alike
-    r"(?:.*[._-])?(?:session|user|enduser|conversation|thread|request|client_request|response|call|tool_use|invocation|message"
-    r"|run|trace|span|parent_span|correlation|transaction|account|organization|installation|prompt|event)[._-]?u?u?id"
-    r"|(?:.*\.)?user[._](?:e?mail|account_uuid|username|name)|(?:a2a|gen_ai)\.task\.id"
+    r"(?:.*[._-])?(?:session|user|enduser|end_user|visitor|chat|conversation|thread|request|client_request|response|call"
+    r"|tool_use|invocation|message|run|trace|span|parent_span|correlation|transaction|account|organization|installation"
+    r"|prompt|event)[._-]?(?:u?u?id|guid|hash)"
+    r"|(?:.*[._-])?(?:user|enduser|end_user|visitor)[._-](?:e?mail|account_uuid|username|name|full_name|display_id)"
+    r"|(?:.*\.)?enduser\..*|(?:a2a|gen_ai)\.task\.id"
 )
 ABOUT: Final[Mapping[str, str]] = {
     "gen_ai.request.model": "model",
@@ -134,27 +142,33 @@ def span_text(
 ) -> str:
     """The text of a span: service, operation, status, duration in buckets, attributes sorted by key.
 
-    Nested values are canonical JSON; long message bodies and ids of sessions, users and calls are left out.
+    Nested values are canonical JSON; bodies of messages, and ids of sessions, users and calls, are left out.
 
     >>> span_text(service="shop", operation="pay", status="OK", duration_ms=12.5, attributes={"b": {"y": 1}, "a": True})
     'shop pay OK in <100ms attributes: a=true b={"y":1}'
     """
-    keys = keys_of(tuple(attributes)).text
-    return _text_with(service, operation, status, duration_ms, attributes, keys)
+    pairs, left_out = _pairs(attributes)
+    more = f" … {len(left_out):,}{_MORE}" if left_out else ""
+    return _joined_text(service.strip(), operation.strip(), status, duration_ms, pairs) + more
 
 
-def _text_with(
-    service: str,
-    operation: str,
-    status: str,
-    duration_ms: float | None,
-    attributes: Mapping[str, Json],
-    keys: Sequence[str],
-) -> str:
+def _joined_text(service: str, operation: str, status: str, duration_ms: float | None, pairs: Sequence[str]) -> str:
     head = " ".join(word for word in (service, operation, status) if word)
     took = "" if duration_ms is None else f" in {duration_bucket(duration_ms)}"
-    pairs = [f"{key}={_value_text(attributes[key])}" for key in keys]
     return f"{head}{took} attributes: {' '.join(pairs)}" if pairs else f"{head}{took}"
+
+
+def _pairs(attributes: Mapping[str, Json]) -> tuple[list[str], Sequence[str]]:
+    """`key=value` of the attributes that fit into a span's text, by key; and the keys of those that do not."""
+    keys = keys_of(tuple(attributes)).text
+    pairs: list[str] = []
+    n_chars = 0
+    for at, key in enumerate(keys):
+        pairs.append(f"{key[:VALUE_CHARS]}={_value_text(attributes[key])}")
+        n_chars += len(pairs[-1])
+        if n_chars > ATTRIBUTE_CHARS:
+            return pairs[:-1], keys[at:]
+    return pairs, ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,27 +176,26 @@ class Keys:
     """What the keys of a span's attributes are for; most spans of a trace share theirs with many others.
 
     `text`: those in its text, sorted; `whole_text`: with ids, as the text was made before; `about`: those kept beside it,
-    and under which name; `ids`: the ids without such a name; `is_mended`: do the two texts differ?
+    and under which name; `ids`: the ids without such a name; `bodies`: those of messages.
     """
 
     text: tuple[str, ...]
     whole_text: tuple[str, ...]
     about: tuple[tuple[str, str], ...]
     ids: tuple[str, ...]
-
-    @property
-    def is_mended(self) -> bool:
-        """Was the text of such a span another before ids were left out?"""
-        return len(self.text) != len(self.whole_text)
+    bodies: tuple[str, ...]
 
 
-@lru_cache(maxsize=4_096)
 def keys_of(keys: tuple[str, ...]) -> Keys:
     """What these keys of attributes are for.
 
     >>> keys_of(("session.id", "enduser.id", "http.route", "gen_ai.tool.name")).ids
     ('enduser.id',)
     """
+    return _remembered_keys(keys) if len(keys) <= REMEMBERED_KEYS else _keys(keys)
+
+
+def _keys(keys: tuple[str, ...]) -> Keys:
     whole = tuple(key for key in sorted(keys) if not key.startswith(BODIES))
     ids = {key for key in keys if _ID.fullmatch(key.lower())}
     return Keys(
@@ -190,7 +203,19 @@ def keys_of(keys: tuple[str, ...]) -> Keys:
         whole_text=whole,
         about=tuple((key, name) for key, name in ABOUT.items() if key in keys),
         ids=tuple(key for key in keys if key in ids and key not in ABOUT),
+        bodies=tuple(key for key in keys if key.startswith(BODIES)),
     )
+
+
+_remembered_keys = lru_cache(maxsize=4_096)(_keys)
+
+
+def unseen_attributes(span: Span, text: str) -> dict[str, Json]:
+    """The attributes that neither the span's text, nor its messages, nor its ids, nor `about_span` hold."""
+    kept = [*_pairs(span.attributes)[1]] if text.endswith(_MORE) else []
+    if not (span.inputs or span.outputs):
+        kept += keys_of(tuple(span.attributes)).bodies
+    return {key: span.attributes[key] for key in sorted(kept)} if kept else {}
 
 
 def _value_text(value: Json) -> str:
@@ -205,11 +230,29 @@ def duration_ms(span: Span) -> float | None:
     return (span.end_ns - span.start_ns) / 1e6
 
 
-def record_text(span: Span, *, with_ids: bool = False) -> str:
-    """The text of a span's own record; `with_ids` as it was made before ids were left out."""
-    keys = keys_of(tuple(span.attributes))
-    chosen = keys.whole_text if with_ids else keys.text
-    return _text_with(span.service, span.name, span.status, duration_ms(span), span.attributes, chosen)
+def record_text(span: Span) -> str:
+    """The text of a span's own record. That of a failed one says how it failed, by which such spans are alike."""
+    attributes = span.attributes
+    if span.status == "ERROR" and (said := _failure_text(span)) and said not in map(str, attributes.values()):
+        attributes = {**attributes, DESCRIPTION: said}
+    return span_text(
+        service=span.service,
+        operation=span.name,
+        status=span.status,
+        duration_ms=duration_ms(span),
+        attributes=attributes,
+    )
+
+
+def former_record_text(span: Span) -> str:
+    """The text as earlier versions made it: with ids, without bounds, and without the reason of a failure."""
+    keys = keys_of(tuple(span.attributes)).whole_text
+    pairs = [f"{key}={_value_text(span.attributes[key])}" for key in keys]
+    return _joined_text(span.service, span.name, span.status, duration_ms(span), pairs)
+
+
+def _failure_text(span: Span) -> str:
+    return span.message.strip() or (span.failures[0].text.strip() if span.failures else "")
 
 
 def about_span(span: Span) -> dict[str, Any]:

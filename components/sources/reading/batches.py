@@ -8,23 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from components.contracts import Batch, Cursor, Defect, Event, Json, Record, Skipped
 from components.errors import NotReady, ReadFailed, Unreadable
 from components.settings import LoadSettings
 from components.sources import parsing
-from components.sources.cleaning import clean_text
 from components.sources.formats.contract import Format, Options, Read
 from components.sources.opener import Opened
 from components.sources.recognition.recognise import GENERIC
-from components.sources.records import RecordMaker
+from components.sources.records import REDACTED_CHARS, RecordMaker
 
 NOTHING_TO_READ: Final = Skipped(rule="item without anything to read", is_unknown=True)
-EXCERPT_CHARS: Final = 200
-REASON_CHARS: Final = 400
-REDACTED_CHARS: Final = 4_000  # of an excerpt or reason are searched for secrets before it is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +70,12 @@ class BatchBuilder:
             self.skipped[made.rule] += 1
             self.n_unknown += made.is_unknown
         else:
-            self.defects.append(self._readable(made, offset))
+            self.defects.append(self.job.maker.defect(made, offset))
 
     def add_defect(self, offset: int, reason: str, raw: bytes = b"") -> None:
         """Add a defect with the beginning of the bytes that could not be read."""
         excerpt = raw[:REDACTED_CHARS].decode("utf-8", "replace").replace("\x00", "\ufffd").strip()
-        self.defects.append(self._readable(Defect(offset=0, reason=reason, excerpt=excerpt), offset))
-
-    def _readable(self, defect: Defect, offset: int) -> Defect:
-        """The defect at its offset, without secrets, short enough to be read."""
-        clean = partial(clean_text, redactor=self.job.maker.redactor)
-        reason, excerpt = (clean(text, REDACTED_CHARS) for text in (defect.reason, defect.excerpt))
-        return Defect(offset=offset, reason=reason[:REASON_CHARS], excerpt=excerpt[:EXCERPT_CHARS].strip())
+        self.defects.append(self.job.maker.defect(Defect(offset=0, reason=reason, excerpt=excerpt), offset))
 
     def add_all(self, read: Callable[[Json], Iterable[Read]], item: Json, offset: int, raw: bytes = b"") -> None:
         """Add all that the format makes of one item, or a defect in its place if the format raises.

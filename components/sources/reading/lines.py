@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from components.columns import OpenCalls
 from components.contracts import Batch, Cursor, Defect, Json
 from components.errors import NotReady
-from components.sources import cursors, lines, parsing
+from components.sources import cursors, elements, lines, parsing
 from components.sources.fingerprints import Fingerprint
 from components.sources.formats.contract import LineReader
 from components.sources.opener import Opened
@@ -153,6 +153,8 @@ class _Reading:
         """A JSON object can't go on after its brace; rows and text may, until the source is quiet."""
         if self.state["kind"] in {"json", "stacked"}:
             return bool(values) and all(isinstance(value, dict | list) for value in values)
+        if self.state["kind"] == "array":  # the list goes on
+            return False
         return self.job.is_quiet(self.opened)
 
     def _accept(self, data: bytes) -> None:
@@ -175,6 +177,8 @@ class _Reading:
 
 def _pieces(job: Job, opened: Opened, state: Mapping[str, Json], start: int) -> Iterator[lines.Piece]:
     max_bytes = job.settings.max_item_bytes
+    if state["kind"] == "array":
+        return elements.elements(opened.blocks(start), start, state["begin"], max_bytes)
     found = lines.lines(opened.blocks(start), start, max_bytes)
     if state["kind"] == "stacked":
         return lines.stacked(found, max_bytes)
@@ -192,6 +196,8 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         return parsing.json_values
     if state["kind"] == "text":
         return lambda raw: [text] if (text := parsing.text_from(raw).strip("\r\n")).strip() else []
+    if state["kind"] == "array":
+        return _element_parser(skip_header=skip_header)
     header, delimiter, ahead = state["header"], state["delimiter"], skip_header
 
     def row(raw: bytes) -> Sequence[Json]:
@@ -203,6 +209,22 @@ def _parser(state: Mapping[str, Json], *, skip_header: bool) -> Callable[[bytes]
         return [_row_value(header, fields) for fields in rows]
 
     return row
+
+
+def _element_parser(*, skip_header: bool) -> Callable[[bytes], Sequence[Json]]:
+    """What turns an element with the separators before it into values; what is around the list is none."""
+    is_before, is_behind = skip_header, False
+
+    def values(raw: bytes) -> Sequence[Json]:
+        nonlocal is_before, is_behind
+        if is_before:
+            is_before = False
+            return ()
+        bare = raw.strip(elements.SEPARATORS)
+        is_behind = is_behind or bare.startswith(b"]")
+        return () if is_behind or not bare else (parsing.json_value(bare),)
+
+    return values
 
 
 def _row_value(header: Sequence[str], fields: Sequence[str]) -> Json | Defect:

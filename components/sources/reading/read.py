@@ -10,7 +10,7 @@ from components.contracts import Batch, Cursor, Defect, Event, Json, Record
 from components.errors import NotReady
 from components.sources import cursors
 from components.sources.fingerprints import Fingerprint
-from components.sources.formats.contract import Read
+from components.sources.formats.contract import ASKED, Read
 from components.sources.opener import Opened, up_to
 from components.sources.reading.archives import from_archive
 from components.sources.reading.batches import Job, safely
@@ -25,6 +25,10 @@ def from_start(job: Job, opened: Opened, recognition: Recognition) -> Iterator[B
     state: dict[str, Json] = {"kind": candidate.kind, "shape": job.format.shape}
     if candidate.table:
         state |= {"delimiter": candidate.table.delimiter, "header": list(candidate.table.header)}
+    if digest := job.options.corpus_digest:
+        state[ASKED] = digest
+    if candidate.kind == "array":
+        state["begin"] = candidate.begin
     if candidate.kind == "text" and job.format.unit_of:
         state["unit"] = job.format.unit_of(candidate.head.text)
     if names := _former_run_names(job, recognition):

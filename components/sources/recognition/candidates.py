@@ -20,7 +20,7 @@ from components.sources.lines import Piece, lines, rows, stacked
 from components.sources.opener import Opened
 from components.sources.recognition.lookahead import HEAD_BYTES, HEAD_LINES, look_ahead
 
-Kind = Literal["json", "stacked", "csv", "parquet", "document", "archive", "text"]
+Kind = Literal["json", "stacked", "array", "csv", "parquet", "document", "archive", "text"]
 
 TEXT_BYTES: Final = 64 << 10
 TABLES: Final = frozenset({"csv", "parquet"})
@@ -48,6 +48,7 @@ class Candidate:
     head: Head
     document: Document | None = None
     table: Table | None = None
+    begin: int = 0  # of a list that is read element by element: the offset of the first one
 
 
 def has_text_ending(name: str) -> bool:

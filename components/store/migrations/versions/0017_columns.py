@@ -15,7 +15,7 @@ from components.contracts import Json
 from components.failures import failure_of
 
 revision = "0017"
-down_revision = "0010"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
