@@ -119,7 +119,8 @@ class FileSource:
 
     def _decide_by_content(self, opened: Opened, locator: Locator, cursor: Cursor, *, verify: bool) -> Decision:
         replaced = not cursors.is_same_file(opened, cursor) and opened.size_bytes == cursor.size_bytes
-        found = cursors.compare(opened, cursor, whole=verify or replaced or cursor.state.get("kind") == "document")
+        is_edited = self.options.corpus is not None or cursor.state.get("kind") == "document"  # anywhere, unlike a log
+        found = cursors.compare(opened, cursor, whole=verify or replaced or is_edited)
         if not found.same:
             shrunk = locator.size_bytes < cursor.size_bytes
             return Decision(action="read", reason="truncated or replaced" if shrunk else "rewritten")
