@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from components.contracts import Batch, Locator
 from components.errors import NotReady
-from components.settings import CorpusSettings, LoadSettings
+from components.pipeline import Pipeline
+from components.settings import CorpusSettings, LoadSettings, Settings
 from components.sources.elements import SEPARATORS, elements
 from components.sources.files import FileSource
 
@@ -231,3 +232,22 @@ def test_the_elements_of_a_list_are_those_that_a_parser_finds(
     assert b"".join(piece.data for piece in pieces) == raw
     bare = [data for piece in pieces[1:] if (data := piece.data.strip(SEPARATORS)) and not data.startswith(b"]")]
     assert [json.loads(data) for data in bare] == values
+
+
+@pytest.mark.parametrize("spelling", ["lines"])
+def test_a_correction_in_the_middle_of_a_large_file_is_noticed_though_its_size_stays(
+    tmp_path: Path, spelling: str
+) -> None:
+    items = papers(2015, 120)
+    path = tmp_path / "2015.json"
+    path.write_bytes(spellings[spelling](items))
+    home = Settings(home=tmp_path / "home", load=LoadSettings(quiet_s=0), datasets={"default": {"corpus": {}}})
+    with Pipeline(home) as pipeline:
+        pipeline.load([path])
+        items[60]["abstract"] = "In 2015 they counted."[: len(items[60]["abstract"])].ljust(
+            len(items[60]["abstract"]), "."
+        )
+        path.write_bytes(spellings[spelling](items))
+        report = pipeline.load()
+        assert (report.records.new, report.records.existing, report.records.superseded) == (1, 119, 1)
+        assert "they counted" in pipeline.record(items[60]["bibcode"])["text"]

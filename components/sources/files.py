@@ -126,8 +126,9 @@ class FileSource:
 
     def _decide_by_content(self, opened: Opened, locator: Locator, cursor: Cursor, *, verify: bool) -> Decision:
         replaced = not cursors.is_same_file(opened, cursor) and opened.size_bytes == cursor.size_bytes
-        is_edited_in_place = locator.kind == "session" or cursor.state.get("kind") == "document"
-        found = cursors.compare(opened, cursor, whole=verify or replaced or is_edited_in_place)
+        is_document = cursor.state.get("kind") == "document"  # edited anywhere, unlike a log
+        is_edited = is_document or locator.kind == "session" or self.options.corpus is not None
+        found = cursors.compare(opened, cursor, whole=verify or replaced or is_edited)
         if not found.same:
             shrunk = locator.size_bytes < cursor.size_bytes
             return Decision(action="read", reason="truncated or replaced" if shrunk else "rewritten")
