@@ -218,7 +218,7 @@ class _Work:
         material, members = self._material, self._members
         if not material.has_task[members].any():
             found.append(
-                "No run names its task, so different tasks in the two sets can't be told from different behaviour."
+                "No run names its task, so different tasks in the two sets can't be distinguished from different behaviour."
             )
         models = material.model[members]
         if (
