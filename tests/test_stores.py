@@ -447,6 +447,7 @@ def test_a_part_whose_data_is_no_json_is_a_defect(tmp_path: Path) -> None:
         ("tasks/1/task_metadata.json", "tasks/1/ui_messages.json"),
         ("tasks/1/api_conversation_history.json", "tasks/1/ui_messages.json"),
         ("kimi/s1/state.json", "kimi/s1/agents/main/wire.jsonl"),
+        ("droid/s1.settings.json", "droid/s1.jsonl"),
         ("grok/s1/summary.json", "grok/s1/chat_history.jsonl"),
         ("brain/1/transcript.jsonl", "brain/1/transcript_full.jsonl"),
         ("w/chatSessions/a.json", "w/chatSessions/a.jsonl"),

@@ -59,6 +59,11 @@ def _of_kimi(path: PurePath, siblings: Siblings) -> bool:
     return path.name in ("context.jsonl", "metadata.json") and str(path.with_name("wire.jsonl")) in siblings
 
 
+def _of_droid(path: PurePath, siblings: Siblings) -> bool:
+    text = str(path)
+    return text.endswith(".settings.json") and f"{text.removesuffix('.settings.json')}.jsonl" in siblings
+
+
 def _of_grok(path: PurePath, siblings: Siblings) -> bool:
     names = ("summary.json", "signals.json", "updates.jsonl", "events.jsonl", "plan.json")
     return path.name in names and str(path.with_name("chat_history.jsonl")) in siblings
@@ -81,13 +86,14 @@ RULES: Final[tuple[tuple[str, Callable[[PurePath, Siblings], bool]], ...]] = (
     (OF_A_SESSION, _of_copilot),
     (OF_A_SESSION, _of_cline),
     (OF_A_SESSION, _of_kimi),
+    (OF_A_SESSION, _of_droid),
     (OF_A_SESSION, _of_grok),
     (TOLD_TWICE, _told_twice),
 )
 
 
 _MAYBE: Final = re.compile(
-    r"-(?:wal|shm|journal)$|\.backup$|(?:^|[\\/])(?:tool-results|session-state|chatSessions)[\\/]"
+    r"-(?:wal|shm|journal)$|\.backup$|\.settings\.json$|(?:^|[\\/])(?:tool-results|session-state|chatSessions)[\\/]"
     r"|[\\/](?:message|part|session_diff|todo|project|session_share|snapshot)[\\/]|[\\/]migration$"
     r"|[\\/](?:task_metadata|context_history|history_item|settings|state|metadata|summary|signals|plan)\.json$"
     r"|[\\/](?:context|updates|events|transcript)\.jsonl$|[\\/](?:focus_chain[^\\/]*|api_conversation_history\.json)$"
