@@ -274,11 +274,12 @@ def download(
     file, table = uploaded_file(settings, dataset), Table.from_json(terrain.survey.uploaded)
     if not file.is_file():
         raise NotFound(f"The uploaded file of {dataset} is not in this home any more.")
+    name = Path(terrain.survey.file_name).stem or "table"
     hill_of_row = store.surveys.hill_of_row(terrain.survey.dataset_id)
     weights = {hill.id: terrain.survey.weights.get(hill.id, 1.0) for hill in terrain.hills}
     if format == "weighted":
-        return export.weighted(file, table, hill_of_row, weights)
-    return export.resampled(file, table, terrain.hills, hill_of_row, weights, n_rows=rows, seed=seed)
+        return export.weighted(name, file, table, hill_of_row, weights)
+    return export.resampled(name, file, table, terrain.hills, hill_of_row, weights, n_rows=rows, seed=seed)
 
 
 # --- clean up

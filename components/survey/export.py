@@ -30,11 +30,12 @@ MAX_ROWS: Final = 10_000_000  # of a resampled download
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """What is to be written: how often each row of the file occurs (n,), and the value of the added column for it.
+    """What is to be written, under which name: how often each row of the file occurs (n,), and the value of the added column for it.
 
     `column` is the added column's name; `values` (n,) are weights, None for the numbers of the rows.
     """
 
+    name: str
     file: Path
     table: Table
     column: str
@@ -42,16 +43,21 @@ class Download:
     values: NDArray[np.float64] | None
 
 
-def weighted(file: Path, table: Table, hill_of_row: NDArray[np.int64], weights: Mapping[int, float]) -> Download:
+def weighted(
+    name: str, file: Path, table: Table, hill_of_row: NDArray[np.int64], weights: Mapping[int, float]
+) -> Download:
     """Every row once, with its hill's weight; rows of no hill have weight 1."""
     values = np.ones(len(hill_of_row))
     for hill, weight in weights.items():
         values[hill_of_row == hill] = weight
     copies = np.ones(len(hill_of_row), np.int64)
-    return Download(file=file, table=table, column=free_name("weight", table.columns), copies=copies, values=values)
+    return Download(
+        name=name, file=file, table=table, column=free_name("weight", table.columns), copies=copies, values=values
+    )
 
 
 def resampled(
+    name: str,
     file: Path,
     table: Table,
     hills: Sequence[Hill],
@@ -76,7 +82,9 @@ def resampled(
         if quota:
             copies[rows] += quota // len(rows)
             copies[rng.choice(rows, quota % len(rows), replace=False)] += 1
-    return Download(file=file, table=table, column=free_name("source_row", table.columns), copies=copies, values=None)
+    return Download(
+        name=name, file=file, table=table, column=free_name("source_row", table.columns), copies=copies, values=None
+    )
 
 
 def largest_remainder(sizes: Sequence[float], n: int) -> list[int]:
@@ -110,7 +118,9 @@ def free_name(wanted: str, columns: Sequence[str]) -> str:
 
 
 def count_guarded(download: Download) -> int:
-    """How many cells of the download come behind a guard; reads the file."""
+    """How many cells of the download come behind a guard; reads the file if only some rows are taken."""
+    if not download.table.formulas or download.values is not None:
+        return download.table.formulas
     n = sum(guarded_header(name) != name for name in download.table.columns)
     for number, row in enumerate(data_rows(download.file, download.table)):
         if times := int(download.copies[number]):
