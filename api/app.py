@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.auth import Guard, require_token_beyond_loopback
+from api.cors import Cors
 from api.dependencies import Dependencies, open_dependencies
 from api.limits import BodyLimit
 from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import datasets, pages, runs, search, topics
+from api.routes import datasets, pages, runs, search, survey, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -44,10 +45,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.dependencies = deps
     install_problems(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
-    for router in (datasets.router, search.router, topics.router, runs.router, map_routes.router, pages.router):
-        app.include_router(router)
+    app.add_middleware(Cors, origins=settings.survey.cors_origins)
+    for module in (datasets, search, topics, survey, runs, map_routes, pages):
+        app.include_router(module.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))
@@ -61,6 +63,7 @@ def _lifespan(deps: Dependencies, mcp: HttpEndpoint) -> Callable[[FastAPI], Abst
         async with mcp.running():
             yield
         deps.monitor.close()
+        deps.surveys.close()
         await deps.prefect.close()
         deps.state.close()
 

@@ -13,6 +13,7 @@ from api.monitor import Monitor
 from api.prefect_client import PrefectRuns
 from api.search_cache import SearchCache
 from api.state import State
+from api.survey_runs import LocalSurveys
 from components.settings import Settings
 
 
@@ -27,6 +28,7 @@ class Dependencies:
     maps: MapCache
     atlas: AtlasSites
     searches: SearchCache
+    surveys: LocalSurveys
 
 
 def open_dependencies(settings: Settings) -> Dependencies:
@@ -40,6 +42,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
         maps=MapCache(settings.cache),
         atlas=AtlasSites(settings.cache),
         searches=SearchCache(settings, state),
+        surveys=LocalSurveys(settings, state),
     )
 
 

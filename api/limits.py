@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,14 +12,18 @@ from api.problems import Problem, problem_response
 
 
 class BodyLimit:
-    """ASGI middleware that refuses bodies above `max_bytes`, by their declared length or while they are received."""
+    """ASGI middleware that refuses bodies above `max_bytes`, by their declared length or while they are received.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Those of `own_limit` paths are left to their routes.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, own_limit: Collection[str] = ()) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._own_limit = own_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._own_limit:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")

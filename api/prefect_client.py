@@ -1,4 +1,4 @@
-"""A client for Prefect: start, find and read runs of the deployments `load/load` and `index/index`.
+"""A client for Prefect: start, find and read runs of the deployments in `prefect.yaml`.
 
 Every call is bounded: a server that is down is reported in about a second, one that hangs in five. A busy server, whose
 database is locked for a moment, is retried within that time.
@@ -30,7 +30,7 @@ T = TypeVar("T")
 answer_within_s = 5.0
 busy_statuses = frozenset({429, 500, 502, 503, 504})  # SQLite locked by another writer is 503, in some places 500
 max_attempts, first_wait_s, max_wait_s = 7, 0.1, 1.4  # while the server is busy; the waits double
-deployments = ("load/load", "index/index")
+deployments = ("load/load", "index/index", "survey/survey", "cleanup/cleanup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,7 @@ class PrefectRuns:
         except httpx.TransportError as error:
             raise self._down() from error
         except ObjectNotFound as error:
-            detail = "The deployments `load/load` and `index/index` are not registered. Run `prefect deploy --all`."
+            detail = "The deployments of prefect.yaml are not registered. Run `prefect deploy --all`."
             raise Problem(503, "deployment-missing", detail) from error
         except PrefectHTTPStatusError as error:
             raise _refused(error.response) from error

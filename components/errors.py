@@ -7,6 +7,7 @@ RunAtlasError
 │   └── LeaseHeld               another index of this dataset is running
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
+    ├── BadUpload               an uploaded file is no table, or too small
     ├── BadQuery                a search or an edit that can't be done as it is
     ├── SourceError             one source can't be read; the others go on
     │   ├── NotReady            it is still being written
@@ -62,6 +63,14 @@ class BadSetting(TerminalError):
 
 class BadQuery(TerminalError):
     """A search that is empty, too long, of another dimension or contradicts itself; the message says which."""
+
+
+class BadUpload(TerminalError):
+    """An uploaded file is no table, too small, or (`is_about_column`) lacks the text column that was named."""
+
+    def __init__(self, message: str, *, is_about_column: bool = False) -> None:
+        super().__init__(message)
+        self.is_about_column = is_about_column
 
 
 class SourceError(TerminalError):

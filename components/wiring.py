@@ -16,6 +16,7 @@ from components.dataset_settings import effective_settings
 from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
+from components.removal import uploaded_file
 from components.retry import retry_while_busy, run_directly
 from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarr
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
+    from components.survey.run import SurveyReport
 
 
 def open_store(settings: Settings) -> Store:
@@ -134,22 +136,67 @@ def run_index(
     run_step: StepRunner = run_directly,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    embedder: Embedder | None = None,
 ) -> IndexReport:
     """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
     from components.index import context, run
+    from components.topics.clusters import USUAL, Density
 
+    survey = settings.survey
+    is_upload = dataset not in store.datasets.ids() and store.datasets.id(dataset) is not None
     inputs = context.IndexInputs(
         store=store,
-        embedder=open_embedder(settings, dataset),
+        embedder=embedder or open_embedder(settings, dataset),
+        density=Density(radius=survey.eps, min_samples=survey.min_samples) if is_upload else USUAL,
         projector=open_projector(settings),
         settings=settings,
         dataset=dataset,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=_owner(),
         requested=requested,
         listener=progress,
         should_stop=should_stop,
     )
     return run.run_index(inputs, run_step=run_step)
+
+
+def run_survey(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    *,
+    run_step: StepRunner = run_directly,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SurveyReport:
+    """Make the terrain of an uploaded dataset. Raises `LeaseHeld` while another run makes it."""
+    from components.survey import run
+
+    embedder = open_embedder(settings, dataset)
+    # of an upload only the hills are named by a language model, not the topics that they are made of
+    without_model = settings.model_copy(update={"topics": settings.topics.model_copy(update={"model": ""})})
+
+    def index(progress: Progress) -> IndexReport:
+        requested = IndexRequest()
+        return run_index(
+            without_model, store, dataset, requested, run_step=run_step, progress=progress, embedder=embedder
+        )
+
+    job = run.SurveyJob(
+        store=store,
+        embedder=embedder,
+        settings=settings,
+        survey=store.surveys.get(dataset),
+        file=uploaded_file(settings, dataset),
+        owner=_owner(),
+        index=index,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    return run.run_survey(job, run_step)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list[Hit]:

@@ -15,6 +15,7 @@ from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
 from components.text import prepared_text, settings_hash
+from components.topics.clusters import USUAL, Density
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class IndexInputs:
     requested: IndexRequest
     listener: Progress | None = None
     should_stop: Callable[[], bool] | None = None
+    density: Density = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class IndexContext:
     text_hash: str
     requested: IndexRequest
     report: TokenProgress
+    density: Density = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ def open_index(inputs: IndexInputs) -> Iterator[IndexContext]:
             dataset=dataset,
             text_hash=settings_hash(own.text),
             requested=inputs.requested,
+            density=inputs.density,
             report=ProgressReport(
                 dataset=dataset, heartbeat=heartbeat, listener=inputs.listener, should_stop=inputs.should_stop
             ),
