@@ -17,7 +17,7 @@ from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import datasets, pages, runs, search, survey, topics
+from api.routes import datasets, pages, runs, search, survey, terrain, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Cors, origins=settings.survey.cors_origins)
-    for module in (datasets, search, topics, survey, runs, map_routes, pages):
+    for module in (datasets, search, topics, survey, terrain, runs, map_routes, pages):
         app.include_router(module.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))

@@ -4,11 +4,11 @@ import { clamp } from "./camera.js";
 import { roundedWeight } from "./balance.js";
 
 /**
- * A hill as the server describes it: `x`, `z` and `radius` in cells of its grid, `height` as it is now.
+ * A hill as the server describes it: `x`, `z` and `radius` in cells of its grid, `height` as it is now, on the scale of `heightScale`.
  * @typedef {{id: number, label: string, description: string, label_source: string, size: number, weight: number,
- *   x: number, z: number, height: number, radius: number, color: string, samples: string[]}} ServedHill
+ *   x: number, z: number, height: number, originalHeight: number, radius: number, color: string, samples: string[]}} ServedHill
  */
-/** @typedef {{hills: ServedHill[], gridSize: number, heightScale: number, noise: number | {size: number}}} ServedTerrain */
+/** @typedef {{hills: ServedHill[], gridSize: number, heightScale: number, noise: {size: number}, file_name: string}} ServedTerrain */
 /**
  * A hill on the ground; `height` is the original one, in units of the ground.
  * @typedef {{readonly id: number, readonly label: string, readonly description: string, readonly labelSource: string, readonly size: number,
@@ -16,7 +16,7 @@ import { roundedWeight } from "./balance.js";
  */
 /**
  * `noise` are rows in no hill; `weights` as they are stored.
- * @typedef {{readonly hills: readonly Hill[], readonly weights: readonly number[], readonly noise: number}} Terrain
+ * @typedef {{readonly hills: readonly Hill[], readonly weights: readonly number[], readonly noise: number, readonly name: string}} Terrain
  */
 /**
  * What a hill of height 1 adds to the points of the mesh: a rectangle of points with the values, row by row.
@@ -32,17 +32,16 @@ const largestWeight = 1000; // as the server has it
  * @param {ServedTerrain} served
  * @returns {Terrain}
  */
-export function terrainOf({ hills, gridSize, heightScale, noise }) {
-  const last = gridSize - 1;
-  const largest = Math.max(1, ...hills.map((hill) => hill.size));
-  const perSize = (tallest / largest) * Math.min(1, 10 / heightScale);
+export function terrainOf({ hills, gridSize, heightScale, noise, file_name }) {
+  const last = gridSize - 1, unit = tallest / heightScale;
   return {
     hills: hills.map((hill) => ({
       id: hill.id, label: hill.label, description: hill.description, labelSource: hill.label_source, size: hill.size, samples: hill.samples,
-      x: (2 * hill.x) / last - 1, z: (2 * hill.z) / last - 1, radius: (2 * hill.radius) / last, height: hill.size * perSize,
+      x: (2 * hill.x) / last - 1, z: (2 * hill.z) / last - 1, radius: (2 * hill.radius) / last, height: hill.originalHeight * unit,
     })),
     weights: hills.map((hill) => hill.weight),
-    noise: typeof noise === "number" ? noise : noise.size,
+    noise: noise.size,
+    name: file_name,
   };
 }
 

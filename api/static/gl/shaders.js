@@ -14,7 +14,7 @@ void main() {
 }`,
   fragment: `
 in vec3 lit; in vec2 where;
-uniform vec4 ring; uniform vec3 ink, accent; uniform float interval, contour, pixel; // `pixel`: pixels of the canvas for each of the page
+uniform vec4 ring; uniform vec3 ink, accent; uniform float interval, contour, pixel; // pixel: how many of the canvas make one of the page
 out vec4 result;
 void main() {
   vec3 rgb = lit;

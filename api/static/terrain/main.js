@@ -58,11 +58,10 @@ function fail(error) {
   render(html`<${Failure} title=${title} detail=${detail} />`, waiting);
 }
 
-/** @param {import("../core/hills.js").ServedTerrain & {name?: string}} served */
+/** @param {import("../core/hills.js").ServedTerrain} served */
 function show(served) {
-  const store = createStore(terrainOf(served)), about = aboutUpload();
-  const name = served.name ?? about.name;
-  document.title = `${name} · runatlas`;
+  const store = createStore(terrainOf(served));
+  document.title = `${store.name} · runatlas`;
   waiting.hidden = true;
   find("#page").hidden = false;
   const darkly = matchMedia("(prefers-color-scheme: dark)"), isDark = signal(darkly.matches);
@@ -74,10 +73,11 @@ function show(served) {
   const saver = createSaver(store, (adjustments) => send(`api/adjust/${at}`, { adjustments }));
   const download = async (/** @type {string} */ query) => {
     await saver.flush();
+    await ask(`api/status/${at}`); // a link can't say why there is no file
     const link = Object.assign(document.createElement("a"), { href: `${root}api/export/${at}?${query}`, download: "" });
     link.click();
   };
-  render(html`<${Panel} store=${store} colours=${colours} name=${name} download=${download} />`, find("#panel"));
+  render(html`<${Panel} store=${store} colours=${colours} download=${download} />`, find("#panel"));
   showControls(store, stage);
   showTip(store, stage, colours);
   listenToKeys(stage, store);

@@ -8,21 +8,21 @@ import { html, useEffect, useRef } from "../vendor/preact/preact.js";
 import { Downloads } from "./downloads.js";
 
 /** @typedef {import("./store.js").Store} Store */
-/** @typedef {{store: Store, colours: {value: readonly import("../core/palette.js").Rgb[]}, name: string, download: (query: string) => Promise<void>}} Props */
+/** @typedef {{store: Store, colours: {value: readonly import("../core/palette.js").Rgb[]}, download: (query: string) => Promise<void>}} Props */
 
 /** @param {Props} props */
-export const Panel = ({ store, colours, name, download }) =>
-  html`<${Heading} store=${store} name=${name} />
+export const Panel = ({ store, colours, download }) =>
+  html`<${Heading} store=${store} />
     <${Figures} store=${store} />
     <${Ranking} store=${store} colours=${colours} />
     <${Steps} store=${store} />
     <${Table} store=${store} colours=${colours} />
     <${Downloads} store=${store} download=${download} />`;
 
-/** @param {{store: Store, name: string}} props */
-const Heading = ({ store, name }) =>
+/** @param {{store: Store}} props */
+const Heading = ({ store }) =>
   html`<header>
-    <h1 title=${name}>${name}</h1>
+    <h1 title=${store.name}>${store.name}</h1>
     <p class="quiet">${rows(store.rows)} in ${count(store.hills.length)} ${store.hills.length === 1 ? "hill" : "hills"}${store.noise > 0 && ` · ${count(store.noise)} in none`}</p>
   </header>`;
 
@@ -99,7 +99,9 @@ function Row({ i, store, colours }) {
 function Detail({ i, store }) {
   const hill = store.hills[i], weight = store.weights.value[i];
   const at = useRef(/** @type {HTMLElement | null} */ (null));
-  useEffect(() => at.current && reveal(at.current), []);
+  useEffect(() => {
+    if (at.current) reveal(at.current);
+  }, []);
   const set = (/** @type {Event} */ event) => {
     const value = Number(/** @type {HTMLInputElement} */ (event.target).value);
     if (Number.isFinite(value) && value >= 0) store.drag(i, value);

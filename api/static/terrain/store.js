@@ -13,7 +13,7 @@ import { batch, computed, signal } from "../vendor/preact/preact.js";
 const largestWeight = 1000;
 
 /** @param {import("../core/hills.js").Terrain} terrain */
-export function createStore({ hills, weights: stored, noise }) {
+export function createStore({ hills, weights: stored, noise, name }) {
   const sizes = hills.map((hill) => hill.size), original = sizes.map(() => 1);
   const history = signal(begin(/** @type {Weights} */ (stored)));
   const draft = signal(/** @type {Weights | null} */ (null)); // while a peak or a slider is dragged
@@ -28,7 +28,7 @@ export function createStore({ hills, weights: stored, noise }) {
     });
   };
   return {
-    hills, noise, sizes, weights, effective, shown,
+    hills, noise, name, sizes, weights, effective, shown,
     rows: sizes.reduce((a, b) => a + b, noise),
     stored: computed(() => history.value.present),
     hovered: signal(-1),

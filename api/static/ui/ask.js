@@ -28,11 +28,18 @@ export async function ask(path, options = {}) {
   return body;
 }
 
+/** The header that lets this page write where the server has a token: a page of another site cannot read it. */
+async function writeHeaders() {
+  const { header, token } = await ask("api/csrf");
+  return /** @type {Record<string, string>} */ (token ? { [header]: token } : {});
+}
+
 /**
  * @param {string} path
  * @param {unknown} body
  */
-export const send = (path, body) => ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+export const send = async (path, body) =>
+  ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...(await writeHeaders()) } });
 
 /**
  * Uploads a form, and says how much of it has arrived; `fetch` can't say that.
@@ -54,7 +61,10 @@ export function upload(path, form, onProgress) {
     };
     request.open("POST", root + path);
     request.setRequestHeader("accept", "application/json");
-    request.send(form);
+    writeHeaders().then((headers) => {
+      for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+      request.send(form);
+    }, reject);
   });
   return { answer, cancel: () => request.abort() };
 }
