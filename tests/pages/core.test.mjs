@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const core = new URL("../../api/static/core/", import.meta.url);
-const [balance, camera, hills, history, labels, palette, picking, shade] = await Promise.all(
-  ["balance", "camera", "hills", "history", "labels", "palette", "picking", "shade"].map((name) => import(new URL(`${name}.js`, core))),
+const [balance, camera, hills, history, labels, palette, picking, shade, spreading] = await Promise.all(
+  ["balance", "camera", "hills", "history", "labels", "palette", "picking", "shade", "spread"].map((name) => import(new URL(`${name}.js`, core))),
 );
 const near = (a, b, by = 1e-6) => assert.ok(Math.abs(a - b) <= by, `${a} is not ${b}`);
 const hill = (id, size, x, z, radius, more = {}) => ({
@@ -90,6 +90,21 @@ test("the ground is the sum of the hills", () => {
     near(hills.heightAt(ground, x, z), exact, 0.01);
   }
   assert.equal(hills.heightAt(ground, 1.2, 0), 0);
+});
+
+test("hills on each other are drawn apart, on the ground, and keep their neighbours", () => {
+  const crowd = Array.from({ length: 60 }, (_, i) => ({ x: -0.6 + 0.3 * Math.cos(i * i), z: 0.2 * Math.sin(i * 3), radius: 0.24 }));
+  const places = spreading.spread([...crowd, { x: 0.8, z: 0.8, radius: 0.1 }]);
+  places.forEach((a, i) => {
+    assert.ok(Math.abs(a.x) <= 0.9 && Math.abs(a.z) <= 0.9);
+    const nearest = Math.min(...places.map((b, k) => (k === i ? 9 : Math.hypot(a.x - b.x, a.z - b.z))));
+    assert.ok(nearest > 0.1, `${i}: ${nearest}`);
+    assert.ok(a.radius <= 0.41 * nearest && a.radius > 0.02);
+  });
+  const far = places.at(-1), apart = [{ x: -0.5, z: 0, radius: 0.1 }, { x: 0.5, z: 0, radius: 0.1 }];
+  near(far.x, 0.8, 0.01);
+  spreading.spread(apart).forEach((place, i) => near(place.x, apart[i].x, 0.001));
+  assert.deepEqual(spreading.spread(crowd), spreading.spread(crowd));
 });
 
 test("weights come from a hill's own height, within the limits", () => {

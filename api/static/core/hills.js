@@ -2,6 +2,7 @@
 
 import { clamp } from "./camera.js";
 import { roundedWeight } from "./balance.js";
+import { spread } from "./spread.js";
 
 /**
  * A hill as the server describes it: `x`, `z` and `radius` in cells of its grid, `height` as it is now, on the scale of `heightScale`.
@@ -23,7 +24,7 @@ import { roundedWeight } from "./balance.js";
  * @typedef {{readonly column: number, readonly row: number, readonly columns: number, readonly rows: number, readonly values: Float32Array}} Footprint
  */
 
-export const tallest = 0.62; // of an original hill, in units of the ground
+export const tallest = 0.52; // of an original hill, in units of the ground
 export const raisable = 1.25; // of the tallest: so high can any hill be dragged
 const reach = 3.6; // radii; beyond, a hill adds less than 0.2 % of its height
 const largestWeight = 1000; // as the server has it
@@ -34,10 +35,11 @@ const largestWeight = 1000; // as the server has it
  */
 export function terrainOf({ hills, gridSize, heightScale, noise, file_name }) {
   const last = gridSize - 1, unit = tallest / heightScale;
+  const places = spread(hills.map(({ x, z, radius }) => ({ x: (2 * x) / last - 1, z: (2 * z) / last - 1, radius: (2 * radius) / last })));
   return {
-    hills: hills.map((hill) => ({
+    hills: hills.map((hill, i) => ({
       id: hill.id, label: hill.label, description: hill.description, labelSource: hill.label_source, size: hill.size, samples: hill.samples,
-      x: (2 * hill.x) / last - 1, z: (2 * hill.z) / last - 1, radius: (2 * hill.radius) / last, height: hill.originalHeight * unit,
+      ...places[i], height: hill.originalHeight * unit,
     })),
     weights: hills.map((hill) => hill.weight),
     noise: noise.size,

@@ -40,7 +40,7 @@ const chosen = (/** @type {Event} */ event) => {
 const Hills = () =>
   html`<svg class="hills" viewBox="0 0 240 92" aria-hidden="true">
     <path class="a" d="M0 88 C34 88 40 58 62 58 S92 88 120 88 Z" /><path class="b" d="M52 88 C92 88 96 10 126 10 S164 88 204 88 Z" /><path class="c" d="M138 88 C168 88 172 46 192 46 S214 88 240 88 Z" />
-    <path class="line" d="M76 62 C92 56 100 52 126 52 S160 56 178 62 M92 40 C104 35 112 33 126 33 S148 35 160 40 M106 22 C114 19 118 18 126 18 S138 19 146 22" />
+    <clipPath id="hill"><path d="M52 88 C92 88 96 10 126 10 S164 88 204 88 Z" /></clipPath><path class="line" clip-path="url(#hill)" d="M76 62 C92 56 100 52 126 52 S160 56 178 62 M92 40 C104 35 112 33 126 33 S148 35 160 40 M106 22 C114 19 118 18 126 18 S138 19 146 22" />
   </svg>`;
 
 const Sending = (/** @type {{name: string, share: number, cancel: () => void}} */ { name, share, cancel }) =>
