@@ -63,8 +63,10 @@ const Steps = ({ store }) =>
 /** @param {{store: Store}} props */
 function Saved({ store }) {
   const saving = store.saving.value;
-  const text = { saved: store.isChanged.value ? "All changes are saved" : "No changes yet", saving: "Saving …", failed: "" }[saving.kind];
-  return html`<p class=${`saved ${saving.kind}`} role="status">${saving.kind === "failed" ? `Not saved: ${saving.detail}` : text}</p>`;
+  if (saving.kind === "failed")
+    return html`<p class="saved failed" role="status">Not saved: ${saving.detail} <button type="button" onClick=${saving.retry}>Try again</button></p>`;
+  const text = saving.kind === "saving" ? "Saving …" : store.isChanged.value ? "All changes are saved" : "No changes yet";
+  return html`<p class="saved" role="status">${text}</p>`;
 }
 
 /** @param {Store} store */
@@ -89,7 +91,7 @@ function Row({ i, store, colours }) {
   return html`<tr style=${{ "--hill": css(colours.value[i]) }} class=${store.hovered.value === i || isOpen ? "on" : ""} onPointerEnter=${() => (store.hovered.value = i)} onPointerLeave=${() => (store.hovered.value = -1)}>
     <th scope="row"><button type="button" aria-expanded=${isOpen} onClick=${() => (store.selected.value = isOpen ? -1 : i)}>
       <i style=${{ background: css(colours.value[i]) }}></i><span>${hill.label}</span></button></th>
-    <td><input type="range" min="0" max=${most} step=${most / 400} value=${size} aria-label=${`Height of ${hill.label}`} disabled=${hill.size === 0}
+    <td><input type="range" min="0" max=${most} step=${most / 100} value=${size} aria-label=${`Height of ${hill.label}`} disabled=${hill.size === 0}
       aria-valuetext=${`${rows(size)}, weight ${times(weight)}`} onInput=${drag} onChange=${store.settle} /></td>
     <td class="number">${isChanged && html`<small>${count(hill.size)} →</small>`} <b>${count(size)}</b></td>
   </tr>`;

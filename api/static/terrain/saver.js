@@ -32,16 +32,18 @@ export function createSaver(store, send) {
     clearTimeout(timer);
     running ??= save()
       .catch((error) => {
-        store.saving.value = { kind: "failed", detail: String(error.message) };
+        store.saving.value = { kind: "failed", detail: String(error.message), retry };
         throw error;
       })
       .finally(() => (running = null));
     return running;
   };
+  const retry = () => void flush().catch(() => {}); // the state says what failed
   effect(() => {
     if (store.stored.value === sent) return;
     clearTimeout(timer);
-    timer = window.setTimeout(() => flush().catch(() => {}), quietMs);
+    store.saving.value = { kind: "saving" };
+    timer = window.setTimeout(retry, quietMs);
   });
   addEventListener("beforeunload", (event) => {
     if (Object.keys(changes()).length) event.preventDefault();

@@ -7,7 +7,7 @@ import { batch, computed, signal } from "../vendor/preact/preact.js";
 
 /** @typedef {readonly number[]} Weights */
 /** @typedef {"now" | "before" | "change"} Shown */
-/** @typedef {{kind: "saved"} | {kind: "saving"} | {kind: "failed", detail: string}} Saving */
+/** @typedef {{kind: "saved"} | {kind: "saving"} | {kind: "failed", detail: string, retry: () => void}} Saving */
 /** @typedef {ReturnType<typeof createStore>} Store */
 
 const largestWeight = 1000;
