@@ -2,7 +2,7 @@
 
 /** @typedef {{readonly x: number, readonly z: number, readonly radius: number}} Place */
 
-const rounds = 120, edge = 0.9;
+const rounds = 120, edge = 0.84;
 const farthest = 0.36; // to which any two are pushed apart
 const narrow = 0.26, wide = 0.4, widest = 0.15; // radii: shares of the way to the nearest hill; units of the ground
 

@@ -53,7 +53,7 @@ export class Ground {
     };
     this.buffers = {
       places: gl.createBuffer(), heights: gl.createBuffer(), faces: gl.createBuffer(), colours: gl.createBuffer(),
-      corners: gl.createBuffer(), sides: gl.createBuffer(), normals: gl.createBuffer(), triangles: gl.createBuffer(),
+      corners: gl.createBuffer(), sides: gl.createBuffer(), normals: gl.createBuffer(), triangles: gl.createBuffer(), coarse: gl.createBuffer(),
     };
     this.arrays = { ground: gl.createVertexArray(), side: gl.createVertexArray(), shadow: gl.createVertexArray() };
     fill(gl, this.buffers.places, this.places);
@@ -64,13 +64,14 @@ export class Ground {
     read(gl, 1, this.buffers.heights, 1, gl.FLOAT);
     read(gl, 2, this.buffers.faces, 4, gl.BYTE);
     read(gl, 3, this.buffers.colours, 4, gl.UNSIGNED_BYTE);
-    fill(gl, this.buffers.triangles, trianglesOf(n), gl.ELEMENT_ARRAY_BUFFER);
     gl.bindVertexArray(this.arrays.side);
     read(gl, 0, this.buffers.sides, 3, gl.FLOAT);
     read(gl, 1, this.buffers.normals, 3, gl.FLOAT);
     gl.bindVertexArray(this.arrays.shadow);
     read(gl, 0, this.buffers.corners, 2, gl.FLOAT);
     gl.bindVertexArray(null);
+    fill(gl, this.buffers.triangles, trianglesOf(n, 1), gl.ELEMENT_ARRAY_BUFFER);
+    fill(gl, this.buffers.coarse, trianglesOf(n, 2), gl.ELEMENT_ARRAY_BUFFER);
     this.setHeights();
     this.setColours(this.colours);
   }
@@ -96,10 +97,11 @@ export class Ground {
    * @param {Look} look
    * @param {Ring | null} ring
    * @param {number} interval between contour lines
+   * @param {boolean} isCoarse with every other point of the mesh: for frames that are soon replaced
    */
-  draw(camera, size, look, ring, interval) {
-    const { gl, programs, arrays } = this;
-    if (gl.isContextLost() || !programs || !arrays) return;
+  draw(camera, size, look, ring, interval, isCoarse) {
+    const { gl, programs, arrays, buffers } = this;
+    if (gl.isContextLost() || !programs || !arrays || !buffers) return;
     const view = matrixOf(camera, size), light = lightOf(camera);
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
     gl.clearColor(...unit(look.sky), 1);
@@ -116,7 +118,8 @@ export class Ground {
     const { ambient, contour, glow } = look, pixel = this.canvas.width / size.width;
     for (const [name, value] of Object.entries({ interval, ambient, contour, glow, pixel })) gl.uniform1f(at(name), value);
     gl.bindVertexArray(arrays.ground);
-    gl.drawElements(gl.TRIANGLES, 6 * (this.n - 1) ** 2, gl.UNSIGNED_INT, 0);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, isCoarse ? buffers.coarse : buffers.triangles);
+    gl.drawElements(gl.TRIANGLES, 6 * ((this.n - 1) / (isCoarse ? 2 : 1)) ** 2, gl.UNSIGNED_INT, 0);
     gl.useProgram(programs.side.program);
     gl.uniformMatrix4fv(programs.side.at("view"), false, view);
     gl.uniform3fv(programs.side.at("light"), light);
@@ -165,14 +168,14 @@ function placesOf(n) {
   return places;
 }
 
-/** @param {number} n */
-function trianglesOf(n) {
-  const triangles = new Uint32Array(6 * (n - 1) ** 2);
+/** Two triangles for each square of `step` points. @param {number} n @param {number} step */
+function trianglesOf(n, step) {
+  const triangles = new Uint32Array(6 * ((n - 1) / step) ** 2), below = n * step;
   let at = 0;
-  for (let j = 0; j < n - 1; j++) {
-    for (let i = 0; i < n - 1; i++, at += 6) {
+  for (let j = 0; j < n - 1; j += step) {
+    for (let i = 0; i < n - 1; i += step, at += 6) {
       const k = j * n + i;
-      triangles.set([k, k + n, k + 1, k + 1, k + n, k + n + 1], at);
+      triangles.set([k, k + below, k + step, k + step, k + below, k + below + step], at);
     }
   }
   return triangles;

@@ -8,7 +8,8 @@ out vec3 lit; out vec2 where;
 void main() {
   gl_Position = view * vec4(place.x, height, place.y, 1.0);
   vec3 normal = normalize(face.xyz);
-  float sun = max(0.0, dot(normal, light)), sky = 0.5 + 0.5 * normal.y, open = face.w;
+  float turned = max(0.0, dot(normal, light)), sun = min(turned, light.y + 0.3 * (turned - light.y));
+  float sky = 0.5 + 0.5 * normal.y, open = face.w;
   lit = colour.rgb * (ambient * sky * (0.35 + 0.65 * open) + (1.0 - ambient) * 1.18 * sun * (0.6 + 0.4 * open)) + glow * colour.rgb * height;
   where = vec2(height, length(place - ring.xy) / max(ring.z, 1e-4));
 }`,

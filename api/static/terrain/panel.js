@@ -74,13 +74,13 @@ const bySize = (store) => store.sizes.map((_, i) => i).sort((a, b) => store.size
 
 /** @param {{store: Store, colours: Props["colours"]}} props */
 const Table = ({ store, colours }) =>
-  html`<table>
+  html`<div class="list"><table>
     <caption class="unseen">Hills, largest first</caption>
     <thead><tr><th scope="col">Hill</th><th scope="col">Height</th><th scope="col" class="number">Rows</th></tr></thead>
     <tbody>
       ${bySize(store).map((i) => [html`<${Row} key=${i} i=${i} store=${store} colours=${colours} />`, store.selected.value === i && html`<${Detail} key=${`d${i}`} i=${i} store=${store} />`])}
     </tbody>
-  </table>`;
+  </table></div>`;
 
 /** @param {{i: number, store: Store, colours: Props["colours"]}} props */
 function Row({ i, store, colours }) {
@@ -110,7 +110,7 @@ function Detail({ i, store }) {
     store.settle();
   };
   return html`<tr class="detail" ref=${at}><td colspan="3">
-    ${hill.description && html`<p>${hill.description}</p>`}
+    ${hill.description && hill.description !== hill.label && html`<p>${hill.description}</p>`}
     <p class="quiet">${rows(hill.size)}, ${percent(hill.size / store.rows)} of all</p>
     <label>Weight <input type="number" min="0" max="1000" step="0.05" value=${String(weight)} disabled=${hill.size === 0} onChange=${set} /></label>
     ${hill.samples.length > 0 && html`<h2>Typical rows</h2><ul>${hill.samples.map((text) => html`<li>${text}</li>`)}</ul>`}
@@ -119,9 +119,9 @@ function Detail({ i, store }) {
 
 /** Scrolls to the row of a hill and what is said of it, unless both are seen. @param {HTMLElement} detail */
 function reveal(detail) {
-  const row = detail.previousElementSibling, panel = detail.closest("aside");
-  if (!row || !panel) return;
-  const footer = panel.querySelector("footer"), free = footer && getComputedStyle(footer).position === "sticky" ? footer.offsetHeight : 0;
-  const seen = panel.getBoundingClientRect(), top = row.getBoundingClientRect().top;
-  if (top < seen.top + 30 || detail.getBoundingClientRect().bottom > seen.bottom - free) panel.scrollBy({ top: top - seen.top - 32 });
+  const row = detail.previousElementSibling, list = detail.closest(".list"), panel = detail.closest("aside");
+  if (!row || !list || !panel) return;
+  const scrolls = getComputedStyle(list).overflowY === "auto" ? list : panel;
+  const seen = scrolls.getBoundingClientRect(), top = row.getBoundingClientRect().top;
+  if (top < seen.top + 30 || detail.getBoundingClientRect().bottom > seen.bottom) scrolls.scrollBy({ top: top - seen.top - 32 });
 }

@@ -36,10 +36,7 @@ export class Peaks {
 
   /** @param {readonly import("../core/palette.js").Rgb[]} colours */
   colour(colours) {
-    this.peaks.forEach(({ element, dot }, i) => {
-      element.style.setProperty("--hill", css(colours[i]));
-      dot.setAttribute("stroke", css(colours[i]));
-    });
+    this.peaks.forEach(({ element }, i) => element.style.setProperty("--hill", css(colours[i])));
   }
 
   /** @param {readonly number[]} weights */
@@ -144,6 +141,6 @@ function makePeak(hill, i, most) {
   label.append(Object.assign(document.createElement("b"), { textContent: hill.label }), document.createElement("small"));
   element.append(label, document.createElement("i"));
   const was = document.createElementNS(svg, "line"), dot = document.createElementNS(svg, "circle");
-  dot.setAttribute("r", "4");
+  dot.setAttribute("r", "3");
   return { element, label, was, dot, width: 0, height: 0, hasLabel: false };
 }

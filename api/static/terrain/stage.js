@@ -153,7 +153,7 @@ export class Stage {
    * @param {number} ms since the last frame
    */
   adapt(ms) {
-    if (ms > 38) this.quality = Math.max(0.35, this.quality * 0.9);
+    if (ms > 38) this.quality = Math.max(0.45, this.quality * 0.9);
     else if (ms < 24) this.quality = Math.min(1, this.quality * 1.05);
   }
 
@@ -163,18 +163,21 @@ export class Stage {
     const isSlow = this.drawing.isSlow;
     clearTimeout(this.sharpening);
     if (quality === 0 && isSlow) this.sharpening = window.setTimeout(() => this.request || this.paint(ratio * (ratio < 1.5 ? 1.5 : 1)), sharpenMs);
-    this.paint(ratio * (quality || (isSlow ? this.quality : 1)));
+    this.paint(ratio * (quality || (isSlow ? this.quality : 1)), isSlow);
     const before = store.shown.peek() === "change" ? this.before : null;
     this.peaks.place(camera, size, this.drawing.heights, { hovered: store.hovered.peek(), selected: store.selected.peek(), before, isFlat: this.isFlat });
     this.frames++;
   }
 
-  /** @param {number} ratio pixels of the canvas for each of the page */
-  paint(ratio) {
+  /**
+   * @param {number} ratio pixels of the canvas for each of the page
+   * @param {boolean} isCoarse
+   */
+  paint(ratio, isCoarse = false) {
     const { canvas, size, store } = this;
     const width = Math.max(1, Math.round(size.width * ratio)), height = Math.max(1, Math.round(size.height * ratio));
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const marked = store.hovered.peek() >= 0 ? store.hovered.peek() : store.selected.peek();
-    this.drawing.draw(this.camera, size, looks[this.scheme], store.hills[marked] ?? null, interval);
+    this.drawing.draw(this.camera, size, looks[this.scheme], store.hills[marked] ?? null, interval, isCoarse);
   }
 }
