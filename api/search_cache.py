@@ -28,6 +28,11 @@ class SearchCache:
         self._embedders: dict[str, Embedder] = {}  # by model
         self._opening = threading.Lock()
 
+    @property
+    def has_model(self) -> bool:
+        """Is an embedding model open?"""
+        return bool(self._embedders)
+
     def get(self, dataset: str) -> Searched:
         """The dataset at its newest snapshot. Raises `NotFound` before the first, `Problem` 404 for an unknown one."""
         self._state.dataset_id(dataset)

@@ -11,58 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from components import surveys, wiring
-from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components import wiring
+from components.contracts import IndexReport, LoadReport, Progress
 from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
 from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
-from components.removal import Dropped, drop_dataset
-from components.retry import retry_while_busy, run_directly
+from components.retry import retry_while_busy
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
-from components.settings import Settings, load_settings
-from components.store import DatasetStatus, Store
+from components.settings import Settings
+from components.store import DatasetStatus
 from components.store.index_requests import IndexRequest
+from components.survey_pipeline import SurveyOperations
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
-    from components.survey.run import SurveyReport
-    from components.survey.uploads import Upload
-    from components.surveys import CleanUp
 
 
-class Pipeline:
+class Pipeline(SurveyOperations):
     """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
     `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator.
     """
-
-    def __init__(self, settings: Settings | None = None, *, run_step: StepRunner = run_directly) -> None:
-        self.settings = settings or load_settings()
-        self.run_step = run_step
-
-    @cached_property
-    def store(self) -> Store:
-        return wiring.open_store(self.settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the database connections back."""
-        if "store" in self.__dict__:
-            self.__dict__.pop("store").close()
 
     # --- load and index
 
@@ -137,45 +114,6 @@ class Pipeline:
             if on_report:
                 on_report(report)
         return report
-
-    # --- surveys of uploaded tables, and removal
-
-    def survey(
-        self,
-        file: str | Path,
-        *,
-        text_column: str | None = None,
-        progress: Progress | None = None,
-        record: RecordRun = RunRecorder,
-    ) -> SurveyReport:
-        """Upload a CSV file as a dataset of its own, and make its terrain. Raises `BadUpload`.
-
-        `text_column` names the column to embed; without, it is found by length and variety.
-        """
-        upload = self.upload(file, text_column=text_column)
-        return self.run_survey(upload.dataset_id, progress=progress, record=record)
-
-    def upload(self, file: str | Path, *, text_column: str | None = None) -> Upload:
-        """The dataset of a CSV file, without its terrain; `run_survey` makes that. Raises `BadUpload`."""
-        return surveys.accept_file(self.effective_settings(), self.store, Path(file), text_column=text_column)
-
-    def run_survey(
-        self, dataset: str, *, progress: Progress | None = None, record: RecordRun = RunRecorder
-    ) -> SurveyReport:
-        """Make the terrain of an uploaded dataset, or go on making it. Raises `LeaseHeld` while another run does."""
-        return surveys.run(self.settings, self.store, dataset, run_step=self.run_step, record=record, progress=progress)
-
-    def clean_up(self) -> CleanUp:
-        """Delete uploads that are too old or too many, and what interrupted uploads and removals left."""
-        return surveys.clean_up(self.effective_settings(), self.store)
-
-    def drop(self, dataset: str) -> Dropped:
-        """Remove a dataset with its records, map, snapshots, caches, and the vectors that no other dataset uses.
-
-        Raises `NotFound`, or `LeaseHeld` while it is loaded or indexed.
-        """
-        credentials = wiring.open_credentials(self.settings)
-        return drop_dataset(self.effective_settings(), self.store, dataset, credentials=credentials)
 
     # --- what there is
 

@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from components.errors import BadSetting
+from components.original_names import original_name, survey_environment
 
 SECRET_SETTINGS = frozenset({"api_token", "database_url", "api_keys", "sources"})  # never in a message
 DEFAULT_DATASET = "default"
@@ -178,14 +179,6 @@ class SurveySettings(Section):
         return origins
 
 
-SURVEY_NAMES = {  # names of the environment that deployments of the survey know -> our setting
-    "MAX_UPLOAD_SIZE": "max_upload_bytes",
-    "CORS_ORIGINS": "cors_origins",
-    "GRID_SIZE": "grid_size",
-    "DEFAULT_EPS": "eps",
-}
-
-
 class WatchSettings(Section):
     enabled: bool = True  # `runatlas up` watches the datasets' folders
     debounce_s: float = Field(2.0, gt=0)  # quiet time after the last change before a load
@@ -268,7 +261,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         toml = TomlConfigSettingsSource(settings_cls, toml_file=_settings_file())
-        named = InitSettingsSource(settings_cls, init_kwargs=_survey_environment(os.environ))
+        named = InitSettingsSource(settings_cls, init_kwargs=survey_environment(os.environ))
         return (init_settings, env_settings, named, toml)
 
     def dataset(self, name: str) -> DatasetSettings:
@@ -335,7 +328,7 @@ def load_settings(**overrides: object) -> Settings:
         got = "a value that is not shown" if SECRET_SETTINGS & set(first["loc"]) else repr(first.get("input"))
         raise BadSetting(
             f"Setting {name!r} can't be used: {first['msg']} (got {got}). "
-            f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}{_original_name(name)}."
+            f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}{original_name(name)}."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadSetting(f"The settings can't be read from {_told_file()}: {error}.") from error
@@ -345,16 +338,6 @@ def load_settings(**overrides: object) -> Settings:
             f"RUNATLAS_*: {detail}: tables and lists are JSON there, "
             """for example RUNATLAS_DATASETS='{"default": {"sources": ["/logs"]}}'."""
         ) from error
-
-
-def _original_name(name: str) -> str:
-    """The other name in the environment of a setting of the survey, as `load_settings` says it.
-
-    >>> _original_name("survey.grid_size"), _original_name("api.port")
-    (' or GRID_SIZE', '')
-    """
-    found = [original for original, setting in SURVEY_NAMES.items() if name.startswith(f"survey.{setting}")]
-    return f" or {found[0]}" if found else ""
 
 
 def _unknown_setting(name: str) -> str:
@@ -369,17 +352,6 @@ def _unknown_setting(name: str) -> str:
     near = get_close_matches(last, section.model_fields, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(section.model_fields))}."
     return f"Unknown setting {name!r}; {hint} It comes from {_told_file()} or from the environment."
-
-
-def _survey_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The survey's settings under their original names, as far as they are set; origins are joined by commas."""
-    given = {setting: environment[name].strip() for name, setting in SURVEY_NAMES.items() if environment.get(name)}
-    values: dict[str, Any] = {setting: value for setting, value in given.items() if value}
-    if "cors_origins" in values:
-        values["cors_origins"] = tuple(
-            one.strip().rstrip("/") for one in given["cors_origins"].split(",") if one.strip()
-        )
-    return {"survey": values} if values else {}
 
 
 def _told_file() -> str:

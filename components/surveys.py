@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from components import wiring
-from components.atomic import make_folder
+from components.atomic import atomic_write, disk_errors, make_folder
 from components.contracts import Progress, StepRunner
 from components.dataset_settings import effective_settings
 from components.errors import BadUpload, Cancelled, LeaseHeld, NotFound, RunAtlasError, TransientError
@@ -280,6 +280,27 @@ def download(
     if format == "weighted":
         return export.weighted(name, file, table, hill_of_row, weights)
     return export.resampled(name, file, table, terrain.hills, hill_of_row, weights, n_rows=rows, seed=seed)
+
+
+def export_to(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    target: Path,
+    format: export.Format,
+    *,
+    rows: int | None = None,
+    seed: int = 42,
+) -> Path:
+    """Write what `download` gives to a file, Parquet if its name ends so; returns the file."""
+    chosen = download(settings, store, dataset, format, rows=rows, seed=seed)
+    with disk_errors(target.parent), atomic_write(target) as aside:
+        if target.suffix == ".parquet":
+            export.write_parquet(chosen, aside)
+        else:
+            with aside.open("wb") as file:
+                file.writelines(export.csv_blocks(chosen))
+    return target
 
 
 # --- clean up

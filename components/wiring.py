@@ -22,12 +22,14 @@ from components.settings import EmbedSettings, Settings
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
+from components.survey.run import SurveyJob, SurveyReport
+from components.survey.run import run_survey as make_terrain
+from components.topics.clusters import USUAL, Density
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.search.search import Hit
     from components.sources.files import FileSource
-    from components.survey.run import SurveyReport
 
 
 def open_store(settings: Settings) -> Store:
@@ -140,7 +142,6 @@ def run_index(
 ) -> IndexReport:
     """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
     from components.index import context, run
-    from components.topics.clusters import USUAL, Density
 
     survey = settings.survey
     is_upload = dataset not in store.datasets.ids() and store.datasets.id(dataset) is not None
@@ -169,8 +170,6 @@ def run_survey(
     should_stop: Callable[[], bool] | None = None,
 ) -> SurveyReport:
     """Make the terrain of an uploaded dataset. Raises `LeaseHeld` while another run makes it."""
-    from components.survey import run
-
     embedder = open_embedder(settings, dataset)
     # of an upload only the hills are named by a language model, not the topics that they are made of
     without_model = settings.model_copy(update={"topics": settings.topics.model_copy(update={"model": ""})})
@@ -181,7 +180,7 @@ def run_survey(
             without_model, store, dataset, requested, run_step=run_step, progress=progress, embedder=embedder
         )
 
-    job = run.SurveyJob(
+    job = SurveyJob(
         store=store,
         embedder=embedder,
         settings=settings,
@@ -192,7 +191,7 @@ def run_survey(
         progress=progress,
         should_stop=should_stop,
     )
-    return run.run_survey(job, run_step)
+    return make_terrain(job, run_step)
 
 
 def _owner() -> str:

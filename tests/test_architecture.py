@@ -32,6 +32,7 @@ allowed = {
     "publish": {"snapshot", "store", "topics"},
     "search": {"snapshot", "store", "neighbors"},
     "load": {"sources", "store", "datasets", "credentials"},
+    "survey": {"store", "sources", "topics"},
     "index": {"store", "projector", "embedders", "neighbors", "publish", "topics", "snapshot", "search"},
 }
 # Own modules that are imported inside a function, by importer, each with its reason; all other imports are at the top.

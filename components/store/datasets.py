@@ -10,7 +10,8 @@ import orjson
 from sqlalchemy import select, update
 
 from components.store.engine import Database
-from components.store.tables import dataset_t, survey_t
+from components.store.survey_tables import survey_t
+from components.store.tables import dataset_t
 from components.store.values import to_json
 
 

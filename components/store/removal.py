@@ -22,11 +22,11 @@ from components.store.lease import Fence, lease_t
 from components.store.publications import batch_t, part_t, snapshot_t
 from components.store.records import failure_t
 from components.store.runs import run_t
-from components.store.tables import DroppedVector, dataset_t, defect_t, record_t, session_t, source_t, survey_t
+from components.store.survey_tables import dropped_t, survey_t
+from components.store.tables import dataset_t, defect_t, record_t, session_t, source_t
 from components.store.topics import edit_t
 from components.store.vectors import tally_t, vector_t
 
-dropped_t = DroppedVector.__table__  # type: ignore[attr-defined]
 OPTIMIZED_ROWS: Final = 200_000  # of the index of words, which is rewritten so that nothing of deleted texts is left
 
 

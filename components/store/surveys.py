@@ -16,11 +16,11 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from components.contracts import Json
 from components.errors import NotFound
 from components.store.engine import Database
-from components.store.tables import SurveyTally, UploadAttempt, dataset_t, survey_t
+from components.store.survey_tables import attempt_t, survey_t
+from components.store.survey_tables import survey_tally_t as tally_t
+from components.store.tables import dataset_t
 from components.store.values import storable, to_json
 
-attempt_t = UploadAttempt.__table__  # type: ignore[attr-defined]
-tally_t = SurveyTally.__table__  # type: ignore[attr-defined]
 minute_s = 60.0
 row_type = np.dtype("<i2")
 _uploads_lock = 7_262_784  # of PostgreSQL: uploads are counted one after the other

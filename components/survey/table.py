@@ -48,7 +48,7 @@ _for_pages = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How the cells of a file are told apart. `skips_line`: its first line names the delimiter (`sep=;`)."""
+    """How a file is cut into cells. `skips_line`: its first line names the delimiter (`sep=;`)."""
 
     delimiter: str
     is_quoted: bool = True
@@ -307,5 +307,5 @@ def warnings_of(table: Table) -> list[str]:
     if table.encoding.is_damaged:
         found.append("Some bytes are not valid UTF-8; exports keep them.")
     if len(set(table.columns)) < len(table.columns) or "" in table.columns:
-        found.append("Some columns have no name or the same one; `columns` tells them apart.")
+        found.append("Some columns have no name or the same one; `columns` numbers them.")
     return found

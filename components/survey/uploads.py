@@ -41,7 +41,7 @@ def keep_file(received: Path, target: Path) -> None:
 
 
 def upload_of(dataset: str, table: Table) -> Upload:
-    """What the uploader is told."""
+    """What the answer to the upload says."""
     return Upload(
         dataset_id=dataset,
         columns=table.names,
