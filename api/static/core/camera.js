@@ -20,7 +20,7 @@ const near = 0.05, far = 40;
  * @param {{yaw?: number, pitch?: number}} [angles]
  * @returns {Camera}
  */
-export function wholeGround(size, { yaw = 0.62, pitch = 0.66 } = {}) {
+export function wholeGround(size, { yaw = 0.4, pitch = 0.64 } = {}) {
   const camera = { yaw, pitch, distance: distanceRange[0], target: /** @type {Vec3} */ ([0, 0.08, 0]) };
   const corners = [-1, 1].flatMap((x) => [-1, 1].flatMap((z) => [[x, -0.05, z], [x * 0.6, 0.6, z * 0.6]]));
   const isInside = (/** @type {number} */ distance) => {

@@ -116,7 +116,7 @@ export class Peaks {
    */
   show(hill, at, { isLabelled, isSeen, isOn }) {
     const peak = this.peaks[hill], { element } = peak;
-    element.style.translate = `${at.x.toFixed(1)}px ${at.y.toFixed(1)}px`;
+    element.style.translate = `${Math.round(at.x)}px ${Math.round(at.y)}px`;
     element.style.zIndex = String(isOn ? 9999 : Math.max(1, 5000 - Math.round(at.depth * 300)));
     element.classList.toggle("hidden-peak", !isSeen && !isOn);
     element.classList.toggle("on", isOn);
