@@ -61,7 +61,7 @@ UploadId = Annotated[
     str,
     InPath(min_length=1, max_length=100, pattern=r"^[\w-][\w.-]*$", description="The upload's `dataset_id`."),
 ]
-Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False, strict=True)]
 HillId = Annotated[str, Field(pattern=r"^[0-9]{1,4}$", max_length=4)]
 
 

@@ -17,12 +17,22 @@ MARKS: Final = (  # in this order: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 WESTERN: Final = "cp1252"
+CODE_PAGES: Final = (  # that spreadsheets and systems save in; rare ones would often look as plausible
+    *("cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874", "koi8_r"),
+    *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+)
 BLOCK_BYTES: Final = 1 << 16
 SAMPLE_BYTES: Final = 1 << 18  # around bytes beyond ASCII
 FEW: Final = 0.1  # bytes that are not UTF-8, per character beyond ASCII: damage of a file that is UTF-8 otherwise
 LETTERS_BEYOND_ASCII: Final = 0.4  # of all letters: more than in any language that cp1252 is for
 SYMBOLS_IN_WORDS: Final = 0.02  # of all characters beyond ASCII; in cp1252 none stands between letters
 _beyond_ascii = re.compile(rb"[^\r\n]{0,60}[\x80-\xff]+[^\r\n]{0,60}")
+LITTLE_NOISE: Final = 0.03
+RARER: Final = 0.05  # of coherence, that a code page needs more than the one before it
+USUAL_SIGNS: Final = frozenset(
+    "\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026\u20ac\u00ab\u00bb\u00a0\u00b0\u2116\u3002\u3001\uff0c\uff1f\uff01"
+)
+_word = re.compile(r"[^\W\d_]+")
 _between_letters = re.compile(r"[^\W\d_]([^\w\s'\u2019\u2018\u2013\u2014\u00b7\x00-\x7f])[^\W\d_]")
 
 
@@ -124,8 +134,25 @@ def _is_western(sample: bytes) -> bool:
 
 
 def _guessed(sample: bytes) -> str:
-    """What charset-normalizer takes for the most plausible; cp1252 if it has no idea."""
+    """The code page that makes words of the bytes, and of several the one whose letters are as frequent as in a language."""
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample).best()
-    return best.encoding if best is not None else WESTERN
+    noise = {codec: found for codec in CODE_PAGES if (found := _noise(sample, codec)) is not None}
+    if not noise:
+        return WESTERN
+    least = min(noise.values())
+    coherence = {match.encoding: match.coherence for match in from_bytes(sample, cp_isolation=list(CODE_PAGES))}
+    plausible = [codec for codec in CODE_PAGES if noise.get(codec, 1.0) <= least + LITTLE_NOISE]
+    return max(plausible, key=lambda codec: coherence.get(codec, 0.0) - RARER * CODE_PAGES.index(codec))
+
+
+def _noise(sample: bytes, codec: str) -> float | None:
+    """Signs that a code page is the wrong one, per character beyond ASCII; None where it lacks some of the bytes."""
+    try:
+        text = sample.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    beyond = [c for c in text if c > "\x7f"]
+    strange = sum(not c.isalpha() and c not in USUAL_SIGNS for c in beyond)
+    switches = sum(not word.istitle() and not word.islower() and not word.isupper() for word in _word.findall(text))
+    return (strange + switches + len(_between_letters.findall(text))) / max(1, len(beyond))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from components.errors import BadUpload
-from components.survey.encoding import Encoding, detect_encoding
+from components.survey.encoding import WESTERN, Encoding, detect_encoding
 from components.survey.formulas import guarded_header, is_formula
 
 MIN_ROWS: Final = 50
@@ -29,7 +29,8 @@ SAMPLE_ROWS: Final = 2_000  # that decide which column holds the text
 DELIMITERS: Final = (",", ";", "\t", "|")
 NO_DELIMITER: Final = "\x1f"  # of a file with one column, whose cells may hold any delimiter
 SAME_WIDTH: Final = 0.5  # of the first rows have as many cells as the header, or it is no table of this delimiter
-MANY_LINES: Final = 20  # of one cell, at the end of a file: its quotation mark was never closed
+MANY_LINES: Final = 20  # of a cell whose quotation mark is never closed: it was meant as a character
+END: Final = "\x1c\x1e\x1c"  # a line behind the last one, which such a cell takes with it
 NOT_TEXT: Final = {  # first bytes -> what the file is
     b"PK\x03\x04": "a zip archive, as spreadsheets save by default",
     b"%PDF": "a PDF",
@@ -98,17 +99,15 @@ def read_table(file: Path, text_column: str | None = None) -> Table:
     encoding = _expect_text(file)
     dialect = detect_dialect(file, encoding)
     with suppress(csv.Error):
-        table, last = _scanned(file, encoding, dialect, text_column)
-        if not _swallowed(last, table):
-            return table
+        return _scanned(file, encoding, dialect, text_column)
     try:
-        return _scanned(file, encoding, replace(dialect, is_quoted=False), text_column)[0]
+        return _scanned(file, encoding, replace(dialect, is_quoted=False), text_column)
     except csv.Error as error:
         raise BadUpload(f"The file is no CSV: a cell is longer than {MAX_CELL_CHARS:,} characters.") from error
 
 
 def rows_of(file: Path, encoding: Encoding, dialect: Dialect) -> Iterator[list[str]]:
-    """The rows as they are in the file, the header first, without blank lines. Raises `csv.Error` for a cell that is too long."""
+    """The rows as they are in the file, the header first, without blank lines. Raises `csv.Error` for a cell that takes the rest of the file."""
     csv.field_size_limit(MAX_CELL_CHARS)
     with file.open("rb") as raw:
         raw.seek(len(encoding.mark))
@@ -116,8 +115,15 @@ def rows_of(file: Path, encoding: Encoding, dialect: Dialect) -> Iterator[list[s
             if dialect.skips_line:
                 lines.readline()
             quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.is_quoted else csv.QUOTE_NONE
-            for row in csv.reader(lines, delimiter=dialect.delimiter, quoting=quoting):
-                if not _is_blank(row, dialect):
+            with_end = itertools.chain(lines, [END])
+            for row in csv.reader(with_end, delimiter=dialect.delimiter, quoting=quoting):
+                if row == [END]:
+                    return
+                if row and row[-1].endswith(END):  # within a cell whose quotation mark is never closed
+                    row[-1] = row[-1].removesuffix(END)
+                    if row[-1].count("\n") > MANY_LINES:
+                        raise csv.Error
+                if not _is_blank(row):
                     yield row
 
 
@@ -128,8 +134,8 @@ def data_rows(file: Path, table: Table) -> Iterator[list[str]]:
         yield row if len(row) == width else row + [""] * (width - len(row))
 
 
-def _is_blank(row: Sequence[str], dialect: Dialect) -> bool:
-    return not row or (len(row) == 1 and dialect.delimiter != NO_DELIMITER and not row[0].strip())
+def _is_blank(row: Sequence[str]) -> bool:
+    return not row or (len(row) == 1 and row[0].isspace())
 
 
 def _expect_text(file: Path) -> Encoding:
@@ -191,17 +197,10 @@ def _head_rows(head: str, delimiter: str, *, is_whole: bool) -> list[list[str]]:
     return rows if is_whole and len(rows) <= HEAD_ROWS else rows[:-1] or rows
 
 
-def _swallowed(last: Sequence[str], table: Table) -> bool:
-    """Did a quotation mark that was never closed take the rest of the file into one cell?"""
-    is_short = len(last) < table.header_cells or len(table.columns) == 1
-    return is_short and any(cell.count("\n") > MANY_LINES for cell in last)
-
-
 # --- all rows
 
 
-def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str | None) -> tuple[Table, list[str]]:
-    """The table and its last row."""
+def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str | None) -> Table:
     rows = rows_of(file, encoding, dialect)
     header = next(rows, [])
     sample = list(itertools.islice(rows, SAMPLE_ROWS))
@@ -212,7 +211,6 @@ def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str 
     text_index = _text_index(columns, text_column, sample)
     n = n_empty = n_wider = n_narrower = 0
     formulas = sum(guarded_header(name) != name for name in header)
-    last: list[str] = header
     for row in itertools.chain(sample, rows):
         n += 1
         n_wider += len(row) > len(header)
@@ -220,7 +218,6 @@ def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str 
         n_empty += not (text_index < len(row) and row[text_index].strip())
         formulas += sum(map(is_formula, row))
         width = max(width, len(row))
-        last = row
     if width > MAX_COLUMNS:
         raise BadUpload(f"The file has rows of {width:,} cells; a table may have {MAX_COLUMNS:,} columns.")
     if n < MIN_ROWS:
@@ -228,7 +225,7 @@ def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str 
     columns = (*header, *[""] * (width - len(header)))
     if n_empty == n:
         raise BadUpload(f"The column {safe_names(columns)[text_index]!r} has no text in any row: name another one.")
-    table = Table(
+    return Table(
         encoding=encoding,
         dialect=dialect,
         columns=columns,
@@ -240,7 +237,6 @@ def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str 
         header_cells=len(header),
         formulas=formulas,
     )
-    return table, last
 
 
 def _text_index(columns: Sequence[str], wanted: str | None, sample: Sequence[Sequence[str]]) -> int:
@@ -304,6 +300,8 @@ def warnings_of(table: Table) -> list[str]:
         found.append("A quotation mark is never closed; quotation marks are read as plain characters.")
     if table.formulas:
         found.append(f"{table.formulas:,} cells look like formulas; CSV exports put a ' in front of them.")
+    if not table.encoding.codec.startswith(("utf", WESTERN)):
+        found.append(f"The encoding looks like {table.encoding.codec}; if texts are wrong, upload the table as UTF-8.")
     if table.encoding.is_damaged:
         found.append("Some bytes are not valid UTF-8; exports keep them.")
     if len(set(table.columns)) < len(table.columns) or "" in table.columns:
