@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from page_tools import installed_tools, needs_node, root
 
-root = Path(__file__).resolve().parents[1]
 static = root / "api" / "static"
 vendored = static / "vendor" / "preact"
 packages = ("core", "gl", "ui", "terrain")
@@ -24,7 +23,6 @@ may_import = {  # package -> packages that it may import besides itself
 browser_words = re.compile(
     r"\b(document|window|navigator|location|localStorage|sessionStorage|fetch|WebGL\w*|gl|HTML\w+)\b"
 )
-needs_node = pytest.mark.skipif(not shutil.which("node") or not shutil.which("npm"), reason="Node is not installed")
 
 
 def modules() -> list[Path]:
@@ -70,13 +68,7 @@ def test_the_vendored_file_is_the_one_that_is_described() -> None:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of `vendoring/` with its packages installed."""
-    folder = tmp_path_factory.mktemp("tools") / "vendoring"
-    shutil.copytree(root / "vendoring", folder, ignore=shutil.ignore_patterns("node_modules"))
-    installed = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    if installed.returncode:
-        pytest.skip(f"npm ci: {installed.stderr[-300:]}")
-    return folder
+    return installed_tools(tmp_path_factory.mktemp("tools"))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from api_world import evil, settings_at
 from browser import Browser, a_browser, is_there, waited
+from page_tools import installed_tools, needs_node
 from served import served
 
 from api.app import create_app
@@ -391,3 +392,24 @@ def test_a_dark_window_gets_a_dark_terrain(tmp_path: Path, address: str, upload:
         picture = browser.picture()
         assert picture[300, 20].max() < 60
         assert picture[300, 1300].max() < 70
+
+
+@pytest.mark.slow
+@needs_node
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_axe_finds_no_barrier(tmp_path: Path, address: str, upload: str, is_dark: bool) -> None:
+    axe = (installed_tools(tmp_path) / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    check = f"{axe}; window.axe = axe; const done = arguments[arguments.length - 1]; window.axe.run().then((found) => done(found.violations.map((one) => [one.id, one.nodes[0].html])))"
+
+    with a_browser(tmp_path / "chromium", dark=is_dark) as browser:
+        open_terrain(browser, address, upload)
+        assert browser.run_async(check) == []
+        browser.run("window.runatlas.store.selected.value = 1; window.runatlas.store.flatten()")
+        browser.wait_for("document.querySelector('.detail')")
+        browser.wait_for(is_at_rest)
+        assert browser.run_async(check) == []
+        browser.run("window.runatlas.store.reset()")
+        browser.wait_for("!document.querySelector('.saved').innerText.startsWith('Saving')")
+        browser.open(f"{address}/terrain")
+        browser.wait_for("document.body.dataset.ready === 'yes'")
+        assert browser.run_async(check) == []

@@ -74,7 +74,7 @@ const bySize = (store) => store.sizes.map((_, i) => i).sort((a, b) => store.size
 
 /** @param {{store: Store, colours: Props["colours"]}} props */
 const Table = ({ store, colours }) =>
-  html`<div class="list"><table>
+  store.hills.length === 0 ? html`<p class="list none">No topics were found: every row says something else. More rows, or another column, may help.</p>` : html`<div class="list"><table>
     <caption class="unseen">Hills, largest first</caption>
     <thead><tr><th scope="col">Hill</th><th scope="col">Height</th><th scope="col" class="number">Rows</th></tr></thead>
     <tbody>
