@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -39,7 +40,7 @@ class Removal:
     def drop(self, fence: Fence, dataset: str, dataset_id: int, digests: Iterable[bytes]) -> int:
         """Delete the dataset; returns how many records it had. `digests` are those of its prepared texts."""
         names = list(digests)
-        with self._erasing(), fence.write() as connection:
+        with fence.write() as connection, self._erasing(connection):
             self._note_vectors(connection, dataset_id, names)
             if self.db.dialect == "sqlite":
                 connection.execute(text(_forget_words), {"dataset": dataset_id})
@@ -81,7 +82,7 @@ class Removal:
         if not self.has_unused():
             return 0
         waiting = list(pending())
-        with self._erasing(), self.db.write() as connection:
+        with self.db.write() as connection, self._erasing(connection):
             if self.db.dialect == "postgresql":
                 connection.exec_driver_sql("lock table lease in share row exclusive mode")
             if self._is_indexing(connection):
@@ -101,38 +102,29 @@ class Removal:
         held = (lease_t.c.expires_at >= self.db.now(connection)) & lease_t.c.name.startswith("index:")
         return connection.execute(select(lease_t.c.name).where(held).limit(1)).first() is not None
 
-    def _erasing(self) -> _Erasing:
-        return _Erasing(self.db)
+    @contextmanager
+    def _erasing(self, connection: Connection) -> Iterator[None]:
+        """SQLite overwrites what is deleted on this connection with zeros."""
+        if self.db.dialect != "sqlite":
+            yield
+            return
+        connection.exec_driver_sql("pragma secure_delete=on")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("pragma secure_delete=off")
 
     def _flush(self) -> None:
         """Leave nothing of what was deleted in the index of words and the write-ahead log, on SQLite."""
         if self.db.dialect != "sqlite":
             return
-        with self.db.write() as connection:
+        with self.db.write() as connection, self._erasing(connection):
             rows = connection.execute(text("select count(*) from record_words_docsize")).scalar_one()
             if rows <= OPTIMIZED_ROWS:
                 connection.execute(text("insert into record_words(record_words) values ('optimize')"))
         with self.db.read() as connection:
             connection.rollback()
             connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
-
-
-class _Erasing:
-    """While it is entered, SQLite overwrites what is deleted with zeros."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._set("on")
-
-    def __exit__(self, *_: object) -> None:
-        self._set("off")
-
-    def _set(self, value: str) -> None:
-        if self._db.dialect == "sqlite":
-            with self._db.write() as connection:
-                connection.exec_driver_sql(f"pragma secure_delete={value}")
 
 
 # what FTS5 knows of the dataset's texts, of those records that are in its index
