@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from api.responses import content, static_folder
+from api.routes.survey import UploadId
 from api.security_headers import with_policy
 
 router = APIRouter(prefix="/terrain", tags=["survey"])
@@ -18,7 +19,7 @@ def upload() -> Response:
 
 
 @router.get("/{id}", response_class=Response, responses=content("text/html"), summary="Terrain page")
-def terrain(id: str) -> Response:  # noqa: ARG001 - the page reads it from its address
+def terrain(id: UploadId) -> Response:  # noqa: ARG001 - the page reads it from its address
     """The topics of an uploaded table as hills, to turn and to rebalance. Shows progress until the terrain is built."""
     return _page("terrain.html")
 

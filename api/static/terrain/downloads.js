@@ -15,7 +15,7 @@ export function Downloads({ store, download }) {
       problem.value = String(/** @type {Error} */ (error).message);
     }
   };
-  const n = Number(wanted.value) || all, isEmpty = store.noise === 0 && store.effective.value.every((size) => size === 0);
+  const n = wanted.value ? Math.max(1, Math.round(Number(wanted.value) || 1)) : all, isEmpty = store.noise === 0 && store.effective.value.every((size) => size === 0);
   return html`<footer class="downloads" aria-label="Download">
     <div class="line"><h2>Download</h2>
       <label>as <select value=${kind.value} onChange=${(/** @type {any} */ event) => (kind.value = event.target.value)}><option value="csv">CSV</option><option value="parquet">Parquet</option></select></label>
