@@ -100,6 +100,7 @@ test("hills on each other are drawn apart, on the ground, and keep their neighbo
     const nearest = Math.min(...places.map((b, k) => (k === i ? 9 : Math.hypot(a.x - b.x, a.z - b.z))));
     assert.ok(nearest > 0.1, `${i}: ${nearest}`);
     assert.ok(a.radius <= 0.41 * nearest && a.radius > 0.02);
+    assert.ok(Math.max(Math.abs(a.x), Math.abs(a.z)) + 2.2 * a.radius < 1, "its foot lies on the ground");
   });
   const far = places.at(-1), apart = [{ x: -0.5, z: 0, radius: 0.1 }, { x: 0.5, z: 0, radius: 0.1 }];
   near(far.x, 0.8, 0.01);

@@ -43,6 +43,7 @@ export class Stage {
     this.request = 0;
     this.sharpening = 0;
     this.drawing.onRestored = () => this.invalidate();
+    this.reshape();
     this.watch();
   }
 
