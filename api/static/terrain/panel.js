@@ -4,7 +4,7 @@ import { count, hundredths, percent, rows, times } from "../core/format.js";
 import { largestSize, raisable, weightAt } from "../core/hills.js";
 import { css } from "../core/palette.js";
 import { Meter } from "../ui/controls.js";
-import { html, useEffect, useRef } from "../vendor/preact/preact.js";
+import { html, useComputed, useEffect, useRef } from "../vendor/preact/preact.js";
 import { Downloads } from "./downloads.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -84,16 +84,17 @@ const Table = ({ store, colours }) =>
 
 /** @param {{i: number, store: Store, colours: Props["colours"]}} props */
 function Row({ i, store, colours }) {
-  const hill = store.hills[i], weight = store.weights.value[i], size = store.effective.value[i];
-  const isOpen = store.selected.value === i, isChanged = weight !== 1;
+  // computed one by one, so that a drag draws one row again and not all
+  const hill = store.hills[i], weight = useComputed(() => store.weights.value[i]).value, size = hill.size * weight;
+  const isOpen = useComputed(() => store.selected.value === i).value, isOn = useComputed(() => store.hovered.value === i).value;
   const most = largestSize(store.hills) * raisable;
   const drag = (/** @type {Event} */ event) => store.drag(i, weightAt(hill, (Number(/** @type {HTMLInputElement} */ (event.target).value) / hill.size) * hill.height));
-  return html`<tr style=${{ "--hill": css(colours.value[i]) }} class=${store.hovered.value === i || isOpen ? "on" : ""} onPointerEnter=${() => (store.hovered.value = i)} onPointerLeave=${() => (store.hovered.value = -1)}>
+  return html`<tr style=${{ "--hill": css(colours.value[i]) }} class=${isOn || isOpen ? "on" : ""} onPointerEnter=${() => (store.hovered.value = i)} onPointerLeave=${() => (store.hovered.value = -1)}>
     <th scope="row"><button type="button" aria-expanded=${isOpen} onClick=${() => (store.selected.value = isOpen ? -1 : i)}>
       <i style=${{ background: css(colours.value[i]) }}></i><span>${hill.label}</span></button></th>
     <td><input type="range" min="0" max=${most} step=${most / 100} value=${size} aria-label=${`Height of ${hill.label}`} disabled=${hill.size === 0}
       aria-valuetext=${`${rows(size)}, weight ${times(weight)}`} onInput=${drag} onChange=${store.settle} /></td>
-    <td class="number">${isChanged && html`<small>${count(hill.size)} →</small>`} <b>${count(size)}</b></td>
+    <td class="number">${weight !== 1 && html`<small>${count(hill.size)} →</small>`} <b>${count(size)}</b></td>
   </tr>`;
 }
 

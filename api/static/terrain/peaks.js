@@ -26,6 +26,8 @@ export class Peaks {
     this.peaks = hills.map((hill, i) => makePeak(hill, i, most));
     into.replaceChildren(...this.order.map((i) => this.peaks[i].element));
     lines.replaceChildren(...this.peaks.flatMap(({ was, dot }) => [was, dot]));
+    /** @type {readonly number[] | undefined} */
+    this.said = undefined; // weights
     this.measure();
     this.focusable = this.order[0] ?? -1;
   }
@@ -42,7 +44,10 @@ export class Peaks {
   /** @param {readonly number[]} weights */
   say(weights) {
     const sizes = effectiveSizes(this.hills.map((hill) => hill.size), weights);
+    const before = this.said;
+    this.said = weights;
     this.peaks.forEach(({ element, label }, i) => {
+      if (before?.[i] === weights[i]) return;
       const { size } = this.hills[i];
       element.setAttribute("aria-valuenow", String(Math.round(sizes[i])));
       element.setAttribute("aria-valuetext", weights[i] === 1 ? rows(size) : `${count(sizes[i])} of ${rows(size)}, weight ${times(weights[i])}`);
