@@ -13,7 +13,7 @@ import { PlainGround } from "./plain.js";
  */
 export function openGround(canvas, n, wantsPlain) {
   const isSlow = isSoftware();
-  const options = { antialias: !isSlow, alpha: false, powerPreference: "high-performance", preserveDrawingBuffer: true };
+  const options = { antialias: !isSlow, alpha: false, powerPreference: "high-performance" };
   const gl = wantsPlain ? null : /** @type {WebGL2RenderingContext | null} */ (canvas.getContext("webgl2", options));
   return gl ? new Ground(canvas, gl, n, isSlow) : new PlainGround(canvas, n);
 }
