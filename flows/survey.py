@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from components.errors import LeaseHeld
+from components.errors import LeaseHeld, NotFound
 from components.pipeline import Pipeline
 from components.private import private_umask
 from components.settings import load_settings
@@ -36,6 +36,8 @@ def survey(dataset: str) -> dict[str, Any] | State[Any]:
             report = pipeline.surveys.run(dataset, record=record_flow_run)
         except LeaseHeld as held:
             return Completed(name="Joined", message=f"{held}")
+        except NotFound as gone:
+            return Completed(name="Deleted", message=f"{gone}")
     run_as_task("report", lambda _: artifacts.show_survey(report))
     logger.info("%s", artifacts.survey_line(report))
     return {"dataset": dataset, "hills": report.hills, "rows": report.rows}

@@ -31,7 +31,7 @@ def progress(now, done, total):
 with Pipeline(settings_at(Path(home), lease={"ttl_s": 2.0}, load={"batch_records": 20})) as pipeline:
     pipeline.surveys.run(dataset, progress=progress)
 """
-killed_at = ("parse", "fetch", "embed", "fit", "place", "keep positions", "publish", "sample", "label", "terrain")
+killed_at = ("parse", "fetch", "embed", "fit", "keep positions", "publish", "sample", "label", "terrain")
 
 
 def write_table(file: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_survey_that_is_killed_at_every_step_ends_as_one_that_was_not(tmp_path
     home = tmp_path / "killed"
     with Pipeline(quick(home)) as pipeline:
         dataset = pipeline.surveys.upload(tmp_path / "t.csv").dataset_id
-    assert {*killed_at, "refit"} == set(STEPS)
+    assert {*killed_at, "refit", "place"} == set(STEPS)  # all rows of a first map are fitted, none is placed
     n_killed = 0
     for step in killed_at:
         command = [sys.executable, "-c", run_until, str(home), dataset, step]
@@ -63,7 +63,7 @@ def test_a_survey_that_is_killed_at_every_step_ends_as_one_that_was_not(tmp_path
     with Pipeline(quick(home)) as pipeline:
         pipeline.surveys.run(dataset)
         found = pipeline.surveys.terrain(dataset).as_dict()
-        assert pipeline.store.records.count(pipeline.dataset_id(dataset)) == 99
+        assert sum(pipeline.store.records.counts(pipeline.dataset_id(dataset)).values()) == 99
         assert all(check.ok for check in pipeline.verify(dataset))
     assert {**found, "dataset_id": ""} == {**expected, "dataset_id": ""}
     assert pipeline.store.surveys.get(dataset).attempts == len(killed_at) + 1

@@ -13,6 +13,7 @@ from components.redact import Redactor
 from components.sources.records import RecordMaker
 from components.store import Store
 from components.store.lease import Fence
+from components.store.tables import RecordState
 from components.survey.table import Table, data_rows
 from components.topics.names import ROW_TYPE
 
@@ -44,7 +45,7 @@ def load_rows(
             closes = batch.cursor.offset >= table.rows
             version = _stored(store, dataset_id, entry, batch, version, closes=closes)
             progress(batch.cursor.offset)
-    return store.records.count(dataset_id)
+    return store.records.count(dataset_id, *RecordState)
 
 
 def _stored(store: Store, dataset_id: int, entry: LedgerEntry, batch: Batch, version: int, *, closes: bool) -> int:

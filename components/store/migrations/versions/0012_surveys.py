@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_upload_attempt")),
     )
-    op.create_index(op.f("ix_upload_attempt_address"), "upload_attempt", ["address", "at"], unique=False)
+    op.create_index(op.f("ix_upload_attempt_address_at"), "upload_attempt", ["address", "at"], unique=False)
     op.create_table(
         "survey_tally",
         sa.Column("kind", sa.String(), nullable=False),
