@@ -1,7 +1,7 @@
 # The bare call does what CI does, in the environment of PYTHON.
 PYTHON ?= python3
 
-.PHONY: check lint types test slow bench
+.PHONY: check lint types test slow bench vendor
 check: lint types test slow
 
 lint:
@@ -19,3 +19,6 @@ slow:  # what takes more than a few seconds, a browser, or real logs beside the 
 
 bench:
 	$(PYTHON) -m benchmarks
+
+vendor:  # rebuilds api/static/vendor/preact/ from the packages that vendoring/package-lock.json names; needs Node
+	cd vendoring && npm ci && npm run build

@@ -11,13 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from api.auth import Guard, require_token_beyond_loopback
+from api.cors import Cors
 from api.dependencies import Dependencies, open_dependencies
 from api.limits import BodyLimit
 from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import compare, datasets, pages, receive, runs, search, topics
+from api.routes import compare, datasets, pages, receive, runs, search, survey, terrain, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -45,9 +46,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.dependencies = deps
     install_problems(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
-    for routes in (datasets, receive, search, topics, compare, runs, map_routes, pages):
+    app.add_middleware(Cors, origins=settings.survey.cors_origins)
+    for routes in (datasets, receive, search, topics, compare, survey, terrain, runs, map_routes, pages):
         app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
@@ -63,6 +65,7 @@ def _lifespan(deps: Dependencies, mcp: HttpEndpoint) -> Callable[[FastAPI], Abst
             yield
         deps.monitor.close()
         await run_in_threadpool(deps.receiving.close)
+        deps.surveys.close()
         await deps.prefect.close()
         deps.state.close()
 

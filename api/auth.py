@@ -6,8 +6,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.cors import is_shared_with
 from api.hosts import host_may_be_ours, host_name, is_allowed, is_loopback, safe_methods, sent_by_another_site
-from api.login import challenge, equal_in_constant_time, has_cookie, log_in, login_page, login_path
+from api.login import challenge, equal_in_constant_time, has_cookie, has_csrf_token, log_in, login_page, login_path
 from api.peers import is_of_another_user
 from api.problems import Problem, problem_response
 from api.security_headers import with_security_headers
@@ -40,6 +41,7 @@ class Guard:
         self._token = settings.api_token or None  # an empty one protects nothing
         self._bound_to = settings.api.host
         self._allowed = settings.api.allowed_hosts
+        self._origins = settings.survey.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +72,8 @@ class Guard:
             if not self._allowed and is_of_another_user(scope.get("client"), _port(scope)):
                 return _another_user()
         if scope["method"] not in safe_methods and sent_by_another_site(headers, self._allowed):
+            if is_shared_with(headers.get("origin"), scope["path"], self._origins):
+                return None
             return _cross_site()
         return None
 
@@ -78,14 +82,18 @@ class Guard:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
         if path == login_path and method == "POST":
             return await log_in(receive, token)
-        is_safe = method in safe_methods  # a cookie only reads: other sites' forms would send it along
-        if path in open_paths or _has_bearer(headers, token) or (is_safe and has_cookie(headers, token)):
+        is_safe = method in safe_methods  # by itself a cookie only reads: other sites' forms would send it along
+        if path in open_paths or _has_bearer(headers, token):
+            return None
+        if has_cookie(headers, token) and (is_safe or has_csrf_token(headers, token)):
             return None
         if path == login_style:
             return None
         if is_safe and "text/html" in headers.get("accept", ""):
             return login_page(scope)
         detail = "This call needs the token: send `Authorization: Bearer <RUNATLAS_API_TOKEN>`."
+        if has_cookie(headers, token):
+            detail += " A page that is signed in sends the header X-CSRF-Token with what GET /api/csrf gives."
         return problem_response(Problem(401, "unauthorized", detail, headers=challenge), path)
 
 

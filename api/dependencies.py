@@ -14,6 +14,7 @@ from api.prefect_client import PrefectRuns
 from api.receiving import Receiving
 from api.search_cache import SearchCache
 from api.state import State
+from api.survey_runs import LocalSurveys
 from components.settings import Settings
 
 
@@ -29,6 +30,7 @@ class Dependencies:
     atlas: AtlasSites
     searches: SearchCache
     receiving: Receiving
+    surveys: LocalSurveys
 
 
 def open_dependencies(settings: Settings) -> Dependencies:
@@ -43,6 +45,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
         atlas=AtlasSites(settings.cache),
         searches=SearchCache(settings, state),
         receiving=Receiving(settings, state),
+        surveys=LocalSurveys(settings, state),
     )
 
 

@@ -21,8 +21,13 @@ our_version = version("runatlas")
 crashed_after_s = 15.0  # without a heartbeat; an index sends one every two
 
 
-def health_json(store: Probe[StoreState], prefect: Probe[PrefectState], drift_warn: float) -> dict[str, Any]:
-    """The body of `/health`; a dataset with a `drift` of at least `drift_warn` is degraded."""
+def health_json(
+    store: Probe[StoreState], prefect: Probe[PrefectState], drift_warn: float, *, model_loaded: bool = False
+) -> dict[str, Any]:
+    """The body of `/health`; a dataset with a `drift` of at least `drift_warn` is degraded.
+
+    `datasets_in_memory` are uploaded datasets that are kept; `model_loaded`: this process has an embedding model open.
+    """
     known, flows = store.value, prefect.value
     datasets = known.datasets if known else {}
     active = flows.active if flows and not prefect.problem else ()
@@ -37,6 +42,8 @@ def health_json(store: Probe[StoreState], prefect: Probe[PrefectState], drift_wa
         "loading": bool(known and known.loading) or any(_is_running(run, "load") for run in active),
         "queued": sum(run.type in {"SCHEDULED", "PENDING"} for run in active),
         "datasets": {name: dataset_json(status) for name, status in datasets.items()},
+        "datasets_in_memory": known.n_surveys if known else 0,
+        "model_loaded": model_loaded,
         "prefect": probe_json(prefect),
         "database": probe_json(store),
         "version": our_version,

@@ -31,7 +31,9 @@ def datasets_page(datasets: Mapping[str, DatasetStatus]) -> Response:
     cards = "".join(_card(name, status) for name, status in sorted(datasets.items()))
     empty = "<p>No dataset yet. Create the first map: <code>runatlas load FOLDER &amp;&amp; runatlas index</code></p>"
     content = f'<div class="cards">{cards}</div>' if cards else empty
-    links = '<a href="/docs">HTTP API</a> · <a href="/health">Health check</a>'
+    links = (
+        '<a href="/terrain">Survey of a table</a> · <a href="/docs">HTTP API</a> · <a href="/health">Health check</a>'
+    )
     return html_page("runatlas", f"<h1>runatlas</h1><p>Your datasets. {links}</p>{content}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
@@ -14,14 +15,20 @@ _RECEIVERS = re.compile(r"/v1/traces|/datasets/[^/]+/records")
 
 
 class BodyLimit:
-    """ASGI middleware that refuses bodies above `max_bytes`, by their declared length or while they are received."""
+    """ASGI middleware that refuses bodies above `max_bytes`, by their declared length or while they are received.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Those of `own_limit` paths are left to their routes.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, own_limit: Collection[str] = ()) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._own_limit = own_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"] == "POST" and _RECEIVERS.fullmatch(scope["path"])):
+        path = scope["path"] if scope["type"] == "http" else ""
+        is_received = path and scope["method"] == "POST" and _RECEIVERS.fullmatch(path)
+        if not path or is_received or path in self._own_limit:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")

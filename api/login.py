@@ -39,6 +39,16 @@ def cookie_of(token: str) -> str:
     return hmac.new(token.encode(), b"runatlas cookie 1", hashlib.sha256).hexdigest()
 
 
+def csrf_token_of(token: str) -> str:
+    """What a page has to send with a write that a cookie authorises: only pages that may read our answers get it."""
+    return hmac.new(token.encode(), b"runatlas csrf 1", hashlib.sha256).hexdigest()
+
+
+def has_csrf_token(headers: Headers, token: str) -> bool:
+    """Does the request carry the CSRF token of this token?"""
+    return equal_in_constant_time(headers.get("x-csrf-token", ""), csrf_token_of(token))
+
+
 def has_cookie(headers: Headers, token: str) -> bool:
     """Does the request carry the cookie of this token?"""
     try:

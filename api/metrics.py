@@ -7,7 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.state import State
@@ -16,6 +22,7 @@ from components.store.vectors import BATCH_SECONDS
 if TYPE_CHECKING:
     from components.store import DatasetStatus, Store
     from components.store.runs import RunInfo
+    from components.store.surveys import Tallied
 
 content_type = CONTENT_TYPE_LATEST
 
@@ -41,7 +48,14 @@ class StoreMetrics:
         """All metrics, as they are now."""
 
         def read(store: Store) -> list[Metric]:
-            return [*of_datasets(store.status()), *of_embedding(store), *of_runs(store), *of_database(store)]
+            return [
+                *of_datasets(store.status()),
+                *of_embedding(store),
+                *of_runs(store),
+                *of_surveys(store),
+                *of_database(store),
+                *of_process(),
+            ]
 
         return iter(self._state.with_store(read))
 
@@ -92,7 +106,7 @@ def of_runs(store: Store) -> Iterable[Metric]:
     )
     totals = store.runs.totals()
     for (dataset, kind, state), n in totals.items():
-        if state != "running":
+        if state != "running" and kind != "survey":
             ended.add_metric([dataset, kind, state], n)
     success = GaugeMetricFamily(
         "runatlas_last_success_timestamp_seconds",
@@ -105,7 +119,7 @@ def of_runs(store: Store) -> Iterable[Metric]:
     seconds = GaugeMetricFamily(
         "runatlas_run_seconds", "Duration of the last successful load or index.", labels=["dataset", "kind"]
     )
-    for dataset, kind in sorted({(dataset, kind) for dataset, kind, _ in totals}):
+    for dataset, kind in sorted({(dataset, kind) for dataset, kind, _ in totals if kind != "survey"}):
         run = store.runs.last(dataset, kind, state="done")
         if run is not None and run.finished_at is not None:
             success.add_metric([dataset, kind], run.finished_at.timestamp())
@@ -124,6 +138,36 @@ def step_seconds(run: RunInfo) -> list[tuple[str, float]]:
 def run_seconds(run: RunInfo, finished_at: datetime) -> float:
     """Duration of a run."""
     return max(0.0, (finished_at - run.started_at).total_seconds())
+
+
+def of_surveys(store: Store) -> Iterable[Metric]:
+    """Surveys by outcome, the seconds of their stages, labels that no model gave; also of those that were deleted."""
+    outcomes = CounterMetricFamily("runatlas_surveys", "Surveys of uploaded tables by outcome.", labels=["outcome"])
+    stages = SummaryMetricFamily("runatlas_survey_stage_seconds", "Stages of surveys.", labels=["stage"])
+    failed = CounterMetricFamily("runatlas_survey_label_failures", "Hills that the language model gave no name for.")
+    live = GaugeMetricFamily(
+        "runatlas_survey_datasets", "Uploaded datasets that are kept now.", value=store.surveys.count()
+    )
+    tallies = store.surveys.tallies()
+    for outcome in ("completed", "failed"):
+        outcomes.add_metric([outcome], _n(tallies.get(("outcome", outcome))))
+    for (kind, name), tally in sorted(tallies.items()):
+        if kind == "stage":
+            stages.add_metric([name], count_value=tally.n, sum_value=tally.seconds)
+    failed.add_metric([], _n(tallies.get(("label", "failed"))))
+    return [outcomes, stages, failed, live]
+
+
+def _n(tally: Tallied | None) -> int:
+    return tally.n if tally else 0
+
+
+def of_process() -> Iterable[Metric]:
+    """The memory of this process."""
+    import psutil
+
+    resident = psutil.Process().memory_info().rss
+    return [GaugeMetricFamily("runatlas_api_resident_bytes", "Memory of the API process.", value=resident)]
 
 
 def of_database(store: Store) -> Iterable[Metric]:

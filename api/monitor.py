@@ -36,6 +36,7 @@ class StoreState:
     last_index: dict[str, RunInfo]
     last_load: dict[str, RunInfo]  # the last one that ended
     broken: dict[str, list[Problem]]  # sources that could not be read
+    n_surveys: int  # uploaded datasets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,7 @@ def read_store(state: State, configured: Iterable[str]) -> StoreState:
         loads = {name: store.runs.last_ended(name, "load") for name in names}
         return StoreState(
             datasets=datasets,
+            n_surveys=store.surveys.count(),
             loading=tuple(run.dataset for run in store.runs.active("load")),
             last_index={name: run for name, run in indexes.items() if run is not None},
             last_load={name: run for name, run in loads.items() if run is not None},

@@ -20,15 +20,18 @@ refusals = {
     403: "The request came from a page of another site or, on a server without a token, from another user of the machine.",
     404: "No such dataset, record, row, snapshot or run.",
     405: "The path does not support this method.",
-    409: "The Idempotency-Key belongs to a run with other parameters.",
+    409: "The Idempotency-Key belongs to a run with other parameters; or the survey of the upload is not completed.",
     413: "The body is larger than api.max_body_bytes.",
     421: "The server does not accept this host name; api.allowed_hosts lists additional ones.",
     422: "A value is invalid; `errors` names the fields.",
+    429: "Too many uploads from this address; `Retry-After` states when to try again.",
     500: "Internal error; the server's log has the details.",
     502: "The Prefect server answered with an error.",
     503: "The database or the Prefect server does not answer; `Retry-After` states when to try again.",
 }
 only_posts = frozenset({409, 413, 502})
+only_some = {429: frozenset({"/api/upload"})}
+also = {409: frozenset({"/api/terrain/{id}", "/api/export/{id}"})}
 
 problem_schema: dict[str, Any] = {
     "type": "object",
@@ -98,7 +101,8 @@ def _describe(call: dict[str, Any], path: str, method: str, *, is_locked: bool) 
     call["security"] = [] if path in open_calls else needed
     for status in refusals:
         is_own = status != 422 and str(status) in call["responses"]  # FastAPI adds a 422 of its own
-        if not is_own and (status not in only_posts or method == "post"):
+        is_possible = not is_own and path in only_some.get(status, {path})
+        if is_possible and (status not in only_posts or method == "post" or path in also.get(status, ())):
             call["responses"][str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
 
 

@@ -1,4 +1,4 @@
-"""A client for Prefect: start, find and read runs of our deployments.
+"""A client for Prefect: start, find and read runs of the deployments in `prefect.yaml`.
 
 Every call is bounded: a server that is down is reported in about a second, one that hangs in five. A busy server, whose
 database is locked for a moment, is retried within that time.
@@ -170,7 +170,7 @@ class PrefectRuns:
         except httpx.TransportError as error:
             raise self._down() from error
         except ObjectNotFound as error:
-            detail = "The deployment is not registered on the Prefect server. Run `prefect deploy --all`."
+            detail = "The deployments of prefect.yaml are not registered. Run `prefect deploy --all`."
             raise Problem(503, "deployment-missing", detail) from error
         except PrefectHTTPStatusError as error:
             raise _refused(error.response) from error

@@ -19,6 +19,7 @@ from components.errors import (
     BadBody,
     BadQuery,
     BadSetting,
+    BadUpload,
     BodyTooLarge,
     ModelChanged,
     NotFound,
@@ -28,12 +29,13 @@ from components.errors import (
     TransientError,
 )
 from components.redact import public_text
+from components.surveys import NotCompleted
 
 media_type = "application/problem+json"
 
 
 class Problem(Exception):
-    """An error that the API raises itself. `errors` name the fields that are wrong."""
+    """An error that the API raises itself. `errors` name the fields that are wrong, `more` are further members."""
 
     def __init__(
         self,
@@ -43,10 +45,11 @@ class Problem(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, str]] = (),
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.kind, self.detail = status, kind, detail
-        self.headers, self.errors = headers or {}, errors
+        self.headers, self.errors, self.more = headers or {}, errors, more or {}
 
 
 def document(problem: Problem, path: str) -> dict[str, Any]:
@@ -58,6 +61,7 @@ def document(problem: Problem, path: str) -> dict[str, Any]:
         "detail": public_text(problem.detail),
         "instance": path,
     }
+    members |= problem.more
     if problem.errors:
         members["errors"] = list(problem.errors)
     return members
@@ -94,6 +98,13 @@ def as_problem(error: Exception) -> Problem:
             return Problem(413, "body-too-large", str(error))
         case BadBody():
             return Problem(400, "unreadable-body", str(error))
+        case BadUpload():
+            fields = [{"field": "text_column", "message": "no such column"}] if error.is_about_column else []
+            kind = "invalid-request" if error.is_about_column else "unusable-file"
+            return Problem(422 if error.is_about_column else 400, kind, str(error), errors=fields)
+        case NotCompleted():
+            stage = {"stage": error.state.stage, "progress": error.state.progress}
+            return Problem(409, "not-completed", str(error), more={"survey": error.state.status, **stage})
         case BadQuery():
             return Problem(422, "unusable-query", str(error))
         case ModelChanged():

@@ -29,6 +29,11 @@ class SearchCache:
         self._opening = threading.Lock()
         self._loading = threading.Lock()
 
+    @property
+    def has_model(self) -> bool:
+        """Is an embedding model open?"""
+        return bool(self._embedders)
+
     def get(self, dataset: str) -> Searched:
         """The dataset at its newest snapshot. Raises `NotFound` before the first, `Problem` 404 for an unknown one."""
         self._state.dataset_id(dataset)

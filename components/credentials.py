@@ -6,7 +6,7 @@ The database, records, reports and logs hold URLs without them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import orjson
@@ -38,11 +38,20 @@ class Credentials:
         known = self._kept()
         if all(known.get(bare) == spec or self._configured.get(bare) == spec for bare, spec in fresh.items()):
             return
+        self._write(known | fresh)
+
+    def forget(self, bare: Collection[str]) -> None:
+        """Delete the passwords of these URLs, given without them."""
+        known = self._kept()
+        if not known.keys().isdisjoint(bare):
+            self._write({url: spec for url, spec in known.items() if url not in bare})
+
+    def _write(self, known: Mapping[str, str]) -> None:
         try:
             with atomic_write(self._file) as aside:
                 descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(orjson.dumps(known | fresh, option=orjson.OPT_INDENT_2))
+                    file.write(orjson.dumps(known, option=orjson.OPT_INDENT_2))
         except OSError as error:
             raise BadSetting(
                 f"The password of a source can't be kept in {self._file} ({error.strerror}): make it writable, or give the "

@@ -26,6 +26,8 @@ def find_dataset(settings: Settings, store: Store, name: str) -> int | None:
     known = store.datasets.ids()
     if name in known:
         return known[name]
+    if (uploaded := store.datasets.id(name)) is not None:
+        return uploaded
     if name in settings.datasets or name == DEFAULT_DATASET:
         return None
     raise NotFound(unknown_dataset(name, {*known, *settings.datasets}))

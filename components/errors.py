@@ -11,6 +11,7 @@ RunAtlasError
 └── TerminalError               it can't
     ├── BadSetting              a setting, argument or parameter is wrong
     │   └── ModelDamaged        the weights of a model are not what they should be
+    ├── BadUpload               an uploaded file is no table, or too small
     ├── BadQuery                a search or an edit that can't be done as it is
     ├── BadBody                 what was sent to a receiver can't be read
     │   └── BodyTooLarge        it is larger than the settings allow
@@ -93,6 +94,14 @@ class BadBody(TerminalError):
 
 class BodyTooLarge(BadBody):
     """What was sent to a receiver is larger than the settings allow."""
+
+
+class BadUpload(TerminalError):
+    """An uploaded file is no table, too small, or (`is_about_column`) lacks the text column that was named."""
+
+    def __init__(self, message: str, *, is_about_column: bool = False) -> None:
+        super().__init__(message)
+        self.is_about_column = is_about_column
 
 
 class SourceError(TerminalError):

@@ -12,77 +12,39 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from components import wiring
-from components.contracts import IndexReport, LoadReport, Progress, StepRunner
+from components.contracts import IndexReport, LoadReport, Progress
 from components.corpus import IngestReport, ingest_corpus
-from components.dataset_settings import Configured, SettingValue, configure, effective_settings, list_settings
+from components.dataset_settings import Configured, SettingValue, configure, list_settings
 from components.dataset_sources import ListedSource, RemovedSources, list_sources, remove_sources
 from components.dataset_topics import TopicList, edit_topic, list_topics
 from components.datasets import find_dataset, sources_of
 from components.errors import BadSetting, LeaseHeld, NotFound
 from components.ingest.config import IngestConfig
 from components.record_details import record_details
-from components.retry import retry_while_busy, run_directly
+from components.retry import retry_while_busy
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
-from components.settings import Settings, load_settings
-from components.store import DatasetStatus, Store
+from components.store import DatasetStatus
 from components.store.index_requests import IndexRequest
+from components.survey_pipeline import SurveyOperations
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.compare.report import Comparison
-    from components.index.batches import BatchRunner
     from components.search.search import Hit, Mode
     from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
 
 
-class OpenedStore:
-    """Settings, and the store that they name: opened at the first use; a context manager, or call `close`."""
-
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or load_settings()
-
-    @cached_property
-    def store(self) -> Store:
-        return wiring.open_store(self.settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the database connections back."""
-        if "store" in self.__dict__:
-            self.__dict__.pop("store").close()
-
-    def effective_settings(self) -> Settings:
-        """The settings, with those of datasets that the database has; see `components.dataset_settings`."""
-        return retry_while_busy(lambda: effective_settings(self.settings, self.store))
-
-
-class Pipeline(OpenedStore):
+class Pipeline(SurveyOperations):
     """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
     `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
     other processes, by default this one does.
     """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        run_step: StepRunner = run_directly,
-        run_batches: BatchRunner | None = None,
-    ) -> None:
-        super().__init__(settings)
-        self.run_step, self.run_batches = run_step, run_batches
 
     # --- load and index
 

@@ -16,7 +16,7 @@ from components.store.runs import cause_of
 
 heartbeat_s = 5.0
 
-RunKind = Literal["load", "index", "compare"]
+RunKind = Literal["load", "index", "compare", "survey"]
 
 
 class RecordRun(Protocol):

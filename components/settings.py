@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -25,6 +27,7 @@ from pydantic_settings import (
 )
 
 from components.errors import BadSetting
+from components.original_names import original_name, survey_environment
 
 SECRET_SETTINGS = frozenset({"api_token", "database_url", "api_keys", "sources"})  # never in a message
 DEFAULT_DATASET = "default"
@@ -206,6 +209,30 @@ class PrefectSettings(Section):
     allowed_hosts: tuple[str, ...] = ()  # names under which a proxy or tunnel reaches a server on loopback
 
 
+class SurveySettings(Section):
+    """Uploaded tables. The original names MAX_UPLOAD_SIZE, CORS_ORIGINS, GRID_SIZE and DEFAULT_EPS set them too."""
+
+    max_upload_bytes: int = Field(52_428_800, ge=1_024)  # of an uploaded file
+    uploads_per_minute: int = Field(5, ge=1)  # of one address
+    grid_size: int = Field(100, ge=16, le=1_000)  # cells along each side of a terrain
+    eps: float | None = Field(
+        None, gt=0
+    )  # radius of clusters in the 5-D space of topics; None: estimated for each table
+    min_samples: int = Field(5, ge=2, le=1_000)  # rows within that radius that make a cluster
+    max_datasets: int = Field(10, ge=1)  # uploads that are kept; the least recently used ones are deleted
+    ttl_h: float = Field(24.0, gt=0)  # an upload is deleted after so many hours
+    cors_origins: tuple[str, ...] = ()  # origins whose pages may call /api/*, "http://localhost:3000"
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin:
+                raise ValueError(f"{origin!r} is no origin: write it as http://localhost:3000, without a path")
+        return origins
+
+
 class WatchSettings(Section):
     enabled: bool = True  # `runatlas up` watches the datasets' folders
     debounce_s: float = Field(2.0, gt=0)  # quiet time after the last change before a load
@@ -225,6 +252,7 @@ class DatasetSettings(Section):
     task: str = Field("task", min_length=1, pattern=r'^[^"]+$')  # key of `extra` that names the task of a run
     index_threshold: int = Field(500, ge=1)  # so many unindexed records start an index
     redact: bool | None = None  # None: as `privacy.redact` says
+    pinned: bool = False  # an uploaded dataset that stays until it is dropped
 
     @field_validator("extras")
     @classmethod
@@ -278,6 +306,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     prefect: PrefectSettings = PrefectSettings()
     watch: WatchSettings = WatchSettings()
+    survey: SurveySettings = SurveySettings()
     datasets: dict[str, DatasetSettings] = {}
 
     @classmethod
@@ -289,7 +318,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic calls it so
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_settings_file()))
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=_settings_file())
+        named = InitSettingsSource(settings_cls, init_kwargs=survey_environment(os.environ))
+        return (init_settings, env_settings, named, toml)
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of one dataset; defaults for one that no file names. Raises `BadSetting` on an unusable name."""
@@ -321,6 +352,11 @@ class Settings(BaseSettings):
         return self.home.absolute() / "output"
 
     @property
+    def uploads(self) -> Path:
+        """The folder of uploaded tables; runs on other machines need it too."""
+        return self.home.absolute() / "uploads"
+
+    @property
     def cache(self) -> Path:
         """What can be made again from the database: memory-mapped layouts, data of the pages."""
         return self.home.absolute() / "cache"
@@ -350,7 +386,7 @@ def load_settings(**overrides: object) -> Settings:
         got = "a value that is not shown" if SECRET_SETTINGS & set(first["loc"]) else repr(first.get("input"))
         raise BadSetting(
             f"Setting {name!r} can't be used: {first['msg']} (got {got}). "
-            f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}."
+            f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}{original_name(name)}."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadSetting(f"The settings can't be read from {_told_file()}: {error}.") from error

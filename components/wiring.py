@@ -17,13 +17,17 @@ from components.datasets import find_dataset
 from components.errors import NotFound
 from components.private import secure_home
 from components.redact import Redactor
+from components.removal import uploaded_file
 from components.retry import retry_while_busy, run_directly
 from components.settings import EmbedSettings, Settings
 from components.sources.records import RecordMaker, zone_named
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
+from components.survey.run import SurveyJob, SurveyReport
+from components.survey.run import run_survey as make_terrain
 from components.topics.chat import open_chat
+from components.topics.clusters import USUAL, Density
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.compare.opening import OpenedDataset
@@ -155,17 +159,21 @@ def run_index(
     run_batches: BatchRunner | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    embedder: Embedder | None = None,
 ) -> IndexReport:
     """Index a dataset. Raises `LeaseHeld` while another index of it runs."""
     from components.index import context, run
 
+    survey = settings.survey
+    is_upload = dataset not in store.datasets.ids() and store.datasets.id(dataset) is not None
     inputs = context.IndexInputs(
         store=store,
-        embedder=open_embedder(settings, dataset),
+        embedder=embedder or open_embedder(settings, dataset),
+        density=Density(radius=survey.eps, min_samples=survey.min_samples) if is_upload else USUAL,
         projector=open_projector(settings),
         settings=settings,
         dataset=dataset,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=_owner(),
         requested=requested,
         chat=open_chat(settings.topics),
         run_batches=run_batches,
@@ -173,6 +181,44 @@ def run_index(
         should_stop=should_stop,
     )
     return run.run_index(inputs, run_step=run_step)
+
+
+def run_survey(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    *,
+    run_step: StepRunner = run_directly,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SurveyReport:
+    """Make the terrain of an uploaded dataset. Raises `LeaseHeld` while another run makes it."""
+    embedder = open_embedder(settings, dataset)
+    # of an upload only the hills are named by a language model, not the topics that they are made of
+    without_model = settings.model_copy(update={"topics": settings.topics.model_copy(update={"model": ""})})
+
+    def index(progress: Progress) -> IndexReport:
+        requested = IndexRequest()
+        return run_index(
+            without_model, store, dataset, requested, run_step=run_step, progress=progress, embedder=embedder
+        )
+
+    job = SurveyJob(
+        store=store,
+        embedder=embedder,
+        settings=settings,
+        survey=store.surveys.get(dataset),
+        file=uploaded_file(settings, dataset),
+        owner=_owner(),
+        index=index,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    return make_terrain(job, run_step)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def search(settings: Settings, store: Store, dataset: str, **query: Any) -> list[Hit]:

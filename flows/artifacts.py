@@ -23,6 +23,7 @@ from components.contracts import IndexReport, IndexSeconds, LoadReport, RecordCo
 from components.corpus import IngestReport
 from components.load.report import problem_lines
 from components.sources.read_totals import bounded
+from components.survey.run import SurveyReport
 
 Row = dict[str, str]
 max_problems = 50  # in a table
@@ -207,6 +208,26 @@ def escaped(text: str) -> str:
     """
     printable = "".join(character if character.isprintable() else " " for character in text)
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(printable.split()))
+
+
+def survey_rows(report: SurveyReport) -> list[Row]:
+    """The report of a survey, one figure per row."""
+    return [
+        *(_row(name, getattr(report, name)) for name in ("rows", "hills", "noise")),
+        *(_text_row(name, f"{getattr(report, name):.3f}") for name in ("gini", "flatness")),
+        *(_row(f"labels: {source}", n) for source, n in report.labels.items()),
+        *(_text_row(f"seconds {stage}", f"{seconds:.1f}") for stage, seconds in report.seconds.items()),
+    ]
+
+
+def survey_line(report: SurveyReport) -> str:
+    """The report of a survey in one line."""
+    return f"{report.dataset}: {report.rows:,} rows, {report.hills:,} hills, {report.noise:,} rows in none."
+
+
+def show_survey(report: SurveyReport) -> None:
+    """Show the report of a survey as a table."""
+    _show_table(artifact_key("survey", report.dataset), survey_rows(report), survey_line(report))
 
 
 def show_load(report: LoadReport) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 root = Path(__file__).resolve().parents[1]  # with prefect.yaml; working directory of runs
-deployments = ("load/load", "index/index", "compare/compare", "ingest/ingest")
+deployments = ("load/load", "index/index", "compare/compare", "ingest/ingest", "survey/survey", "cleanup/cleanup")
 work_pool = "runatlas"  # as prefect.yaml names it
 
 
@@ -220,7 +220,7 @@ class DeployCommand:
 
 _wait_and_deploy = """
 import sys
-import prefect.cli.deploy, flows.compare, flows.index, flows.ingest, flows.load
+import prefect.cli.deploy, flows.cleanup, flows.compare, flows.index, flows.ingest, flows.load, flows.survey
 from prefect.cli import app
 if not sys.stdin.readline():
     sys.exit()

@@ -35,6 +35,11 @@ flags = [
     "--disable-gpu-sandbox",
 ]
 
+special_keys = {  # WebDriver's characters for keys without one
+    "Control": "\ue009", "Shift": "\ue008", "Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "ArrowLeft": "\ue012",
+    "ArrowUp": "\ue013", "ArrowRight": "\ue014", "ArrowDown": "\ue015", "Home": "\ue011",
+}  # fmt: skip
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -53,6 +58,7 @@ class Browser:
         options = {
             "binary": chromium,
             "args": [*flags, *scheme, *more_flags, f"--user-data-dir={folder}", f"--window-size={width},{height}"],
+            "prefs": {"download.default_directory": str(folder / "downloads")},
         }
         wanted = {
             "goog:chromeOptions": options,
@@ -62,6 +68,7 @@ class Browser:
         answer = self._http.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
         self._session = f"/session/{answer['sessionId']}"
         self.requests: list[str] = []
+        self.downloads = folder / "downloads"
 
     def close(self) -> None:
         self._http.delete(self._session)
@@ -105,6 +112,25 @@ class Browser:
     def press(self, selector: str) -> None:
         found = self._post("/element", {"using": "css selector", "value": selector})
         self._post(f"/element/{next(iter(found.values()))}/click", {})
+
+    def keys(self, *names: str) -> None:
+        """Press and release keys at the focused element, all held while the next ones go down."""
+        down = [{"type": "keyDown", "value": special_keys.get(name, name)} for name in names]
+        up = [{"type": "keyUp", "value": one["value"]} for one in reversed(down)]
+        self._post("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [*down, *up]}]})
+
+    def touch(self, *ways: tuple[tuple[float, float], tuple[float, float]]) -> None:
+        """Fingers that go down together, each moves from its start to its end, and that go up together."""
+        fingers = []
+        for number, (start, end) in enumerate(ways):
+            points = [
+                (start[0] + (end[0] - start[0]) * k / 4, start[1] + (end[1] - start[1]) * k / 4) for k in range(5)
+            ]
+            moves = [{"type": "pointerMove", "x": round(x), "y": round(y), "duration": 40} for x, y in points]
+            actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
+            kind = {"pointerType": "touch"}
+            fingers.append({"type": "pointer", "id": f"finger{number}", "parameters": kind, "actions": actions})
+        self._post("/actions", {"actions": fingers})
 
     def picture(self, to: Path | None = None) -> np.ndarray[Any, Any]:
         """The window as (height, width, 3) uint8."""

@@ -156,6 +156,9 @@ def test_what_stands_in_the_table_of_commands_runs(indexed: Path, environment: d
         check=True,
     )
     given = {"SOURCE…": ".claude/projects", "ID": ids.stdout.strip(), "DIR": "plain"}
+    given |= {"FILE": "table.csv", "DATASET": "unwanted"}
+    (indexed / "table.csv").write_text("text\n" + "".join(f"row {n % 5}\n" for n in range(60)), "utf-8")
+    printed("runatlas load .claude/projects -d unwanted", indexed, environment)
     started = {"up", "view", "watch", "mcp"}  # these stay until they are stopped
     rows = [
         line for line in re.findall(r"^\| `runatlas ([^`]*)`", readme, re.MULTILINE) if line.split()[0] not in started

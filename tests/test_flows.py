@@ -760,7 +760,8 @@ def test_the_deployments_are_what_the_operations_page_says():
 
     assert set(by_name) == set(deployments)
     assert {one["work_pool"]["name"] for one in declared} == {work_pool}
-    assert [one["slug"] for declaration in declared for one in declaration.get("schedules", ())] == ["poll", "nightly"]
+    slugs = [schedule["slug"] for one in declared for schedule in one.get("schedules", ())]
+    assert slugs == ["poll", "nightly", "clean-up"]
     assert index["concurrency_limit"] == {"limit": 4, "collision_strategy": "ENQUEUE"}
     assert index["triggers"][0]["expect"] == ["runatlas.threshold-reached"]
     assert all("active" not in schedule for one in declared for schedule in one.get("schedules", ()))

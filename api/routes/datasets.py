@@ -23,7 +23,8 @@ async def health(deps: Deps) -> Json:
     Database and Prefect are checked in the background; `age_s` is the age of these results in seconds.
     """
     await deps.monitor.refresh()
-    return Json(health_json(deps.monitor.store, deps.monitor.prefect, deps.settings.project.drift_warn))
+    drift_warn, has_model = deps.settings.project.drift_warn, deps.searches.has_model
+    return Json(health_json(deps.monitor.store, deps.monitor.prefect, drift_warn, model_loaded=has_model))
 
 
 @router.get("/datasets", summary="List the datasets")

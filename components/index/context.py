@@ -17,6 +17,7 @@ from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
 from components.text import prepared_text, settings_hash
 from components.topics.chat import ChatModel
+from components.topics.clusters import USUAL, Density
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class IndexInputs:
     run_batches: BatchRunner | None = None  # None: batches are embedded here
     listener: Progress | None = None
     should_stop: Callable[[], bool] | None = None
+    density: Density = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class IndexContext:
     report: TokenProgress
     chat: ChatModel | None  # names topics
     run_batches: BatchRunner | None
+    density: Density = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ def open_index(inputs: IndexInputs) -> Iterator[IndexContext]:
             requested=inputs.requested,
             chat=inputs.chat,
             run_batches=inputs.run_batches,
+            density=inputs.density,
             report=ProgressReport(
                 dataset=dataset, heartbeat=heartbeat, listener=inputs.listener, should_stop=inputs.should_stop
             ),

@@ -74,7 +74,7 @@ def find_topics(context: IndexContext, plan: Plan, layout: FittedMap, rows: MapR
     vectors = unit(rows.vectors)
     near = layout.near or around(layout.index, vectors, min(NEIGHBORS, len(vectors) - 1))
     positions = topic_space(vectors, near, seed=context.settings.project.seed, cache=context.settings.shared_cache)
-    coarse = coarse_clusters(positions)
+    coarse = coarse_clusters(positions, context.density)
     others = Neighbors(rows=near.rows[:, 1:], distances=near.distances[:, 1:])
     far = far_limit(others.distances)
     is_known = before != NOT_LOOKED_FOR

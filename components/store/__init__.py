@@ -19,8 +19,10 @@ from components.store.publications import Publications
 from components.store.received import ReceivedRecords
 from components.store.record_writer import RecordWriter
 from components.store.records import Records
+from components.store.removal import Removal
 from components.store.runs import Runs
 from components.store.sessions import Sessions
+from components.store.surveys import Surveys
 from components.store.tables import RecordState
 from components.store.topics import Topics
 from components.store.vectors import VectorStore
@@ -79,6 +81,8 @@ class Store:
         self.words = Words(self.db)
         self.topics = Topics(self.db)
         self.comparisons = Comparisons(self.db)
+        self.surveys = Surveys(self.db)
+        self.removal = Removal(self.db)
 
     def status(self) -> dict[str, DatasetStatus]:
         """Name -> the state of the dataset."""

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import select, update
 
 from components.store.engine import Database
+from components.store.survey_tables import survey_t
 from components.store.tables import dataset_t
 from components.store.values import to_json
 
@@ -32,10 +33,11 @@ class Datasets:
             return int(connection.execute(query).scalar_one())
 
     def ids(self) -> dict[str, int]:
-        """Name -> id, sorted by name."""
+        """Name -> id, sorted by name; without uploaded tables, which loads and indexes of all datasets leave out."""
+        is_upload = select(survey_t.c.dataset_id).where(survey_t.c.dataset_id == dataset_t.c.id).exists()
+        query = select(dataset_t.c.name, dataset_t.c.id).where(~is_upload).order_by(dataset_t.c.name)
         with self.db.read() as connection:
-            rows = connection.execute(select(dataset_t.c.name, dataset_t.c.id).order_by(dataset_t.c.name))
-            return dict(rows.tuples().all())
+            return dict(connection.execute(query).tuples().all())
 
     def sources(self, dataset_id: int) -> tuple[str, ...]:
         """The sources that were given to loads, in order of their first load."""

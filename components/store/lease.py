@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
 from components.errors import LeaseHeld, LeaseLost, RunAtlasError
 from components.store.engine import Database
@@ -107,6 +107,13 @@ class Leases:
                 raise LeaseHeld(held_text(name, _holder(row, now, is_held=True)))
         return Fence(db=self.db, name=name, token=taken[0])
 
+    def take_over(self, name: str, owner: str) -> Fence:
+        """The fence of a new holder, whoever holds the lease: that one can't write any more."""
+        with self.db.write() as connection:
+            values = {"owner": owner, "expires_at": 0.0}
+            connection.execute(update(lease_t).where(lease_t.c.name == name).values(values))
+        return self.acquire(name, owner)
+
     def renew(self, fence: Fence, progress: str) -> bool:
         """Extends the lease by `ttl_s`; False if another holder took over."""
         with self.db.write() as connection:
@@ -121,6 +128,11 @@ class Leases:
         with self.db.write() as connection:
             mine = (lease_t.c.name == fence.name) & (lease_t.c.token == fence.token)
             connection.execute(update(lease_t).where(mine).values(expires_at=0.0, owner="", progress=""))
+
+    def forget(self, name: str) -> None:
+        """Delete a lease of which there will never be another holder."""
+        with self.db.write() as connection:
+            connection.execute(delete(lease_t).where(lease_t.c.name == name))
 
     def wait_for_stale_holder(self, name: str, *, check_every_s: float = 1.0) -> None:
         """Returns once the lease is free, or its holder has sent a heartbeat.

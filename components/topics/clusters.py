@@ -6,6 +6,7 @@ The vectors themselves are too evenly spread for density methods: at 384 dimensi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,18 +22,29 @@ LARGEST_SHARE: Final = 0.25  # of all rows in one cluster; above, the radius shr
 MIN_CLUSTER_SIZE: Final = 10
 
 
-def coarse_clusters(points: Points) -> Labels:
-    """DBSCAN at the knee of the distances to the fifth neighbour; smaller radii while one cluster holds over 25 %.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Density:
+    """What `coarse_clusters` calls dense: `min_samples` rows within `radius`, None for one that is estimated."""
+
+    radius: float | None = None
+    min_samples: int = MIN_SAMPLES
+
+
+USUAL: Final = Density()
+
+
+def coarse_clusters(points: Points, density: Density = USUAL) -> Labels:
+    """DBSCAN at the given radius, or the knee of the neighbours' distances; smaller ones while a cluster holds over 25 %.
 
     Labels are numbered by size, the largest first, ties by first row.
     """
     from sklearn.cluster import DBSCAN
 
-    if len(points) <= MIN_SAMPLES:
+    if len(points) <= density.min_samples:
         return np.full(len(points), NOISE, np.int64)
-    radius = _knee(points)
+    radius = density.radius or estimate_optimal_eps(points, density.min_samples)
     for _ in range(25):
-        labels = DBSCAN(eps=radius, min_samples=MIN_SAMPLES).fit_predict(points)
+        labels = DBSCAN(eps=radius, min_samples=density.min_samples).fit_predict(points)
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         if len(sizes) > 1 and sizes.max() <= LARGEST_SHARE * len(points):
             break
@@ -62,11 +74,11 @@ def by_size(labels: NDArray[np.integer]) -> Labels:
     return np.asarray(numbers[labels], np.int64)
 
 
-def _knee(points: Points) -> float:
-    """The radius where the sorted distances to the fifth neighbour bend most (Satopaa et al. 2011, "Kneedle")."""
+def estimate_optimal_eps(points: Points, min_samples: int = MIN_SAMPLES) -> float:
+    """The radius where the sorted distances to the `min_samples`-th neighbour bend most (Satopaa et al. 2011, "Kneedle")."""
     from sklearn.neighbors import NearestNeighbors
 
-    nearest = NearestNeighbors(n_neighbors=MIN_SAMPLES).fit(points)
+    nearest = NearestNeighbors(n_neighbors=min_samples).fit(points)
     distances = np.sort(nearest.kneighbors(points)[0][:, -1])
     scaled = (distances - distances[0]) / (distances[-1] - distances[0] + 1e-12)
     return max(float(distances[np.argmax(np.linspace(0.0, 1.0, len(distances)) - scaled)]), 1e-9)

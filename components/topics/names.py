@@ -34,7 +34,8 @@ CODE = re.compile(r"[._]|\d")
 EVERYWHERE: Final = 0.2  # of all topics have a phrase: it says nothing
 MAX_NAME_CHARS: Final = 60
 EXCERPT_CHARS: Final = 40  # of a text in place of words
-UNSPOKEN_TYPES: Final = frozenset(("assistant", "user", "system", "reasoning", "span"))
+ROW_TYPE: Final = "row"
+UNSPOKEN_TYPES: Final = frozenset(("assistant", "user", "system", "reasoning", "span", ROW_TYPE))
 
 ClosenessOf = Callable[
     [Sequence[tuple[int, str]]], NDArray[np.float32]
@@ -258,6 +259,8 @@ def _description(sample: Sample, phrases: Sequence[str]) -> str:
     n = max(1, len(sample.types))
     shares = [f"{type.replace('_', ' ')} {count / n:.0%}" for type, count in Counter(sample.types).most_common(2)]
     tools = [tool for tool, count in Counter(sample.tools).most_common(2) if tool and count >= 0.2 * n]
+    if set(sample.types) == {ROW_TYPE}:  # rows of a table are nothing but that
+        return ", ".join(phrases)
     parts = [", ".join(shares), *(["tools: " + ", ".join(tools)] if tools else [])]
     return "; ".join([*parts, *(["words: " + ", ".join(phrases)] if phrases else [])])
 
