@@ -26,7 +26,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> 
     from prefect.settings import PREFECT_API_URL
 
     with get_client(sync_client=True) as prefect:
-        for name in ("load", "index"):
+        for name in ("load", "index", "survey"):
             prefect.create_deployment(flow_id=prefect.create_flow_from_name(name), name=name)
     world = make_world(tmp_path_factory.mktemp("schema"))
     more = {"api_url": PREFECT_API_URL.value()}
@@ -99,6 +99,6 @@ def test_every_input_is_bounded() -> None:
         for given in call.get("parameters", [])
         for name_of_input in unbounded(given["schema"], f"{name}: {given['name']}")
     ]
-    for name in ("LoadRequest", "IndexRequest"):
+    for name in ("LoadRequest", "IndexRequest", "Adjustments"):
         found += unbounded(schema["components"]["schemas"][name], name)
     assert found == []

@@ -162,3 +162,16 @@ def test_several_processes_count_uploads_together(settings: Settings) -> None:
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     admitted = [int(process.communicate(timeout=120)[0]) for process in started]
     assert sum(admitted) == 5
+
+
+def test_uploads_stay_out_of_what_is_done_with_all_datasets(tmp_path: Path) -> None:
+    from flows.datasets import known_datasets
+
+    settings = settings_at(tmp_path / "home")
+    (tmp_path / "t.csv").write_text("text\n" + "some words\n" * 60, "utf-8")
+    with Pipeline(settings) as pipeline:
+        upload = pipeline.surveys.upload(tmp_path / "t.csv")
+        pipeline.configure("logs", timezone="UTC")
+        assert known_datasets(settings, pipeline.store) == ["logs"]
+        assert set(pipeline.status()) == {"logs"}
+        assert pipeline.dataset_id(upload.dataset_id)  # by its name it is a dataset like any other

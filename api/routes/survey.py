@@ -90,7 +90,9 @@ class Adjustments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     adjustments: dict[HillId, Weight] = Field(
-        description="Hill -> weight: its height over its original height.", max_length=1_000
+        description="Hill -> weight: its height over its original height.",
+        max_length=1_000,
+        json_schema_extra={"additionalProperties": False},  # keys are numbers of hills
     )
 
 
