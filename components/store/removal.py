@@ -13,20 +13,18 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, Table, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
+from sqlmodel import SQLModel
 
 from components.contracts import in_batches
 from components.store.engine import Database, in_clause
 from components.store.index_requests import request_t
 from components.store.layouts import layout_t, position_t, topic_t
 from components.store.lease import Fence, lease_t
-from components.store.publications import batch_t, part_t, snapshot_t
-from components.store.records import failure_t
 from components.store.runs import run_t
-from components.store.survey_tables import dropped_t, survey_t
-from components.store.tables import dataset_t, defect_t, record_t, session_t, source_t
-from components.store.topics import edit_t
-from components.store.vectors import tally_t, vector_t
+from components.store.survey_tables import dropped_t
+from components.store.tables import dataset_t, record_t
+from components.store.vectors import vector_t
 
 OPTIMIZED_ROWS: Final = 200_000  # of the index of words, which is rewritten so that nothing of deleted texts is left
 
@@ -140,12 +138,9 @@ def _deletes(dataset: str, dataset_id: int) -> Iterator[Any]:
     layouts = select(layout_t.c.id).where(layout_t.c.dataset_id == dataset_id)
     for table in (position_t, topic_t):
         yield delete(table).where(table.c.layout_id.in_(layouts))
-    own: tuple[Table, ...] = (
-        *(snapshot_t, part_t, batch_t, layout_t, edit_t, failure_t, record_t, defect_t, session_t, source_t),
-        *(tally_t, survey_t),
-    )
-    for table in own:
-        yield delete(table).where(table.c.dataset_id == dataset_id)
+    for own in reversed(SQLModel.metadata.sorted_tables):
+        if "dataset_id" in own.c:
+            yield delete(own).where(own.c.dataset_id == dataset_id)
     for table in (request_t, run_t):
         yield delete(table).where(table.c.dataset == dataset)
     yield delete(dataset_t).where(dataset_t.c.id == dataset_id)
