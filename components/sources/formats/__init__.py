@@ -65,12 +65,19 @@ def _unless(rows: Sequence[Format], *others: Sequence[Format]) -> tuple[Format, 
     return tuple(replace(row, recognises=_declining(row, dialects)) for row in rows)
 
 
+def _takes(row: Format, head: Head) -> bool:
+    """Does the row take this source, or its first line as a document?"""
+    if row.shape == "document" and head.shape == "lines" and head.lines:
+        head = Head(name=head.name, shape="document", document=head.lines[0])
+    return row.shape == head.shape and row.recognises(head).accepted
+
+
 def _declining(row: Format, dialects: Sequence[Format]) -> Callable[[Head], Verdict]:
     @wraps(row.recognises)
     def recognises(head: Head) -> Verdict:
         verdict = row.recognises(head)
         for dialect in dialects if verdict.accepted else ():
-            if dialect.shape == head.shape and dialect.recognises(head).accepted:
+            if _takes(dialect, head):
                 return decline(f"it is the dialect of {dialect.name}")
         return verdict
 
@@ -117,7 +124,16 @@ FORMATS: tuple[Format, ...] = (
     *swe_agent.ROWS,
     *swe_smith.ROWS,
     *smolagents.ROWS,
-    *_unless(chat.ROWS, amp.ROWS, cline.ROWS, cline_api.ROWS, nebius.ROWS, web_agent.ROWS, mini_swe_agent.ROWS),
+    *_unless(
+        chat.ROWS,
+        grok_build.ROWS,
+        amp.ROWS,
+        cline.ROWS,
+        cline_api.ROWS,
+        nebius.ROWS,
+        web_agent.ROWS,
+        mini_swe_agent.ROWS,
+    ),
     *generic.ROWS,
     *aider.ROWS,
     *specstory.ROWS,

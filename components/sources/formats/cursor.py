@@ -45,11 +45,18 @@ def _recognise(head: Head) -> Verdict:
 
 
 def _recognise_stream(head: Head) -> Verdict:
+    if any(_is_stream_start(mapping(line)) for line in head.lines):
+        return accept("the start of a session as Cursor's CLI prints it")
     if any(_is_stream_call(mapping(line)) for line in head.lines):
         return accept("calls of tools as Cursor's CLI prints them")
     if any(map(_is_stream_answer, head.lines)) and mostly(head.lines, _has_session):
         return accept("answers with a session but no id, as Cursor's CLI prints them")
     return decline("no lines as Cursor's CLI prints them")
+
+
+def _is_stream_start(line: Mapping[str, Json]) -> bool:
+    is_start = line.get("type") == "system" and line.get("subtype") == "init" and "apiKeySource" in line
+    return is_start and "tools" not in line and "uuid" not in line
 
 
 def _is_stream_call(line: Mapping[str, Json]) -> bool:

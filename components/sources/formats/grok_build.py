@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from components.contracts import Json
@@ -30,7 +30,13 @@ def _is_decisive(line: Json) -> bool:
     return about.get("type") == "assistant" and "model_id" in about
 
 
+def _is_prompt_alone(line: Mapping[str, Json]) -> bool:
+    return line.keys() == {"type", "content"} and line["type"] == "system" and isinstance(line["content"], str)
+
+
 def _recognise(head: Head) -> Verdict:
+    if len(head.lines) == 1 and _is_prompt_alone(mapping(head.lines[0])):
+        return accept("a system prompt of a type and a content alone, with which a session begins")
     n = sum(map(_is_decisive, head.lines))
     if n and mostly(head.lines, _is_item):
         return accept(f"items by type, {n} of them with the model or the index of the prompt")

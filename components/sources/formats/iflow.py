@@ -34,8 +34,11 @@ def _recognise(head: Head) -> Verdict:
 
 def _is_own(line: Json) -> bool:
     message = mapping(mapping(line).get("message"))
-    if not isinstance(mapping(line).get("sessionId"), str):
+    session = mapping(line).get("sessionId")
+    if not isinstance(session, str):
         return False
+    if session.startswith("session-") and "uuid" in line and message:
+        return True
     if isinstance(id := message.get("id"), str) and _RESPONSE_ID.match(id):
         return True
     return any(
