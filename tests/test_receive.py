@@ -215,18 +215,20 @@ def test_an_opentelemetry_sdk_feeds_the_map(settings: Settings, compression: str
 
 def test_a_client_is_told_to_wait_while_too_much_is_being_received(settings: Settings) -> None:
     limits = {"max_body_bytes": 8_192, "max_unpacked_bytes": 8_192, "max_held_bytes": 16_384}
-    with served(create_app(settings_at(settings.home, receive=limits))) as client:
+    app = create_app(settings_at(settings.home, receive=limits))
+    with served(app) as client:
         slow = [socket.create_connection((client.base_url.host, client.base_url.port)) for _ in range(2)]
         head = f"POST /v1/traces HTTP/1.1\r\nHost: {client.base_url.host}\r\nContent-Type: {JSON}\r\nContent-Length: 8000\r\n\r\n"
         for one in slow:
             one.sendall(head.encode() + b" " * 7_990)
+        held = app.state.dependencies.receiving._held
+        waited(lambda: held._held_bytes == 2 * 7_990, what="both bodies are being received", within_s=20)
         body = request(span()) + b" " * 2_000
 
         def refused() -> httpx.Response | None:
             answer = client.post("/v1/traces", content=body, headers={"content-type": JSON})
             return answer if answer.status_code == 429 else None
 
-        waited(lambda: refused() is not None, what="429", within_s=20)
         answer = refused()
         assert answer is not None
         assert int(answer.headers["retry-after"]) >= 1

@@ -80,7 +80,8 @@ def test_lines_that_no_format_knows_stay_unknown(tmp_path):
 
 def test_damage_at_the_beginning_does_not_hide_the_format(tmp_path):
     line = json.dumps(ASKED).encode()
-    path = write(tmp_path / "a.jsonl", line[:50] + line + line + b"\n")
+    other = json.dumps({**ASKED, "uuid": "another"}).encode()
+    path = write(tmp_path / "a.jsonl", line[:50] + line + other + b"\n")
     assert loaded(path).texts == ["Go on."] * 2
     assert loaded(path).entry.cursor.format == "claude_code"
 

@@ -50,7 +50,7 @@ def items_of(span: Span) -> Iterator[Item]:
     run = span.conversation or span.trace_id
     key, when = f"{span.trace_id}-{span.span_id}", time_in(span, span.start_ns)
     text = record_text(span)
-    yield Item(Event(0, 0, "span", text, when, run, span_extra(span, text), key))
+    yield Item(Event(0, 0, "span", text, when, run, span_extra(span, text), key=key))
     if not (span.failures or span.inputs or span.outputs):
         return
     about = about_span(span)
@@ -58,7 +58,7 @@ def items_of(span: Span) -> Iterator[Item]:
         extra = {**about, "stacktrace": failure.stacktrace} if failure.stacktrace else about
         key = f"{span.trace_id}-{short_digest(failure.text)}"  # an exception on its way up leaves several spans
         when = time_in(span, failure.at_ns or span.end_ns)
-        yield Item(Event(0, 0, "error", failure.text, when, run, extra, key), replaces=False)
+        yield Item(Event(0, 0, "error", failure.text, when, run, extra, key=key), replaces=False)
     yield from _messages(span, run, about)
 
 
@@ -75,7 +75,7 @@ def _messages(span: Span, run: str, about: Mapping[str, Json]) -> Iterator[Item]
         n_seen[digest] = n = n_seen.get(digest, 0) + 1
         key = f"{short_digest(run)}-{digest}" if n == 1 else f"{short_digest(run)}-{digest}-{n}"
         extra = {**about, **piece.extra}
-        yield Item(Event(iteration, idx, piece.type, piece.text, when, run, extra, key), replaces=False)
+        yield Item(Event(iteration, idx, piece.type, piece.text, when, run, extra, key=key), replaces=False)
         idx += 1
 
 
