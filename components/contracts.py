@@ -473,7 +473,7 @@ class TopicCounts:
     waiting: int = 0
 
 
-# --- reports: literal shapes of SPEC section 8 -----------------------------------------------------------------
+# --- reports, as `--json` prints them ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
