@@ -81,6 +81,7 @@ def test_reports_have_the_literal_keys(shell: Shell, tmp_path: Path) -> None:
     assert [Path(path).name for path in exported["files"]] == ["logs.parquet", "embeddings.parquet"]
 
 
+@pytest.mark.slow
 def test_reports_for_people_are_sentences(shell: Shell, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines(20))
     assert "20 new records" in shell("load", path).stdout

@@ -52,6 +52,7 @@ def test_lists_are_cut_where_the_offsets_say() -> None:
     assert made.to_pylist() == [[0, 1], [], [2, 3, 4]]
 
 
+@pytest.mark.slow
 def test_a_process_that_indexes_a_few_records_never_imports_what_it_does_not_need(tmp_path) -> None:
     script = f"""
 import sys

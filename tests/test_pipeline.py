@@ -558,6 +558,7 @@ def test_a_run_without_prefect_sends_heartbeats(
     assert {step for step, _ in seen} == {"embed"}
 
 
+@pytest.mark.slow
 def test_batches_can_be_embedded_by_other_processes(make: MakePipeline, tmp_path: Path) -> None:
     """From settings, names and numbers alone, as another machine would."""
     pipeline = make(model="hash://16")

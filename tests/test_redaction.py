@@ -284,6 +284,7 @@ def settings_for(tmp_path: Path, **changes: Any) -> Settings:
     return Settings(home=tmp_path / "home", model="hash://16", load=LoadSettings(quiet_s=0), **changes)
 
 
+@pytest.mark.slow
 def test_of_two_hundred_planted_secrets_none_is_stored_published_shown_or_sent(
     tmp_path: Path, service: Service
 ) -> None:

@@ -121,6 +121,7 @@ def test_where_the_model_fails_phrases_stand_in_and_it_is_soon_given_up(
     assert len(service.requests) <= 16
 
 
+@pytest.mark.slow
 def test_topics_named_without_a_model_are_named_by_it_once_there_is_one(
     serve: Callable[..., Service], tmp_path: Path
 ) -> None:

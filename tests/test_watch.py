@@ -116,6 +116,7 @@ def test_each_dataset_is_called_for_its_own_folder_and_new_subfolders(tmp_path, 
             pass
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_deleted_and_comes_back_is_watched_on(tmp_path, monkeypatch):
     folder = tmp_path / "logs"
     folder.mkdir()
