@@ -30,7 +30,7 @@ from components.pipeline import Pipeline
 from components.settings import LoadSettings, Settings
 from components.sources.files import FileSource
 from components.store import Store
-from components.store.record_writer import _record_row
+from components.store.keyed import RecordPlace, record_row
 from components.store.tables import record_t, source_t
 
 real_logs = Path(__file__).parents[1].parent / "shared" / "data" / "agent-logs"
@@ -153,7 +153,8 @@ def bare(loaded: Sequence[tuple[Locator, Batch]]) -> float:
     """CPU seconds to insert the same rows, ready made, a transaction a batch, and nothing else."""
     with new_store() as store:
         store.ledger.register(1, loaded[0][0])
-        tables = [[_record_row(record, 1, 1, 1) for record in batch.records] for _, batch in loaded]
+        place = RecordPlace(dataset_id=1, source_id=1, generation=1)
+        tables = [[record_row(record, place) for record in batch.records] for _, batch in loaded]
         started = time.process_time()
         for rows in tables:
             with store.db.write() as connection:

@@ -149,10 +149,11 @@ def test_one_scenario_gives_the_same_messages_in_all_modes_of_telemetry() -> Non
 
 @pytest.mark.corpus
 def test_no_message_is_read_twice() -> None:
-    """No run of these samples holds a message twice, so no text may occur twice in one run."""
+    """No run of these samples holds a message twice, so no text may occur twice in one run, but for that of another call."""
     for path in corpus("agent-logs/otel_genai"):
         found = [event for event in events(reads_file(ROWS, path)) if event.type not in ("span", "error")]
-        repeats = [identity for identity, n in Counter(map(_identity, found)).items() if n > 1]
+        calls = Counter((_identity(event), event.extra.get("call_id")) for event in found)
+        repeats = [identity for (identity, _), n in calls.items() if n > 1]
         assert [
             repeat for repeat in repeats if not repeat[2].startswith(("ToolSearch", "k8s_get", "Bash", "Agent"))
         ] == []

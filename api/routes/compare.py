@@ -77,7 +77,7 @@ def result(deps: Deps, dataset: DatasetName, id: ComparisonId) -> Json:
     return Json(as_json(dataset, kept(deps.state, dataset, id)), headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/map/{dataset}/difference.json", response_class=Json, summary="Difference at each row", tags=["map"])
+@router.get("/map/{dataset}/difference.json", response_class=Json, summary="Difference at each row")
 def difference(
     deps: Deps,
     dataset: DatasetName,
