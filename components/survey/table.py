@@ -221,7 +221,8 @@ def _scanned(file: Path, encoding: Encoding, dialect: Dialect, text_column: str 
     if width > MAX_COLUMNS:
         raise BadUpload(f"The file has rows of {width:,} cells; a table may have {MAX_COLUMNS:,} columns.")
     if n < MIN_ROWS:
-        raise BadUpload(f"The file has {n} rows below its header; a survey needs at least {MIN_ROWS}.")
+        unit = "row" if n == 1 else "rows"
+        raise BadUpload(f"The file has {n} {unit} below its header; a survey needs at least {MIN_ROWS}.")
     columns = (*header, *[""] * (width - len(header)))
     if n_empty == n:
         raise BadUpload(f"The column {safe_names(columns)[text_index]!r} has no text in any row: name another one.")
