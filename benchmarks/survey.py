@@ -4,7 +4,8 @@
 
 A survey of the table with the default model, in a process of its own, against the CPU of embedding the same texts, in a
 process of its own too. Then weights are changed through a real API process on one connection, one call after the other;
-CPU per call is that of the API process as the kernel counts it, so that waiting for a busy machine shows as the difference.
+in turns with a call that does nothing; the CPU beside is that of the API process as the kernel counts it, so that waiting
+for a busy machine shows as the difference.
 Without a table, rows are made up: requests of 48 kinds, each said in many ways, some kinds far more often than others.
 """
 
@@ -18,6 +19,7 @@ import os
 import random
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,9 @@ from benchmarks.measure import fresh, print_figure
 from components.embedders.model_uri import default_model, open_embedder
 from components.pipeline import Pipeline
 from components.settings import EmbedSettings, Settings
-from components.survey.table import read_table
+from components.survey.table import data_rows, read_table
 
 WARM_UP = 20  # calls that are not measured
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 things = ("card", "parcel", "invoice", "password", "refund", "booking", "router", "prescription")
 troubles = (
@@ -67,12 +68,11 @@ def survey_once(file: Path, home: Path) -> dict[str, Any]:
     return {"dataset": report.dataset, "rows": report.rows, "hills": report.hills}
 
 
-def embed_once(file: Path) -> dict[str, Any]:
+def embed_once(file: Path, home: Path) -> dict[str, Any]:
     """All texts of the file embedded, equal ones once as a survey does, and nothing else."""
     table = read_table(file)
-    with file.open(encoding="utf-8", newline="") as source:
-        texts = list(dict.fromkeys(row[table.text_column] for row in csv.DictReader(source)))
-    embedder = open_embedder(default_model, EmbedSettings())
+    texts = list(dict.fromkeys(row[table.text_index] for row in data_rows(file, table)))
+    embedder = open_embedder(default_model, EmbedSettings(), home / "cache")
     for start in range(0, len(texts), 256):
         embedder.embed(texts[start : start + 256])
     return {"distinct": len(texts)}
@@ -80,12 +80,41 @@ def embed_once(file: Path) -> dict[str, Any]:
 
 def cpu_s_of(pid: int) -> float:
     """CPU that a process took so far, with all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+    nanoseconds = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # it ended meanwhile
+            nanoseconds += int(thread.read_text().split()[0])
+    return nanoseconds / 1e9
+
+
+class Caller:
+    """Calls on one connection to an API process, and what they took."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.pid = pid
+        self.ms: list[float] = []
+        self.cpu_s = 0.0
+
+    def call(self, method: str, path: str, body: Any = None) -> None:
+        """One call; raises `SystemExit` if it is refused."""
+        cpu_before, sent = cpu_s_of(self.pid), time.perf_counter()
+        self.connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        given = answer.read()
+        self.ms.append(1e3 * (time.perf_counter() - sent))
+        self.cpu_s += cpu_s_of(self.pid) - cpu_before
+        if answer.status != 200:
+            raise SystemExit(f"{path} answered {answer.status}: {given[:300]!r}")
+
+    def figures(self) -> dict[str, float]:
+        """Median and slow calls, and CPU of each, in ms."""
+        p50, p99 = (round(float(one), 1) for one in np.percentile(self.ms, [50, 99]))
+        return {"p50": p50, "p99": p99, "cpu_ms": round(1e3 * self.cpu_s / len(self.ms), 2)}
 
 
 def measure_adjust(folder: Path, home: Path, surveyed: dict[str, Any], calls: int) -> None:
-    """Print what a change of weights takes over HTTP."""
+    """Print what a change of weights takes over HTTP, beside a call that does nothing, in turns."""
     port, nobody = free_ports(2)
     kept = {name: one for name, one in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
     environment = kept | {
@@ -95,30 +124,20 @@ def measure_adjust(folder: Path, home: Path, surveyed: dict[str, Any], calls: in
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
     rng = random.Random("weights")
-    path, header = f"/api/adjust/{surveyed['dataset']}", {"Content-Type": "application/json"}
-    took: list[float] = []
     with process(["-m", "api"], folder, environment) as api:
         until(lambda: call(port, "GET", "/health"), api)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        warming, adjusting, idle = (Caller(port, api.pid) for _ in range(3))
         for at in range(WARM_UP + calls):
-            if at == WARM_UP:
-                cpu_before, began = cpu_s_of(api.pid), time.perf_counter()
-            hill, weight = rng.randrange(surveyed["hills"]), round(rng.random(), 3)
-            sent = time.perf_counter()
-            connection.request("POST", path, json.dumps({"adjustments": {str(hill): weight}}), header)
-            answer = connection.getresponse()
-            body = answer.read()
-            took.append(1e3 * (time.perf_counter() - sent))
-            if answer.status != 200:
-                raise SystemExit(f"{path} answered {answer.status}: {body[:300]!r}")
-        wall_s, cpu_s = time.perf_counter() - began, cpu_s_of(api.pid) - cpu_before
-    found = np.percentile(took[WARM_UP:], [50, 99])
+            weights = {str(rng.randrange(surveyed["hills"])): round(rng.random(), 3)}
+            caller = warming if at < WARM_UP else adjusting
+            caller.call("POST", f"/api/adjust/{surveyed['dataset']}", {"adjustments": weights})
+            if at >= WARM_UP:
+                idle.call("GET", "/api/csrf")
+    figures = adjusting.figures()
     more = {"rows": surveyed["rows"], "hills": surveyed["hills"], "calls": calls, "load": round(os.getloadavg()[0], 1)}
-    cpu_ms = round(1e3 * cpu_s / calls, 2)
-    print_figure(
-        "adjust_p50", float(found[0]), "ms, over HTTP", goal="<= 50", p99=round(found[1], 1), cpu_ms=cpu_ms, **more
-    )
-    print_figure("adjust_busy", cpu_s / wall_s, "of the time, the API process had a core")
+    print_figure("adjust_p50", figures.pop("p50"), "ms, over HTTP", goal="<= 50", **figures, **more)
+    figures = idle.figures()
+    print_figure("empty_call_p50", figures.pop("p50"), "ms, a call of the same server that does nothing", **figures)
 
 
 def main() -> None:
@@ -130,7 +149,11 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
-        print(json.dumps(survey_once(asked.csv, asked.home) if asked.only == "survey" else embed_once(asked.csv)))
+        print(
+            json.dumps(
+                survey_once(asked.csv, asked.home) if asked.only == "survey" else embed_once(asked.csv, asked.home)
+            )
+        )
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -139,7 +162,7 @@ def main() -> None:
             write_table(file, asked.rows)
         surveyed = fresh("benchmarks.survey", ["--only", "survey", "--csv", file, "--home", home])
         measure_adjust(folder, home, surveyed.output, asked.calls)
-        embedded = fresh("benchmarks.survey", ["--only", "embed", "--csv", file])
+        embedded = fresh("benchmarks.survey", ["--only", "embed", "--csv", file, "--home", home])
         sizes = {**surveyed.output, **embedded.output, "load": round(os.getloadavg()[0], 1)}
         del sizes["dataset"]
         print_figure("survey_cpu_s", surveyed.cpu_s, "s CPU, from the file to the terrain", **sizes)
