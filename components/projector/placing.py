@@ -131,10 +131,8 @@ class _Schedule:
 
 def _schedule(strength: Doubles, near_rows: Rows, n_steps: Rows) -> _Schedule:
     """The steps of rows whose neighbours (n, k) have these strengths; a row makes `n_steps` of them, then none."""
-    epoch = np.arange(epochs)[:, None]
-    # an edge that came due in this epoch and not before
-    due = np.floor((epoch + 1) * strength[:, None, :]) > np.floor(epoch * strength[:, None, :])
-    row, when, edge = np.nonzero(due)  # of each row in the order of its epochs
+    attractions = np.floor(np.arange(epochs + 1)[:, None] * strength[:, None, :])  # before each epoch
+    row, when, edge = np.nonzero(attractions[:, 1:] > attractions[:, :-1])  # of each row in the order of its epochs
     step = np.arange(len(row)) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)
     shape = n_steps.max(initial=0), len(n_steps)
     targets, speed = np.zeros(shape, np.int64), np.zeros(shape)
