@@ -106,7 +106,9 @@ class LoadSettings(Section):
 
 
 class EmbedSettings(Section):
-    runner: Literal["threads", "dask", "ray"] = "threads"  # what runs of Prefect embed on: this process, or a cluster
+    runner: Literal["threads", "dask", "ray"] = (
+        "threads"  # what runs of Prefect embed and place on: this process, or a cluster
+    )
     cluster: str = ""  # address of the cluster's scheduler, for instance tcp://host:8786; empty: one on this machine
     workers: int = Field(2, ge=1)  # processes of a cluster on this machine
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU

@@ -19,6 +19,7 @@ from components.private import private_umask
 from components.settings import load_settings
 from components.store.runs import every
 from flows import artifacts
+from flows.clusters import open_cluster
 from flows.datasets import run_name
 from flows.index import IndexOptions, index_one
 from flows.load import permitted, show_report
@@ -52,7 +53,8 @@ def ingest(
     settings = load_settings()
     if dataset == every:
         raise BadSetting('A corpus belongs to one dataset, and dataset is "*": name it.')
-    with private_umask(settings), Pipeline(settings, run_step=run_as_task) as pipeline:
+    cluster = open_cluster(settings.embed)
+    with private_umask(settings), Pipeline(settings, run_step=run_as_task, cluster=cluster) as pipeline:
         record_cancelled(pipeline.store)
         config = IngestConfig.of(
             {
