@@ -76,7 +76,12 @@ class CorpusSettings(Section):
     field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n\n"  # between fields
     keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+    vectors: str = ""  # the field that holds a document's vector; empty: texts are embedded
     folders: tuple[str, ...] = ()  # of earlier ingests: a later one may take further files from them
+
+    def spelled(self) -> str:
+        """All that decides what is read of a document, as JSON."""
+        return self.model_dump_json(exclude={"folders", "vectors"})
 
     @property
     def id_names(self) -> tuple[str, ...]:
