@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Locator, Problem, Progress, Record
-from components.embedders.given import SCHEME, open_given
+from components.embedders.given import SCHEME, GivenVectors, open_given
 from components.errors import BadSetting, ModelChanged, SourceError
 from components.ingest.config import IngestConfig
-from components.ingest.given_vectors import TakenVectors, given_model, take_vectors
+from components.ingest.given_vectors import TakenVectors, given_dimension, take_vectors
 from components.ingest.prepared import write_prepared
 from components.ingest.vector_files import VectorSet, YearFiles, write_vector_files
 from components.ingest.years import Chosen, choose, year_of
@@ -24,7 +25,6 @@ from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # which offers this as its method `ingest`
     from components.pipeline import Pipeline
-    from components.sources.files import FileSource
 
 KEY_COLUMN: Final = "key"  # of the output, so that the map shows it
 
@@ -203,8 +203,8 @@ def _model(pipeline: Pipeline, config: IngestConfig, own: DatasetSettings, chose
         return before.uri  # a document with a vector of another dimension is then refused by name
     if config.model and config.model.startswith(f"{SCHEME}://"):
         return open_given(config.model).uri
-    source = _source_of_vectors(pipeline, config, own)
-    return given_model(source, chosen.files, column, config.model or column).uri
+    dim = given_dimension(_documents_with_vectors(pipeline, config, own, chosen), column)
+    return GivenVectors(name=config.model or column, dim=dim).uri
 
 
 def _holds_records(pipeline: Pipeline, dataset: str) -> bool:
@@ -274,8 +274,7 @@ def _take_vectors(
         return take_vectors(
             store,
             fence,
-            _source_of_vectors(pipeline, config, own),
-            chosen.files,
+            _documents_with_vectors(pipeline, config, own, chosen),
             own.corpus.vectors,
             open_given(own.model),
             own.text,
@@ -283,15 +282,21 @@ def _take_vectors(
         )
 
 
-def _source_of_vectors(pipeline: Pipeline, config: IngestConfig, own: DatasetSettings) -> FileSource:
-    """What reads documents with their vectors, which are not kept beside the texts."""
+def _documents_with_vectors(
+    pipeline: Pipeline, config: IngestConfig, own: DatasetSettings, chosen: Chosen
+) -> Iterator[Sequence[Record]]:
+    """The documents with their vectors, which are not kept beside the texts; what can't be read, the load reports."""
     assert own.corpus is not None
     keep = tuple(dict.fromkeys((*own.corpus.keep, own.corpus.vectors)))
     own = own.model_copy(update={"corpus": own.corpus.model_copy(update={"keep": keep})})
     settings = pipeline.effective_settings()
-    return wiring.open_source(
+    source = wiring.open_source(
         settings.model_copy(update={"datasets": {**settings.datasets, config.dataset: own}}), config.dataset
     )
+    for locator in chosen.files:
+        with suppress(SourceError):
+            for batch in source.read(locator, None):
+                yield batch.records
 
 
 # --- prepared texts ----------------------------------------------------------------------------------------------

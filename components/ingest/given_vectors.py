@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,11 +10,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from components.contracts import Json, Locator, Record
-from components.embedders.given import GivenVectors
-from components.errors import BadSetting, SourceError
+from components.contracts import Embedder, Json, Record
+from components.errors import BadSetting
 from components.settings import TextSettings
-from components.sources.files import FileSource
 from components.store import Store
 from components.store.lease import Fence
 from components.store.vectors import f16
@@ -41,55 +39,38 @@ class _Given(NamedTuple):
     vector: NDArray[np.float32]  # (dim,), of unit length
 
 
-def given_model(source: FileSource, files: Sequence[Locator], column: str, name: str) -> GivenVectors:
-    """The model that stands for the vectors in this column: their dimension is that of the first document's.
-
-    Raises `BadSetting` where it has none.
-    """
-    for locator in files:
-        for records in _batches(source, locator):
-            for record in records[:1]:
-                return GivenVectors(name=name, dim=len(_numbers(record, column)))
-    raise BadSetting(
-        f"No document with a vector in {column!r} was found in {files[0].key}: `--vectors` names its column."
-    )
+def given_dimension(batches: Iterable[Sequence[Record]], column: str) -> int:
+    """How many numbers the vector of the first document has. Raises `BadSetting` where there is none."""
+    for records in batches:
+        for record in records[:1]:
+            return len(_numbers(record, column))
+    raise BadSetting(f"No document with a vector in {column!r} was found: `--vectors` names the column of the vectors.")
 
 
 def take_vectors(
     store: Store,
     fence: Fence,
-    source: FileSource,
-    files: Sequence[Locator],
+    batches: Iterable[Sequence[Record]],
     column: str,
-    model: GivenVectors,
+    model: Embedder,
     text: TextSettings,
     progress: Callable[[int], None],
 ) -> TakenVectors:
-    """Store the vectors of these files' documents under the digests of their texts; those that are there stay.
+    """Store the vectors of these documents under the digests of their texts; those that are there stay.
 
     Raises `BadSetting` that names the document and its file where a vector is missing or can't be one of the dataset.
     """
     model_id = store.vectors.model_id(model.identity, model.dim)
     documents, overruled, example = 0, 0, ""
-    for locator in files:
-        for records in _batches(source, locator):
-            given = [
-                _Given(record.key, digest(prepared_text(record, text)), _vector(record, column, model))
-                for record in records
-            ]
-            lost = _put(store, fence, model_id, given, model.dim)
-            documents, overruled, example = documents + len(given), overruled + len(lost), example or "".join(lost[:1])
-            progress(documents)
+    for records in batches:
+        given = [
+            _Given(record.key, digest(prepared_text(record, text)), _vector(record, column, model.dim))
+            for record in records
+        ]
+        lost = _put(store, fence, model_id, given, model.dim)
+        documents, overruled, example = documents + len(given), overruled + len(lost), example or "".join(lost[:1])
+        progress(documents)
     return TakenVectors(documents=documents, overruled=overruled, example=example)
-
-
-def _batches(source: FileSource, locator: Locator) -> Iterator[Sequence[Record]]:
-    """The documents of a file; one that can't be read is reported by the load that follows."""
-    try:
-        for batch in source.read(locator, None):
-            yield batch.records
-    except SourceError:
-        return
 
 
 def _put(store: Store, fence: Fence, model_id: int, given: Sequence[_Given], dim: int) -> list[str]:
@@ -106,12 +87,12 @@ def _put(store: Store, fence: Fence, model_id: int, given: Sequence[_Given], dim
     return [one.key for one in given if np.abs(firsts[one.digest] - one.vector).max() > SAME]
 
 
-def _vector(record: Record, column: str, model: GivenVectors) -> NDArray[np.float32]:
+def _vector(record: Record, column: str, dim: int) -> NDArray[np.float32]:
     """The document's vector at unit length."""
     numbers = _numbers(record, column)
-    if len(numbers) != model.dim:
+    if len(numbers) != dim:
         raise BadSetting(
-            f"{_where(record)} has a vector of {len(numbers)} numbers in {column!r}, those of this dataset have {model.dim}: "
+            f"{_where(record)} has a vector of {len(numbers)} numbers in {column!r}, those of this dataset have {dim}: "
             "mend the document, or give other vectors another name and rebuild the map (--model NAME --recompute), or "
             "ingest them into another dataset (-d)."
         )
