@@ -33,8 +33,6 @@ if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarr
     from components.compare.opening import OpenedDataset
     from components.index.batches import EmbedBatch, EmbedOutcome
     from components.index.cluster import Cluster
-    from components.index.maps import PlacedVectors
-    from components.index.plan import Ids
     from components.search.search import Hit
     from components.sources.files import FileSource
 
@@ -277,21 +275,6 @@ def embed_batch(
             Fence(db=store.db, name=lease_name(dataset), token=fence_token),
         )
         return embed.embed_batch(target, batch, is_last_try=is_last_try)
-
-
-def place_vectors(settings: Settings, dataset: str, layout_id: int, vector_ids: Ids) -> PlacedVectors:
-    """Where an index that runs in another process or on another machine places these vectors; stores nothing.
-
-    Raises `NotFound` once that index has ended and its layout was dropped.
-    """
-    from components.index import maps
-
-    with closing(open_store(settings)) as store:
-        info = store.layouts.get(layout_id)
-        dim = store.vectors.model(info.model_id)[1]
-        folder = maps.map_folder(settings.cache, dataset, info)
-        opened = maps.open_map(store, open_projector(settings), folder, info, dim)
-        return maps.place_in_turn(store, opened, vector_ids, dim)
 
 
 @cache

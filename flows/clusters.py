@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +20,11 @@ from prefect.settings import PREFECT_API_URL
 from prefect.tasks import Task
 
 from components.errors import BadSetting
+from components.index import maps
 from components.index.batches import EmbedBatch, EmbedOutcome
 from components.index.cluster import Cluster
 from components.settings import EmbedSettings, load_settings
-from components.wiring import embed_batch, place_vectors
+from components.wiring import embed_batch, open_projector, open_store
 from flows.steps import is_last_try, retry_options
 
 if TYPE_CHECKING:
@@ -139,7 +140,13 @@ def _embed(dataset: str, fence_token: int, batch: str, retries: int) -> EmbedOut
 
 def _place(dataset: str, layout_id: int, vector_ids: str) -> PlacedVectors:
     """On a worker of the cluster: place vectors."""
-    return place_vectors(load_settings(), dataset, layout_id, _unpacked(vector_ids))
+    settings = load_settings()
+    with closing(open_store(settings)) as store:
+        info = store.layouts.get(layout_id)
+        dim = store.vectors.model(info.model_id)[1]
+        folder = maps.map_folder(settings.cache, dataset, info)
+        opened = maps.open_map(store, open_projector(settings), folder, info, dim)
+        return maps.place_in_turn(store, opened, _unpacked(vector_ids), dim)
 
 
 def _packed(ids: Ids) -> str:

@@ -26,5 +26,5 @@ class Cluster(Protocol):
     def place(
         self, dataset: str, layout_id: int, chunks: Sequence[Ids], while_waiting: Callable[[], None]
     ) -> Iterator[PlacedVectors]:
-        """Where the vectors of each chunk of ids are placed, in their order, as `components.wiring.place_vectors` does it."""
+        """Where the vectors of each chunk of ids are placed, in their order, as `components.index.maps.place_in_turn` does it."""
         ...
