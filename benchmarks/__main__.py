@@ -34,6 +34,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "fit": (["--rows", "2000"], ["--rows", "20000"]),
     "publish": (["--large", "100000", "--rounds", "4"], []),
     "index": (["--large", "40000", "--peer-rows", "100"], ["--full"]),
+    "scale": (["--rows", "10000"], ["--rows", "10000", "100000", "1000000"]),
     "search": (["--rows", "20000"], ["--rows", "100000"]),
     "lists": (["--rows", "200000", "--rounds", "20"], []),
     "topics": ([], []),

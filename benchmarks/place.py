@@ -14,6 +14,8 @@ import pickle
 import random
 import statistics
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,8 @@ from components.neighbors.cores import cores
 from components.projector.kernels import umap_kernels
 from components.projector.layout import FittedMap, read_folder, write_folder
 from components.projector.umap_projector import open_projector
+
+bulk_rows = 8_192  # placed at once, where the cost of a row is meant and not of a process
 
 
 def clustered(n: int, *, dim: int = 384, clusters: int = 250, seed: int = 0) -> Vectors:
@@ -92,7 +96,7 @@ children = {"ours": child_ours, "umap": child_umap, "nothing": child_nothing}
 def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, cache: Path) -> None:
     from components.settings import ProjectSettings
 
-    vectors = clustered(rows + max(n_new, 1_000))
+    vectors = clustered(rows + max(n_new, bulk_rows))
     fitted, more = vectors[:rows], vectors[rows:]
     np.save(folder / "new.npy", more[:n_new])
     layout = open_projector(ProjectSettings(), cache).fit(fitted)
@@ -115,7 +119,27 @@ def measure(rows: int, peer_rows: int, n_new: int, rounds: int, folder: Path, ca
     )
     print_figure("umap_transform_cpu_s", cpu["umap"], unit="s CPU, fresh process, unpickled, NNDescent query", **shape)
     print_figure("place_ratio", cpu["umap"] / cpu["ours"], unit="x less CPU than umap.transform", goal=">= 20", **shape)
+    print_bulk(read_folder(folder / "map"), more[:bulk_rows], rounds)
     print_quality(layout, fitted, more[:1_000], cache)
+
+
+def print_bulk(layout: FittedMap, new: Vectors, rounds: int) -> None:
+    """What a row costs among many, once the process is warm, and how much of that is the search for its neighbours."""
+    costs = {"place_row_cpu_ms": layout.transform, "place_row_neighbors_cpu_ms": partial(_neighbors, layout)}
+    for name, do in costs.items():
+        spent = []
+        for _ in range(rounds + 1):
+            started = time.process_time()
+            do(new)
+            spent.append(time.process_time() - started)
+        unit = "ms CPU a row, all threads together, median"
+        shape = {"rows": layout.n_fitted, "new": len(new), "rounds": rounds}
+        goal = {"goal": "<= 0.25"} if name == "place_row_cpu_ms" else {}
+        print_figure(name, 1e3 * statistics.median(spent[1:]) / len(new), unit=unit, **goal, **shape)
+
+
+def _neighbors(layout: FittedMap, new: Vectors) -> None:
+    knn.nearest_of_many(layout.index, knn.unit(new), layout.neighbors)
 
 
 def measure_real(n_texts: int, cache: Path) -> None:

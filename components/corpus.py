@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from components import wiring
 from components.contracts import IndexReport, LoadReport, Locator, Problem, Progress, Record
+from components.embedders.given import SCHEME, GivenVectors, open_given
 from components.errors import BadSetting, ModelChanged, SourceError
 from components.ingest.config import IngestConfig
+from components.ingest.given_vectors import TakenVectors, given_dimension, take_vectors
 from components.ingest.prepared import write_prepared
 from components.ingest.vector_files import VectorSet, YearFiles, write_vector_files
 from components.ingest.years import Chosen, choose, year_of
 from components.locations import absolute
 from components.retry import retry_while_busy
 from components.settings import CorpusSettings, DatasetSettings, Settings, TextSettings
+from components.store import lease_name
+from components.store.lease import Heartbeat
 
 if TYPE_CHECKING:  # which offers this as its method `ingest`
     from components.pipeline import Pipeline
@@ -33,6 +38,7 @@ class IngestReport:
     left_out: Sequence[str]  # files that lie there and are no year, or hold no documents
     missing_years: Sequence[int]
     load: LoadReport | None
+    vectors: TakenVectors | None  # that documents brought along
     index: IndexReport | None
     prepared: int | None  # rows of the file of prepared texts
     out: Sequence[YearFiles]
@@ -76,12 +82,13 @@ def ingest_corpus(
     steps = steps or DirectSteps(pipeline=pipeline, progress=progress)
     chosen = _chosen(pipeline, config)
     own = _dataset(pipeline, config, chosen)
-    prepared = load = index = None
+    prepared = load = index = taken = None
     out: list[YearFiles] = []
     if config.prep:
         prepared = _write_prepared(pipeline, config, own, chosen, progress)
     if not config.prep or config.out:
         _configure(pipeline, config, own)
+        taken = _take_vectors(pipeline, config, own, chosen, progress)
         load = steps.load([one.location for one in chosen.files], config.dataset)
         index = steps.index(config.dataset, recompute=config.recompute)
         if config.out:
@@ -92,6 +99,7 @@ def ingest_corpus(
         left_out=chosen.left_out,
         missing_years=chosen.missing_years,
         load=load,
+        vectors=taken,
         index=index,
         prepared=prepared,
         out=out,
@@ -175,11 +183,28 @@ def _dataset(pipeline: Pipeline, config: IngestConfig, chosen: Chosen) -> Datase
     corpus = corpus.model_copy(update={"folders": tuple(sorted({*corpus.folders, *roots}))})
     text = _text_settings(config, before, corpus)
     extras = before.extras or (KEY_COLUMN,)
-    own = before.model_copy(
-        update={"corpus": corpus, "text": text, "extras": extras, "model": config.model or before.model}
-    )
+    own = before.model_copy(update={"corpus": corpus, "text": text, "extras": extras})
+    own = own.model_copy(update={"model": _model(pipeline, config, own, chosen)})
     _expect_same_vectors(pipeline, config, settings, own)
     return own
+
+
+def _model(pipeline: Pipeline, config: IngestConfig, own: DatasetSettings, chosen: Chosen) -> str | None:
+    """The URI of the dataset's model; one that stands for given vectors has their name and dimension.
+
+    Raises `BadSetting` where vectors are asked for and the first document has none.
+    """
+    assert own.corpus is not None
+    column = own.corpus.vectors
+    if not column:
+        return config.model or own.model
+    before = open_given(own.model) if own.model and own.model.startswith(f"{SCHEME}://") else None
+    if before and config.model in {None, before.name, before.uri}:
+        return before.uri  # a document with a vector of another dimension is then refused by name
+    if config.model and config.model.startswith(f"{SCHEME}://"):
+        return open_given(config.model).uri
+    dim = given_dimension(_documents_with_vectors(pipeline, config, own, chosen), column)
+    return GivenVectors(name=config.model or column, dim=dim).uri
 
 
 def _holds_records(pipeline: Pipeline, dataset: str) -> bool:
@@ -232,6 +257,46 @@ def _flat(own: DatasetSettings) -> dict[str, Any]:
     dumped = own.model_dump(mode="json")
     text = {f"text.{name}": value for name, value in dumped["text"].items()}
     return {name: dumped[name] for name in ("corpus", "model", "extras")} | text
+
+
+# --- given vectors -----------------------------------------------------------------------------------------------
+
+
+def _take_vectors(
+    pipeline: Pipeline, config: IngestConfig, own: DatasetSettings, chosen: Chosen, progress: Progress | None
+) -> TakenVectors | None:
+    """Store the vectors that documents bring, before the documents: no index finds one of these without a vector."""
+    if own.corpus is None or not own.corpus.vectors or own.model is None:
+        return None
+    store, report = pipeline.store, progress or (lambda *_: None)
+    fence = retry_while_busy(lambda: store.leases.acquire(lease_name(config.dataset), "ingest of vectors"))
+    with Heartbeat(store.leases, fence):
+        return take_vectors(
+            store,
+            fence,
+            _documents_with_vectors(pipeline, config, own, chosen),
+            own.corpus.vectors,
+            open_given(own.model),
+            own.text,
+            lambda n: report("vectors", n, 0),
+        )
+
+
+def _documents_with_vectors(
+    pipeline: Pipeline, config: IngestConfig, own: DatasetSettings, chosen: Chosen
+) -> Iterator[Sequence[Record]]:
+    """The documents with their vectors, which are not kept beside the texts; what can't be read, the load reports."""
+    assert own.corpus is not None
+    keep = tuple(dict.fromkeys((*own.corpus.keep, own.corpus.vectors)))
+    own = own.model_copy(update={"corpus": own.corpus.model_copy(update={"keep": keep})})
+    settings = pipeline.effective_settings()
+    source = wiring.open_source(
+        settings.model_copy(update={"datasets": {**settings.datasets, config.dataset: own}}), config.dataset
+    )
+    for locator in chosen.files:
+        with suppress(SourceError):
+            for batch in source.read(locator, None):
+                yield batch.records
 
 
 # --- prepared texts ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ RunAtlasError
     │   └── ModelDamaged        the weights of a model are not what they should be
     ├── BadUpload               an uploaded file is no table, or too small
     ├── BadQuery                a search or an edit that can't be done as it is
+    │   └── NoModel             the dataset's vectors were given, nothing embeds a text
     ├── BadBody                 what was sent to a receiver can't be read
     │   └── BodyTooLarge        it is larger than the settings allow
     ├── SourceError             one source can't be read; the others go on
@@ -86,6 +87,10 @@ class ModelDamaged(BadSetting):
 
 class BadQuery(TerminalError):
     """A search that is empty, too long, of another dimension or contradicts itself; the message says which."""
+
+
+class NoModel(BadQuery):
+    """A text is to be embedded in a dataset whose vectors were given with its documents."""
 
 
 class BadBody(TerminalError):

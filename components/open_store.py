@@ -13,13 +13,13 @@ from components.settings import Settings, load_settings
 from components.store import Store
 
 if TYPE_CHECKING:
-    from components.index.batches import BatchRunner
+    from components.index.cluster import Cluster
 
 
 class OpenStore:
     """Opens the database at its first use; a context manager, or call `close`.
 
-    `run_step` runs the steps of the work, `run_batches` embeds in other processes if there is one.
+    `run_step` runs the steps of the work, `cluster` embeds and places in other processes if there is one.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class OpenStore:
         settings: Settings | None = None,
         *,
         run_step: StepRunner = run_directly,
-        run_batches: BatchRunner | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings or load_settings()
-        self.run_step, self.run_batches = run_step, run_batches
+        self.run_step, self.cluster = run_step, cluster
 
     @cached_property
     def store(self) -> Store:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
 class Pipeline(SurveyOperations):
     """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
-    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
-    other processes, by default this one does.
+    `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `cluster` embeds and
+    places in other processes, by default this one does.
     """
 
     # --- load and index
@@ -108,7 +108,7 @@ class Pipeline(SurveyOperations):
                 dataset,
                 IndexRequest(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics),
                 run_step=self.run_step,
-                run_batches=self.run_batches,
+                cluster=self.cluster,
                 progress=recorder,
                 should_stop=should_stop or recorder.should_stop,
             )

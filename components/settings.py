@@ -76,7 +76,12 @@ class CorpusSettings(Section):
     field_suffixes: dict[str, str] = {}  # field -> text after its value
     delimiter: str = "\n\n"  # between fields
     keep: tuple[str, ...] = ()  # fields that are kept in the record's `extra`
+    vectors: str = ""  # the field that holds a document's vector; empty: texts are embedded
     folders: tuple[str, ...] = ()  # of earlier ingests: a later one may take further files from them
+
+    def spelled(self) -> str:
+        """All that decides what is read of a document, as JSON."""
+        return self.model_dump_json(exclude={"folders", "vectors"})
 
     @property
     def id_names(self) -> tuple[str, ...]:
@@ -106,7 +111,9 @@ class LoadSettings(Section):
 
 
 class EmbedSettings(Section):
-    runner: Literal["threads", "dask", "ray"] = "threads"  # what runs of Prefect embed on: this process, or a cluster
+    runner: Literal["threads", "dask", "ray"] = (
+        "threads"  # what runs of Prefect embed and place on: this process, or a cluster
+    )
     cluster: str = ""  # address of the cluster's scheduler, for instance tcp://host:8786; empty: one on this machine
     workers: int = Field(2, ge=1)  # processes of a cluster on this machine
     batch_tokens: int = Field(1_024, ge=1)  # tokens a call of the model, CPU

@@ -31,7 +31,8 @@ from components.topics.clusters import USUAL, Density
 
 if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarrow and the readers of logs
     from components.compare.opening import OpenedDataset
-    from components.index.batches import BatchRunner, EmbedBatch, EmbedOutcome
+    from components.index.batches import EmbedBatch, EmbedOutcome
+    from components.index.cluster import Cluster
     from components.search.search import Hit
     from components.sources.files import FileSource
 
@@ -156,7 +157,7 @@ def run_index(
     requested: IndexRequest,
     *,
     run_step: StepRunner = run_directly,
-    run_batches: BatchRunner | None = None,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
     embedder: Embedder | None = None,
@@ -176,7 +177,7 @@ def run_index(
         owner=_owner(),
         requested=requested,
         chat=open_chat(settings.topics),
-        run_batches=run_batches,
+        cluster=cluster,
         listener=progress,
         should_stop=should_stop,
     )

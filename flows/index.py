@@ -19,7 +19,7 @@ from components.private import private_umask
 from components.settings import Settings, load_settings
 from components.store.runs import every
 from flows import artifacts
-from flows.clusters import batch_runner
+from flows.clusters import open_cluster
 from flows.datasets import dataset_of, for_each, held_back, held_back_because, run_name
 from flows.events import announce_drift, announce_topics
 from flows.picture import map_png
@@ -54,8 +54,8 @@ def index(
     options = IndexOptions(recompute=recompute, retry_failed=retry_failed, renew_topics=renew_topics)
     settings = load_settings()
     dataset = dataset_of(dataset)
-    batches = batch_runner(settings.embed)
-    with private_umask(settings), Pipeline(settings, run_step=run_as_task, run_batches=batches) as pipeline:
+    cluster = open_cluster(settings.embed)
+    with private_umask(settings), Pipeline(settings, run_step=run_as_task, cluster=cluster) as pipeline:
         record_cancelled(pipeline.store)
         left_out = held_back(pipeline.store)
         if dataset in left_out:

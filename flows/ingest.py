@@ -19,6 +19,7 @@ from components.private import private_umask
 from components.settings import load_settings
 from components.store.runs import every
 from flows import artifacts
+from flows.clusters import open_cluster
 from flows.datasets import run_name
 from flows.index import IndexOptions, index_one
 from flows.load import permitted, show_report
@@ -35,6 +36,7 @@ def ingest(
     sources: list[str] | None = None,
     years: str | None = None,
     fields: list[str] | None = None,
+    vectors: str | None = None,
     recompute: bool = False,
     write_files: bool = False,
 ) -> dict[str, Any]:
@@ -46,13 +48,15 @@ def ingest(
         sources: Files or folders below those that were ingested before. Empty: these.
         years: Only the files of these years: "2015:2020" or "2021,2023". Empty: all.
         fields: Fields that are embedded, in this order. Empty: as before.
+        vectors: Field that holds a document's vector, so that nothing is embedded. Empty: as before.
         recompute: Rebuild the map, where the model or the text settings were changed.
         write_files: Write vectors, keys, manifests and a catalog to the folder vectors/DATASET in the home.
     """
     settings = load_settings()
     if dataset == every:
         raise BadSetting('A corpus belongs to one dataset, and dataset is "*": name it.')
-    with private_umask(settings), Pipeline(settings, run_step=run_as_task) as pipeline:
+    cluster = open_cluster(settings.embed)
+    with private_umask(settings), Pipeline(settings, run_step=run_as_task, cluster=cluster) as pipeline:
         record_cancelled(pipeline.store)
         config = IngestConfig.of(
             {
@@ -60,6 +64,7 @@ def ingest(
                 "sources": _sources(pipeline, dataset, sources or ()),
                 "years": years or None,
                 "fields": fields or None,
+                "vectors": vectors or None,
                 "recompute": recompute,
                 "out": settings.home.absolute() / "vectors" / dataset if write_files else None,
             }

@@ -1,4 +1,4 @@
-"""Embedding on Dask and Ray: the same snapshot as without a cluster, also where a worker is killed."""
+"""Embedding and placing on Dask and Ray: the same snapshot as without a cluster, also where a worker is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from logs import write
 from components.errors import BadSetting
 from components.pipeline import Pipeline
 from components.settings import EmbedSettings, load_settings
-from flows.clusters import batch_runner
+from flows.clusters import open_cluster
 from flows.index import index
 
 words = ["retry", "parser", "flight", "weather", "refund", "music", "branch", "commit", "server", "cache", "queue"]
@@ -108,6 +108,40 @@ def test_a_worker_that_is_killed_changes_nothing_that_is_published(
         time.sleep(0.5)
 
 
+class KillsWhilePlacing:
+    """A listener that kills a process of the cluster once the first vectors are placed there."""
+
+    killed = 0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step != "place" or not 0 < done < total or self.killed:
+            return
+        for process in psutil.Process().children(recursive=True):
+            if is_of_cluster(process) and process.cpu_times().user > 1:
+                os.kill(process.pid, signal.SIGKILL)
+                self.killed = process.pid
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["dask", "ray"])
+def test_a_worker_that_is_killed_while_it_places_changes_no_byte_of_the_snapshot(
+    prefect_server: None, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: str
+) -> None:
+    monkeypatch.setenv("RUNATLAS_MODEL", "hash://384")
+    monkeypatch.setenv("RUNATLAS_PROJECT__LANDMARKS", "1000")
+    n = 16_000
+    expected = without_cluster(tmp_path, n, monkeypatch)
+    monkeypatch.setenv("RUNATLAS_EMBED__RUNNER", runner)
+    loaded(tmp_path, n)
+    settings, killer = load_settings(), KillsWhilePlacing()
+
+    with Pipeline(settings, cluster=open_cluster(settings.embed)) as pipeline:
+        assert pipeline.index(progress=killer).rows == n
+    assert killer.killed
+    assert published() == expected
+
+
 def is_of_cluster(process: psutil.Process) -> bool:
     try:
         command = " ".join(process.cmdline())
@@ -119,9 +153,9 @@ def is_of_cluster(process: psutil.Process) -> bool:
 def test_a_cluster_needs_a_prefect_server(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    assert batch_runner(EmbedSettings()) is None
+    assert open_cluster(EmbedSettings()) is None
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
         pytest.raises(BadSetting, match="set PREFECT_API_URL"),
     ):
-        batch_runner(EmbedSettings(runner="dask"))
+        open_cluster(EmbedSettings(runner="dask"))

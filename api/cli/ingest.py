@@ -21,6 +21,7 @@ from components.load.report import printable, read_nothing
 
 if TYPE_CHECKING:
     from components.corpus import IngestReport
+    from components.ingest.given_vectors import TakenVectors
 
 RUN = "run"  # what `ingest` does where no subcommand is named
 SEVERAL = frozenset({"--fields", "--keep"})  # options that take several values in a row
@@ -84,6 +85,13 @@ def ingest(
     truncate: Annotated[int | None, typer.Option(min=1, help="Cut texts after so many characters.")] = None,
     id: Annotated[str | None, typer.Option("--id", help="Field that names a document (bibcode, else id).")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Fields that are kept beside the text.")] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Field that holds a document's vector: nothing is embedded, --model names the vectors.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="URI of the model, for instance hf://NAME.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Texts a call of the model, at most.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML or JSON file with these options.")] = None,
@@ -114,6 +122,7 @@ def ingest(
         "truncate": truncate,
         "id": id,
         "keep": _listed(keep),
+        "vectors": vectors,
         "model": model,
         "batch": batch,
         "prep": prep,
@@ -182,12 +191,24 @@ def ingest_lines(report: IngestReport, output: Path, out: Path | None, prep: Pat
         yield f"{report.prepared:,} prepared texts in {prep}."
     if report.load is not None:
         yield from load_lines(report.load, next_step=False)
+    if report.vectors is not None:
+        yield from _taken_lines(report.vectors)
     if report.index is not None:
         yield from index_lines(report.index, output)
     if report.out:
         rows, written = sum(one.rows for one in report.out), [one.year for one in report.out if one.is_written]
         done = f"written: {_shortened(written)}" if written else "all up to date"
         yield f"{rows:,} vectors of {len(report.out)} years in {out}; {done}."
+
+
+def _taken_lines(taken: TakenVectors) -> Iterator[str]:
+    yield f"{taken.documents:,} documents brought their vectors."
+    if taken.overruled:
+        yield (
+            f"{taken.overruled:,} of them have the text of an earlier one and another vector, {taken.example!r} for instance: equal "
+            "texts share the first vector. Add a field that tells the documents apart (--fields), or give changed vectors "
+            "another name (--model NAME --recompute)."
+        )
 
 
 def merge_lines(merged: Merged) -> Iterator[str]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from components.contracts import Embedder
 from components.embedders.bert import open_default, open_folder
+from components.embedders.given import SCHEME, open_given
 from components.embedders.hashing import open_hashing
 from components.errors import BadSetting
 from components.locations import is_url, without_credentials
@@ -21,7 +22,7 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     `hf://NAME` (a name of the Hugging Face hub) ·
     `all-MiniLM-L6-v2` (offline, exact fp32 on ONNX Runtime) · `hash://384` (deterministic, no model) · a folder or hub
     name of sentence-transformers, with `?device=cuda&precision=bf16` if wanted · `openai://MODEL?base_url=…&dimensions=…` · `gguf:///path?server=…` ·
-    `preview+all-MiniLM-L6-v2` (int8, faster and less true). `cache` is a folder for what can be made again.
+    `preview+all-MiniLM-L6-v2` (int8, faster and less true) · `given://NAME?dim=384` (vectors that come with documents). `cache` is a folder for what can be made again.
     Raises `BadSetting` on a URI that names none of these.
     """
     scheme = urlsplit(uri).scheme if is_url(uri) else ""
@@ -31,6 +32,8 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
         return open_embedder(_hub_name(uri), settings, cache)
     if scheme == "hash":
         return open_hashing(uri)
+    if scheme == SCHEME:
+        return open_given(uri)
     if scheme in {"openai", "gguf"}:
         from components.embedders import llama, service  # imports httpx
 
@@ -38,7 +41,7 @@ def open_embedder(uri: str, settings: EmbedSettings, cache: Path) -> Embedder:
     if scheme:
         raise BadSetting(
             f"Model {without_credentials(uri)!r}: the scheme {scheme!r} is unknown; use a model name, a folder, hf://NAME, hash://DIM, "
-            "openai://MODEL?base_url=… or gguf:///PATH."
+            "openai://MODEL?base_url=…, gguf:///PATH or given://NAME?dim=DIM."
         )
     return _open_local(uri, settings, cache)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol, Self, TypeVar
 
@@ -17,19 +17,6 @@ commit_tokens = 16_384  # what is embedded between two commits, as estimated: a 
 max_batches = 200  # a run: each is a task of the orchestrator, which costs some 40 ms
 chars_per_token = 4
 window_tokens = 256  # an estimate's cap: longer texts are cut or cost more, but are rare
-
-
-class BatchRunner(Protocol):
-    """Embeds batches in other processes, or on other machines, several at once."""
-
-    def __call__(
-        self, dataset: str, fence_token: int, batches: Sequence[EmbedBatch], while_waiting: Callable[[], None]
-    ) -> Iterator[EmbedOutcome]:
-        """What embedding each batch did, in their order, as `components.wiring.embed_batch` does it.
-
-        `while_waiting` is called every second or so; an error that it raises ends the other processes' work.
-        """
-        ...
 
 
 class HasText(Protocol):

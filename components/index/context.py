@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from components.contracts import Embedder, Progress, Projector, Record, TokenProgress
 from components.errors import Cancelled, LeaseHeld
-from components.index.batches import BatchRunner
+from components.index.cluster import Cluster
 from components.publish.run import Publishing
 from components.retry import retry_while_busy
 from components.settings import Settings, TextSettings
@@ -32,7 +32,7 @@ class IndexInputs:
     owner: str
     requested: IndexRequest
     chat: ChatModel | None = None
-    run_batches: BatchRunner | None = None  # None: batches are embedded here
+    cluster: Cluster | None = None  # None: embeds and places here
     listener: Progress | None = None
     should_stop: Callable[[], bool] | None = None
     density: Density = USUAL
@@ -70,7 +70,7 @@ class IndexContext:
     requested: IndexRequest
     report: TokenProgress
     chat: ChatModel | None  # names topics
-    run_batches: BatchRunner | None
+    cluster: Cluster | None
     density: Density = USUAL
 
 
@@ -129,7 +129,7 @@ def open_index(inputs: IndexInputs) -> Iterator[IndexContext]:
             text_hash=settings_hash(own.text),
             requested=inputs.requested,
             chat=inputs.chat,
-            run_batches=inputs.run_batches,
+            cluster=inputs.cluster,
             density=inputs.density,
             report=ProgressReport(
                 dataset=dataset, heartbeat=heartbeat, listener=inputs.listener, should_stop=inputs.should_stop

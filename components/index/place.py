@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.atomic import disk_errors
-from components.contracts import Layout, Placed, Positions, Step, Vectors
-from components.errors import NotFound
+from components.contracts import Layout, Step, Vectors
 from components.index.batches import digest_list
 from components.index.context import IndexContext
+from components.index.maps import OpenedMap, PlacedVectors, map_folder, open_map, rows_of, transform
 from components.index.plan import Ids, Plan
 from components.index.topics import FoundTopics, find_topics
-from components.neighbors.cores import on_all_cores
-from components.neighbors.knn import Neighbors
 from components.projector.geometry import placement
-from components.projector.layout import FittedMap, read_folder, write_folder
+from components.projector.layout import FittedMap, write_folder
 from components.retry import retry_while_busy
 from components.store.layouts import NOT_LOOKED_FOR, LayoutInfo, MapVectors, PositionRows
 from components.store.tables import RecordState
 from components.topics.catalog import MapRows
-from components.topics.identity import vote
 
-place_rows = 4_096  # vectors placed at once, on each core
+put_rows = 4_096  # positions stored at once
 lookup_rows = 5_000  # digests looked up at once
 
 
@@ -52,29 +48,6 @@ class Placement:
     n_failed: int
     is_new_map: bool = False
     renewal_advised: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedVectors:
-    """Distinct vectors by ascending id (n,), their positions (n, 2), which are off the map (n,), and their topics (n,)."""
-
-    vector_ids: Ids
-    positions: Positions
-    off_map: NDArray[np.bool_]
-    topics: Ids
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedMap:
-    """A layout to place on, memory-mapped: ids of its fitted vectors (n_fitted,), and their topics.
-
-    A vector that is farther than `far` from its fifth neighbour has no topic; `topics` is None where none were looked for.
-    """
-
-    fitted_ids: Ids
-    layout: Layout
-    topics: Ids | None
-    far: float
 
 
 def place(context: IndexContext, plan: Plan) -> Placement:
@@ -197,68 +170,20 @@ def _place_new(context: IndexContext, layout: LayoutInfo, pending: Links) -> Non
     links = Links(seqs=pending.seqs[is_new], vector_ids=pending.vector_ids[is_new])
     if not len(links.seqs):
         return
-    placed = _transform(context, _open_layout(context, layout), np.unique(links.vector_ids))
+    placed = transform(context, _open_layout(context, layout), np.unique(links.vector_ids))
     _store_positions(context, layout, links, placed, is_new=True)
 
 
 def _open_layout(context: IndexContext, info: LayoutInfo) -> OpenedMap:
-    """The layout, memory-mapped from the cache, which is filled if need be."""
-    store, dim = context.target.store, context.target.embedder.dim
-    arrays = store.layouts.arrays(info.id)
-    fitted_ids, topics = arrays.pop("fitted_ids"), arrays.pop("topics", None)
-    far = float(arrays.pop("topic_far", np.inf))
-    folder = _layout_folder(context, info)
-    try:
-        layout = read_folder(folder)
-    except NotFound:
-        made = context.projector.open(arrays, store.vectors.get(fitted_ids, dim))
-        with disk_errors(folder):
-            write_folder(cast("FittedMap", made), folder)
-        layout = read_folder(folder)
-    return OpenedMap(
-        fitted_ids=fitted_ids, layout=layout, topics=None if topics is None else topics.astype(np.int64), far=far
-    )
-
-
-def _layout_folder(context: IndexContext, info: LayoutInfo) -> Path:
-    created = info.created_at.strftime("%Y%m%d%H%M%S%f")
-    return context.settings.cache / "layouts" / f"{context.dataset}-{info.version}-{created}"
-
-
-def _transform(context: IndexContext, opened: OpenedMap, vector_ids: Ids) -> PlacedVectors:
-    """Positions and topics of distinct, ascending vector ids; fitted ones keep those that the fit gave them."""
-    target, layout = context.target, opened.layout
-    at = _rows_of(opened.fitted_ids, vector_ids)
-    is_fitted = at >= 0
-    positions = np.zeros((len(vector_ids), 2), np.float32)
-    off_map = np.zeros(len(vector_ids), np.bool_)
-    topics = np.full(len(vector_ids), NOT_LOOKED_FOR, np.int64)
-    if is_fitted.any():
-        positions[is_fitted] = layout.arrays()["places"][at[is_fitted]]
-        if opened.topics is not None:
-            topics[is_fitted] = opened.topics[at[is_fitted]]
-    others = np.flatnonzero(~is_fitted)
-    chunks = [others[start : start + place_rows] for start in range(0, len(others), place_rows)]
-    done = 0
-
-    def transform(chunk: Ids) -> Placed:
-        return layout.transform(target.store.vectors.get(vector_ids[chunk], target.embedder.dim))
-
-    for chunk, placed in zip(chunks, on_all_cores(transform, chunks), strict=True):
-        positions[chunk], off_map[chunk] = placed.positions, placed.off_map
-        if opened.topics is not None:
-            near = Neighbors(rows=placed.near_rows, distances=placed.near_distances)
-            topics[chunk] = vote(opened.topics, near, far=opened.far)
-        done += len(chunk)
-        context.report("place", done, len(others))
-    return PlacedVectors(vector_ids=vector_ids, positions=positions, off_map=off_map, topics=topics)
+    target, folder = context.target, map_folder(context.settings.cache, context.dataset, info)
+    return open_map(target.store, context.projector, folder, info, target.embedder.dim)
 
 
 def _store_positions(
     context: IndexContext, layout: LayoutInfo, links: Links, placed: PlacedVectors, *, is_new: bool
 ) -> None:
-    for start in range(0, len(links.seqs), place_rows):
-        part = slice(start, start + place_rows)
+    for start in range(0, len(links.seqs), put_rows):
+        part = slice(start, start + put_rows)
         at = np.searchsorted(placed.vector_ids, links.vector_ids[part])
         rows = PositionRows(
             seqs=links.seqs[part],
@@ -305,9 +230,9 @@ def _make_map(context: IndexContext, plan: Plan, pending: Links, step: Step) -> 
     )
     store.topics.put(target.fence, info.id, found.topics)
     with disk_errors(context.settings.cache):
-        write_folder(layout, _layout_folder(context, info))
-    opened = OpenedMap(fitted_ids=chosen, layout=layout, topics=found.labels, far=found.far)
-    placed = _transform(context, opened, ids)
+        write_folder(layout, map_folder(context.settings.cache, context.dataset, info))
+    opened = OpenedMap(info=info, fitted_ids=chosen, layout=layout, topics=found.labels, far=found.far)
+    placed = transform(context, opened, ids)
     if not plan.is_other_space:
         placed = replace(placed, topics=found.keep(placed.vector_ids, placed.topics, old, chosen))
     for links in _all_links(context, plan, pending):
@@ -351,7 +276,7 @@ def _by_record(context: IndexContext, layout: LayoutInfo, links: Links, chosen: 
     """What the old map says of these vectors' records, though it was fitted on other vectors."""
     old = context.target.store.layouts.placed(layout.id, int(links.seqs[0]), int(links.seqs[-1]))
     seqs = np.full(len(chosen), -1, np.int64)
-    at = _rows_of(chosen, links.vector_ids)
+    at = rows_of(chosen, links.vector_ids)
     seqs[at[at >= 0]] = links.seqs[at >= 0]
     return _lookup(MapVectors(ids=old.seqs, positions=old.positions, topics=old.topics), seqs)
 
@@ -362,19 +287,10 @@ def _all_links(context: IndexContext, plan: Plan, pending: Links) -> Iterator[Li
     if plan.layout is None or plan.is_other_space:
         return
     store, dataset_id = context.target.store, context.target.dataset_id
-    for batch in store.records.stream_seqs(dataset_id, RecordState.INDEXED, size=place_rows):
+    for batch in store.records.stream_seqs(dataset_id, RecordState.INDEXED, size=put_rows):
         old = store.layouts.placed(plan.layout.id, batch[0], batch[-1])
         is_kept = np.isin(old.seqs, np.array(batch, np.int64)) & ~np.isin(old.seqs, pending.seqs)
         yield Links(seqs=old.seqs[is_kept], vector_ids=old.vector_ids[is_kept])
-
-
-def _rows_of(ids: Ids, wanted: Ids) -> Ids:
-    """The row of each wanted id among distinct ids in any order (n,), -1 where it is none of them."""
-    if not len(ids):
-        return np.full(len(wanted), -1, np.int64)
-    order = np.argsort(ids)
-    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
-    return np.where(ids[rows] == wanted, rows, -1)
 
 
 def _lookup(known: MapVectors, wanted: Ids) -> MapVectors:

@@ -13,7 +13,8 @@ import numpy as np
 
 from components.contracts import Embedder, IndexReport, IndexSeconds, Step, StepRunner
 from components.errors import DiskFailed, LeaseHeld, ServiceUnavailable, TransientError
-from components.index.batches import BatchRunner, EmbedBatch, EmbedOutcome
+from components.index.batches import EmbedBatch, EmbedOutcome
+from components.index.cluster import Cluster
 from components.index.context import IndexContext, IndexInputs, open_index
 from components.index.embed import Committed, EmbedProgress, embed_batch
 from components.index.place import Placement, place
@@ -150,8 +151,8 @@ def _plan(context: IndexContext, *, is_first: bool) -> Plan:
 def _embed(context: IndexContext, plan: Plan, run_step: StepRunner) -> EmbedOutcome:
     settings = context.settings.embed
     on_commit = EmbedProgress(plan, context.report)
-    if context.run_batches is not None and plan.batches:
-        return _embed_elsewhere(context, context.run_batches, plan.batches, on_commit)
+    if context.cluster is not None and plan.batches:
+        return _embed_elsewhere(context, context.cluster, plan.batches, on_commit)
 
     def embed(batch: EmbedBatch, is_last_try: bool) -> EmbedOutcome:
         return embed_batch(context.target, batch, is_last_try=is_last_try, on_commit=on_commit)
@@ -166,11 +167,11 @@ def _embed(context: IndexContext, plan: Plan, run_step: StepRunner) -> EmbedOutc
 
 
 def _embed_elsewhere(
-    context: IndexContext, run_batches: BatchRunner, batches: Sequence[EmbedBatch], progress: EmbedProgress
+    context: IndexContext, cluster: Cluster, batches: Sequence[EmbedBatch], progress: EmbedProgress
 ) -> EmbedOutcome:
     """Embed batches in other processes, whose commits are seen batch by batch."""
     total = EmbedOutcome()
-    outcomes = run_batches(context.dataset, context.target.fence.token, batches, progress.refresh)
+    outcomes = cluster.embed(context.dataset, context.target.fence.token, batches, progress.refresh)
     for batch, outcome in zip(batches, outcomes, strict=True):
         total += outcome
         progress(Committed(outcome=outcome, n_texts=len(batch.seqs), n_estimated=batch.n_tokens))

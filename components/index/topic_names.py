@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts import NO_TOPIC, TOPIC_LEVEL, Record, Topic, in_batches
-from components.errors import EmbeddingFailed, ServiceUnavailable, TransientError
+from components.errors import EmbeddingFailed, NoModel, ServiceUnavailable, TransientError
 from components.index.context import IndexContext
 from components.retry import retry_while_busy
 from components.store.layouts import LayoutInfo, PlacedText
@@ -230,7 +230,7 @@ class _Closeness:
                     *(embedder.embed(phrases[at : at + PHRASES]).vectors for at in range(0, len(phrases), PHRASES)),
                 ]
             )
-        except (TransientError, EmbeddingFailed) as error:
+        except (TransientError, EmbeddingFailed, NoModel) as error:
             logger.warning("%s: topics are named without the model: %s", self.context.dataset, error)
             return np.zeros(len(pairs), np.float32)
         row = {phrase: at for at, phrase in enumerate(phrases)}

@@ -34,6 +34,7 @@ class IngestConfig(BaseModel):
     lowercase: bool | None = None
     truncate: int | None = Field(None, ge=1)  # characters
     keep: tuple[str, ...] | None = None  # fields that are kept beside the text
+    vectors: str | None = None  # field that holds a document's vector; its model is then but a name
     model: str | None = None
     batch: int | None = Field(None, ge=1)  # texts a call of the model, at most
     recompute: bool = False
@@ -70,8 +71,10 @@ class IngestConfig(BaseModel):
 
     def corpus(self, before: CorpusSettings | None) -> CorpusSettings:
         """How documents are read: as before, but for what this ingest asks for."""
-        names = ("id", "fields", "field_prefixes", "field_suffixes", "delimiter", "keep")
+        names = ("id", "fields", "field_prefixes", "field_suffixes", "delimiter", "keep", "vectors")
         asked = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.model is not None and self.vectors is None:
+            asked["vectors"] = ""  # a model that embeds takes the place of given vectors
         return (before or CorpusSettings()).model_copy(update=asked)
 
 

@@ -35,7 +35,7 @@ class LoadContext:
         """Changes when a setting changes that a source which failed before might now be read with."""
         spelled = repr((self.format, sorted(self.settings.columns.items()), self.settings.history))
         if self.settings.corpus:
-            spelled += self.settings.corpus.model_dump_json(exclude={"folders"})
+            spelled += self.settings.corpus.spelled()
         return hashlib.sha256(spelled.encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from components.snapshot.parts import (
     vectors_of,
 )
 from components.snapshot.read import Snapshot, open_snapshot, read_topics, snapshot_at
+from components.snapshot.row_sums import RowSum, has_twice, id_words
 from components.store import Store
 from components.store.publications import Row
 from components.store.tables import RecordState
@@ -32,6 +34,8 @@ from components.store.vectors import f16
 from components.store.verification import Verification
 
 unit_tolerance = UNIT_TOLERANCE + 1e-3  # of a stored vector's length: float16 rounding adds up to 5e-4
+
+POSITIONED: Final = ("id", "projection_x", "projection_y")
 
 damaged = (OSError, ValueError, KeyError, TypeError, pa.ArrowException, RunAtlasError)
 no_snapshot = (NotFound, OSError, ValueError, KeyError, TypeError)
@@ -157,10 +161,43 @@ def _astray(store: Store, dataset_id: int, output: Path) -> str:
     if newest is None:
         return ""
     try:
-        published = _published_positions(open_snapshot(output))
+        snapshot = open_snapshot(output)
     except NotFound as error:
         return str(error)
-    for row in _rows_on_map(store, dataset_id, newest.layout_id):
+    if _published_sum(store, dataset_id, snapshot) == _sum_on_map(store, dataset_id, newest.layout_id):
+        return ""
+    return _first_astray(store, dataset_id, newest.layout_id, snapshot)
+
+
+def _published_sum(store: Store, dataset_id: int, snapshot: Snapshot) -> RowSum:
+    """Of the rows of the output, but for the superseded ones, which leave the next snapshot."""
+    leaving = {
+        stored.record.id
+        for chunk in in_batches(store.publications.superseded(dataset_id), 5_000)
+        for stored in store.records.by_seq(chunk)
+    }
+    total = RowSum()
+    for file in snapshot.logs_files:
+        for table in read_row_groups(file, POSITIONED):
+            if leaving:
+                table = table.filter(pc.invert(pc.is_in(table["id"], pa.array(sorted(leaving), pa.string()))))  # noqa: PLW2901
+            x, y = (table[name].to_numpy().astype(np.float32) for name in POSITIONED[1:])
+            total.add(id_words(table["id"]), x, y)
+    return total
+
+
+def _sum_on_map(store: Store, dataset_id: int, layout_id: int) -> RowSum:
+    total = RowSum()
+    for rows in in_batches(_rows_on_map(store, dataset_id, layout_id), 5_000):
+        x, y = (np.array([getattr(row, name) for row in rows], np.float32) for name in ("x", "y"))
+        total.add(id_words([row.stored.record.id for row in rows]), x, y)
+    return total
+
+
+def _first_astray(store: Store, dataset_id: int, layout_id: int, snapshot: Snapshot) -> str:
+    """A record in which output and database differ; holds every row, which is why sums are compared first."""
+    published = _published_positions(snapshot)
+    for row in _rows_on_map(store, dataset_id, layout_id):
         id = row.stored.record.id
         position = published.pop(id, None)
         if position is None:
@@ -176,7 +213,7 @@ def _astray(store: Store, dataset_id: int, output: Path) -> str:
 
 
 def _published_positions(snapshot: Snapshot) -> dict[str, tuple[float, float]]:
-    table = read_columns(snapshot.logs_files, ["id", "projection_x", "projection_y"])
+    table = read_columns(snapshot.logs_files, POSITIONED)
     ids, xs, ys = (column.to_pylist() for column in table.columns)
     return dict(zip(ids, zip(xs, ys, strict=True), strict=True))
 
@@ -244,6 +281,21 @@ def _schemas_differ(snapshot: Snapshot) -> str:
 
 
 def _ids_differ(snapshot: Snapshot) -> str:
+    sums = [RowSum(), RowSum()]
+    is_twice = False
+    for files, total in zip((snapshot.logs_files, snapshot.embeddings_files), sums, strict=True):
+        groups = [np.empty(0, np.uint64)]
+        for file in files:
+            for table in read_row_groups(file, ["id"]):
+                words = id_words(table["id"])
+                total.add(words)
+                groups.append(words[:, 0])
+        is_twice = is_twice or has_twice(np.concatenate(groups))
+    return _which_ids_differ(snapshot) if is_twice or sums[0] != sums[1] else ""
+
+
+def _which_ids_differ(snapshot: Snapshot) -> str:
+    """How many ids occur twice, and where they differ; holds every id."""
     logs, vectors = (_sorted_ids(files) for files in (snapshot.logs_files, snapshot.embeddings_files))
     for name, ids in (("logs", logs), ("embeddings", vectors)):
         if pc.count_distinct(ids).as_py() != len(ids):
@@ -267,9 +319,11 @@ def _nulls(snapshot: Snapshot) -> str:
 
 
 def _infinite_positions(snapshot: Snapshot) -> str:
-    table = read_columns(snapshot.logs_files, ["projection_x", "projection_y"])
-    x, y = (column.to_numpy() for column in table.columns)
-    n_infinite = int((~(np.isfinite(x) & np.isfinite(y))).sum())
+    n_infinite = 0
+    for file in snapshot.logs_files:
+        for table in read_row_groups(file, POSITIONED[1:]):
+            x, y = (column.to_numpy() for column in table.columns)
+            n_infinite += int((~(np.isfinite(x) & np.isfinite(y))).sum())
     return f"{n_infinite} records have no finite position" if n_infinite else ""
 
 

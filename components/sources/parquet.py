@@ -61,6 +61,8 @@ def plain_value(value: Json) -> Json:
         return f"[{len(bytes(value))} bytes]"
     if isinstance(value, dict):
         return {str(key): plain_value(one) for key, one in value.items()}
+    if isinstance(value, list) and value and set(map(type, value)) == {float}:  # a vector
+        return value
     if isinstance(value, list | tuple | set):
         return [plain_value(one) for one in value]
     if value is None or isinstance(value, str | int | float | bool):

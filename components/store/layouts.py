@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, delete, func, insert, select, update
 
 from components.contracts import Positions, Vectors, in_batches
+from components.errors import NotFound
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
 from components.store.tables import LayoutRow, Position, RecordState, TopicRow, record_t
@@ -96,6 +97,14 @@ class Layouts:
         with self.db.read() as connection:
             row = connection.execute(query).mappings().first()
         return LayoutInfo(**row) if row else None
+
+    def get(self, layout_id: int) -> LayoutInfo:
+        """A layout by its id, in whatever state. Raises `NotFound`."""
+        with self.db.read() as connection:
+            row = connection.execute(select(*_info_columns()).where(layout_t.c.id == layout_id)).mappings().first()
+        if row is None:
+            raise NotFound(f"Layout {layout_id} was dropped: the index that built it has ended.")
+        return LayoutInfo(**row)
 
     def arrays(self, layout_id: int) -> dict[str, NDArray[Any]]:
         """The arrays that `add` stored."""

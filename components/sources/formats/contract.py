@@ -94,7 +94,7 @@ class Options:
         """Changes when other fields of documents are asked for; "" where the source is no corpus."""
         if self.corpus is None:
             return ""
-        decisive = self.corpus.model_dump_json(exclude={"folders"})
+        decisive = self.corpus.spelled()
         return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
