@@ -26,7 +26,16 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     root = tmp_path_factory.mktemp("export")
     settings = settings_at(root / "home")
     write_run(root / "logs", "a", 12)
-    line: dict[str, Any] = {"type": "user", "timestamp": "2026-01-01T00:00:00Z", "text": formula, "tool": "@SUM(1)", "tokens": 7, "score": 0.5, "nested": {"a": [1]}, "iteration": 0}
+    line: dict[str, Any] = {
+        "type": "user",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "text": formula,
+        "tool": "@SUM(1)",
+        "tokens": 7,
+        "score": 0.5,
+        "nested": {"a": [1]},
+        "iteration": 0,
+    }
     (root / "logs" / "b.jsonl").write_text(json.dumps(line) + "\n")
     with Pipeline(settings) as pipeline:
         report = pipeline.load([str(root / "logs")])

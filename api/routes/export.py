@@ -12,12 +12,16 @@ from pydantic import Field
 from starlette.background import BackgroundTask
 
 from api.dependencies import Dependencies, Deps
+from api.filters import FilterParameters
 from api.inputs import DatasetName
 from api.problems import Problem
+from api.responses import content
 from api.selection import Chosen, chosen_ids
 from components import record_export
 from components.contracts import NO_TOPIC
 from components.errors import NotFound
+from components.selections import select
+from components.snapshot.read import open_snapshot
 
 router = APIRouter(tags=["data"])
 
@@ -58,6 +62,27 @@ def export(deps: Deps, dataset: DatasetName, body: Export) -> Response:
     if body.format == "parquet":
         return _parquet(deps, batches, headers)
     return StreamingResponse(record_export.blocks(batches, body.format), media_type=MEDIA[body.format], headers=headers)
+
+
+@router.get(
+    "/map/{dataset}/export.html",
+    response_class=Response,
+    responses=content("text/html"),
+    summary="The map as one file",
+)
+def export_html(deps: Deps, dataset: DatasetName, filters: FilterParameters) -> Response:
+    """The map with the records that pass the filters, as one HTML file that opens from disk without a network.
+
+    Secrets of known shapes are redacted; the page says how many, and what was cut or left out.
+    """
+    snapshot, number = open_snapshot(deps.state.output(dataset)), deps.state.dataset_id(dataset)
+    chosen = deps.state.with_store(lambda store: select(store, number, snapshot, filters))
+    headers = {
+        "Content-Disposition": f'attachment; filename="{_plain(dataset)}.html"',
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "sandbox",  # it is meant for the disk, and no page of this server
+    }
+    return Response(chosen.map_file().html, media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _expect_known(deps: Dependencies, dataset: str, number: int, ids: Sequence[str]) -> None:
