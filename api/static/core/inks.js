@@ -16,6 +16,8 @@ const series = [
   [47, 112, 224], [232, 150, 30], [34, 160, 107], [214, 84, 160], [18, 160, 180], [143, 98, 222],
   [196, 120, 70], [124, 168, 40], [224, 88, 70], [88, 104, 200], [170, 140, 30], [100, 130, 150],
 ];
+/** Neither green nor red, which mean pass and fail. @type {readonly Rgb[]} */
+const besideOutcomes = [series[0], series[1], series[4], series[5], series[10], series[11]];
 /** @type {readonly Rgb[]} */
 const stops = [[62, 40, 120], [58, 92, 166], [32, 144, 140], [110, 186, 80], [245, 205, 50]];
 /** Only b, alike, only a. @type {readonly [Rgb, Rgb, Rgb]} */
@@ -33,7 +35,7 @@ export const coloured = series.length; // values of a column that have a colour 
  */
 export function inkOf(column, value, at) {
   if (column === "type" && byType[value]) return byType[value];
-  if (column === "outcome" && byOutcome[value]) return byOutcome[value];
+  if (column === "outcome" && at >= 0) return byOutcome[value] ?? besideOutcomes[at % besideOutcomes.length];
   if (at < 0 || at >= coloured || value === "other" || (column === "topic" && value === "-1")) return other;
   return series[at];
 }

@@ -48,6 +48,12 @@ export function pathTo(tree, id) {
 /** The sum over the parts. @param {Node} node @param {ReadonlyMap<number, number>} counts by id of the smallest topics */
 export const countOf = (node, counts) => node.leaves.reduce((sum, leaf) => sum + (counts.get(leaf) ?? 0), 0);
 
+/** Middle and height of the rows with a code. @param {Float64Array} sums @param {number} code */
+function middleOf(sums, code) {
+  const count = code < 0 ? 0 : sums[4 * code], x = sums[4 * code + 1] / count, y = sums[4 * code + 2] / count;
+  return { count, x, y, reach: 1.6 * Math.sqrt(Math.max(0, sums[4 * code + 3] / count - y * y)) };
+}
+
 /** @typedef {{readonly id: number, readonly name: string, readonly depth: number, readonly x: number, readonly y: number, readonly reach: number, readonly count: number}} Label `reach`: how far its points lie above its place, map units */
 
 /**
@@ -74,21 +80,13 @@ export function labelsOf(tree, ids, codes, x, y, rows) {
   /** @type {Label[]} */
   const labels = [];
   const visit = (/** @type {Node} */ node, /** @type {number} */ depth) => {
-    let count = 0, sx = 0, sy = 0, syy = 0, largest = -1, size = 0;
-    for (const leaf of node.leaves) {
-      const at = byId.get(leaf) ?? -1;
-      if (at < 0 || !sums[4 * at]) continue;
-      if (sums[4 * at] > size) [largest, size] = [at, sums[4 * at]];
-      count += sums[4 * at];
-      sx += sums[4 * at + 1];
-      sy += sums[4 * at + 2];
-      syy += sums[4 * at + 3];
-    }
+    const parts = node.leaves.map((leaf) => middleOf(sums, byId.get(leaf) ?? -1)).filter((part) => part.count > 0);
+    const count = parts.reduce((sum, part) => sum + part.count, 0), largest = Math.max(0, ...parts.map((part) => part.count));
     if (count) {
-      const mx = sx / count, my = sy / count, spread = Math.sqrt(Math.max(0, syy / count - my * my));
-      const ox = sums[4 * largest + 1] / size, oy = sums[4 * largest + 2] / size; // a name over empty ground goes to its largest part
-      const isScattered = node.children.length > 1 && Math.hypot(ox - mx, oy - my) > 2.5 * spread;
-      labels.push({ id: node.topic.id, name: node.topic.name, depth, x: isScattered ? ox : mx, y: isScattered ? oy : my, reach: 1.6 * spread, count: count * most });
+      const mx = parts.reduce((sum, part) => sum + part.x * part.count, 0) / count, my = parts.reduce((sum, part) => sum + part.y * part.count, 0) / count;
+      const away = (/** @type {{x: number, y: number}} */ part) => Math.hypot(part.x - mx, part.y - my);
+      const place = parts.filter((part) => part.count >= largest / 4).reduce((best, part) => (away(part) < away(best) ? part : best)); // between its parts there may be empty ground
+      labels.push({ id: node.topic.id, name: node.topic.name, depth, x: place.x, y: place.y, reach: place.reach, count: count * most });
     }
     for (const child of node.children) visit(child, depth + 1);
   };

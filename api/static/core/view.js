@@ -29,14 +29,14 @@ export class View {
   }
 
   /**
-   * Shows all of `bounds`, above what covers the lower edge.
+   * Shows all of `bounds`, beside what covers the left and the lower edge.
    * @param {Bounds} bounds
-   * @param {number} [below] pixels
+   * @param {{beside?: number, below?: number}} [covered] pixels
    */
-  fit([left, bottom, right, top], below = 0) {
-    const w = Math.max(80, this.width - 2 * margin), h = Math.max(80, this.height - 2 * margin - below);
+  fit([left, bottom, right, top], { beside = 0, below = 0 } = {}) {
+    const w = Math.max(80, this.width - 2 * margin - beside), h = Math.max(80, this.height - 2 * margin - below);
     this.scale = this.home = Math.min(w / Math.max(right - left, 1e-6), h / Math.max(top - bottom, 1e-6), 1e6);
-    this.x = (left + right) / 2;
+    this.x = (left + right) / 2 - beside / 2 / this.scale;
     this.y = (bottom + top) / 2 - below / 2 / this.scale;
   }
 

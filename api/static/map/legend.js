@@ -27,7 +27,7 @@ function Meaning({ store, name }) {
     return html`<${Scale} colours=${[0, 0.25, 0.5, 0.75, 1].map(ramp)} from=${day(0)} to=${day(1)} />`;
   }
   if (name === "difference") return html`<${Scale} colours=${[ends[0], mix(ends[0], ends[1], 0.5), ends[1], mix(ends[1], ends[2], 0.5), ends[2]]} from="more in B" to="more in A" />`;
-  if (!column) return html`<p class="quiet">${snapshot ? "This snapshot has no such column." : ""}</p>`;
+  if (!column) return html`<p class="quiet">${!snapshot || !store.isComplete.value ? "Loading …" : "This snapshot has no such column."}</p>`;
   return html`<${Values} store=${store} column=${column} wanted=${store.filters.value.values[name] ?? []} search="" most=${coloured} />
     ${column.values.length > coloured && html`<p class="quiet">${(column.values.length - coloured).toLocaleString("en")} more in grey</p>`}`;
 }

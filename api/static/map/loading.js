@@ -56,6 +56,7 @@ async function load(store, needed, before) {
     store.hovered.value = -1;
     store.flags.value = new Map();
     store.difference.value = null;
+    store.isComplete.value = false;
     store.columns.value = columns;
     store.snapshot.value = snapshot;
   });
@@ -90,7 +91,7 @@ class Needed {
         store.columns.value = new Map([...store.columns.peek(), ...added.map(({ name, values, missing }) => /** @type {const} */ ([name, { name, values: values.map((one) => String(one.value)), counts: values.map((one) => one.count), codes: null, missing }]))]);
       }
       return new Map(columns.map((column) => [column.name, column]));
-    });
+    }).finally(() => (store.isComplete.value = true));
     return this.known;
   }
 

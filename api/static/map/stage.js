@@ -12,7 +12,7 @@ import { drawOverlay } from "./overlay.js";
 /** @typedef {import("../core/palette.js").Rgb} Rgb */
 
 const settleMs = 120, firstPortion = 20_000, mostRinged = 20_000;
-const timelineHeight = 70; // pixels
+const timelineHeight = 70, legendWidth = 180, wide = 860; // pixels
 
 /** @param {HTMLCanvasElement} canvas @param {boolean} wantsPlain */
 function openPoints(canvas, wantsPlain) {
@@ -74,11 +74,11 @@ export class Stage {
     const { store, view } = this, snapshot = store.snapshot.peek();
     if (!snapshot) return;
     this.drawer.setPlaces(snapshot.x, snapshot.y);
-    this.drawer.setMarks(new Uint8Array(snapshot.n));
+    for (const set of ["setCodes", "setMarks"]) this.drawer[/** @type {"setCodes"} */ (set)](new Uint8Array(snapshot.n)); // until its colours have come
     const { bounds, layout } = snapshot.summary, isNewLayout = this.layout !== undefined && this.layout !== layout;
     this.layout = layout;
     if (!this.isFitted || isNewLayout) {
-      view.fit(bounds, timelineHeight);
+      view.fit(bounds, this.covered());
       const at = store.at.peek();
       if (at && !this.isFitted) this.lookAt(at);
       this.isFitted = true;
@@ -86,6 +86,9 @@ export class Stage {
     this.showPassing();
     this.redraw();
   }
+
+  /** What lies over the edges of the map. */
+  covered() { return { beside: this.view.width > wide ? legendWidth : 0, below: timelineHeight }; }
 
   /** @param {readonly [number, number, number]} at */
   lookAt([x, y, magnification]) {
@@ -209,7 +212,7 @@ export class Stage {
   fit() {
     const snapshot = this.store.snapshot.peek();
     if (!snapshot) return;
-    this.view.fit(snapshot.summary.bounds, timelineHeight);
+    this.view.fit(snapshot.summary.bounds, this.covered());
     this.moved();
   }
 

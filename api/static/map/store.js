@@ -59,6 +59,7 @@ export function createStore(from) {
       counted.set(name, known);
       return known.value;
     },
+    isComplete: signal(false), // are all columns known?
     path: signal(/** @type {readonly number[]} */ ([])),
     hovered: signal(-1),
     hoveredTopic: signal(-1),

@@ -25,7 +25,7 @@ export function Topics({ store }) {
       <option value="size">size</option><option value="new">what is new</option>${failing.value && html`<option value="failed">share of failed</option>`}${lifts.size > 0 && html`<option value="lift">difference of A and B</option>`}</select></label>
       ${wanted.length > 0 && html`<button type="button" class="link" onClick=${() => store.want("topic", [])}>All topics</button>`}</div>
     <ul class="tree" role="tree" aria-label="Topics">${sorted(tree.roots, sort.value, shared).map((node) => html`<${Branch} key=${node.topic.id} node=${node} depth=${0} sort=${sort.value} shared=${shared} />`)}
-      ${none > 0 && html`<li role="none"><div class="topic" style=${{ paddingLeft: "26px" }}><button type="button" role="treeitem" class="name quiet" aria-selected=${wanted.includes("-1")} onClick=${() => store.toggle("topic", "-1")}>No topic</button><em>${none.toLocaleString("en")}</em></div></li>`}</ul>
+      ${none > 0 && html`<li role="none"><div class="topic" style=${{ paddingLeft: "26px" }}><button type="button" role="treeitem" class="name quiet" aria-selected=${wanted.includes("-1")} onClick=${() => store.toggle("topic", "-1")}>No topic</button><em>${none.toLocaleString("en")}</em><span class="edit" aria-hidden="true">⋯</span></div></li>`}</ul>
   </div>`;
 }
 
