@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 from playwright.sync_api import BrowserContext, Download, Locator, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 chromium = shutil.which("chromium")
 is_there = chromium is not None
@@ -231,9 +232,11 @@ class Browser:
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
         page.on(
             "console",
-            lambda one: self._complaints.append(f"{one.location.get('url', '')} {one.text}")
-            if one.type in {"warning", "error"}
-            else None,
+            lambda one: (
+                self._complaints.append(f"{one.location.get('url', '')} {one.text}")
+                if one.type in {"warning", "error"}
+                else None
+            ),
         )
         return page
 
@@ -245,7 +248,7 @@ class Browser:
 def _answer(page: Page, act: Callable[[Page], Any], answer: Future[Any]) -> None:
     try:
         answer.set_result(act(page))
-    except Exception as error:  # it is the caller's
+    except PlaywrightError as error:
         answer.set_exception(AssertionError(str(error)))
 
 

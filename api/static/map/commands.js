@@ -17,14 +17,14 @@ const most = 12;
 export function Commands({ store, isOpen, stage, focusSearch }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null)), text = useSignal(""), at = useSignal(0);
   useEffect(() => {
-    if (!isOpen.value) return;
+    if (!isOpen.value) return void dialog.current?.close();
     text.value = "";
     at.value = 0;
     dialog.current?.showModal();
   }, [isOpen.value]);
   const found = isOpen.value ? fitting(text.value, commandsOf(store, stage, focusSearch), store) : [];
   const run = (/** @type {Command | undefined} */ command) => {
-    dialog.current?.close();
+    isOpen.value = false;
     command?.run();
   };
   const keys = (/** @type {KeyboardEvent} */ event) => {

@@ -24,8 +24,8 @@ export function Topics({ store }) {
     <div class="line pad"><label class="quiet">Sort by <select value=${sort.value} onChange=${(/** @type {any} */ event) => (sort.value = event.target.value)}>
       <option value="size">size</option><option value="new">what is new</option>${failing.value && html`<option value="failed">share of failed</option>`}${lifts.size > 0 && html`<option value="lift">difference of A and B</option>`}</select></label>
       ${wanted.length > 0 && html`<button type="button" class="link" onClick=${() => store.want("topic", [])}>All topics</button>`}</div>
-    <ul class="tree" role="tree" aria-label="Topics">${sorted(tree.roots, sort.value, shared).map((node) => html`<${Branch} key=${node.topic.id} node=${node} depth=${0} sort=${sort.value} shared=${shared} />`)}
-      ${none > 0 && html`<li role="none"><div class="topic" style=${{ paddingLeft: "26px" }}><button type="button" role="treeitem" class="name quiet" aria-selected=${wanted.includes("-1")} onClick=${() => store.toggle("topic", "-1")}>No topic</button><em>${none.toLocaleString("en")}</em><span class="edit" aria-hidden="true">⋯</span></div></li>`}</ul>
+    <ul class="tree" aria-label="Topics">${sorted(tree.roots, sort.value, shared).map((node) => html`<${Branch} key=${node.topic.id} node=${node} depth=${0} sort=${sort.value} shared=${shared} />`)}
+      ${none > 0 && html`<li><div class="topic" style=${{ paddingLeft: "26px" }}><button type="button" class="name quiet" aria-pressed=${wanted.includes("-1")} onClick=${() => store.toggle("topic", "-1")}>No topic</button><em>${none.toLocaleString("en")}</em><span class="edit" aria-hidden="true">⋯</span></div></li>`}</ul>
   </div>`;
 }
 
@@ -76,9 +76,9 @@ function Branch({ node, depth, sort, shared }) {
     event.preventDefault();
     event.stopPropagation();
   };
-  return html`<li role="none"><div class="topic" data-off=${wanted.length > 0 && !isOn} style=${{ paddingLeft: `${8 + 14 * depth}px` }} onMouseEnter=${() => (store.hoveredTopic.value = topic.id)}>
-      ${children.length > 0 ? html`<button type="button" class="flip" tabindex="-1" aria-label=${`${isOpen ? "Close" : "Open"} ${topic.name}`} onClick=${flip}>${isOpen ? "▾" : "▸"}</button>` : html`<span class="flip"></span>`}
-      <button type="button" role="treeitem" class="name" aria-selected=${isOn} aria-expanded=${children.length ? isOpen : null} aria-level=${depth + 1} title=${topic.description || topic.name}
+  return html`<li><div class="topic" data-off=${wanted.length > 0 && !isOn} style=${{ paddingLeft: `${8 + 14 * depth}px` }} onMouseEnter=${() => (store.hoveredTopic.value = topic.id)}>
+      ${children.length > 0 ? html`<button type="button" class="flip" aria-expanded=${isOpen} aria-label=${`Parts of ${topic.name}`} onClick=${flip}>${isOpen ? "▾" : "▸"}</button>` : html`<span class="flip"></span>`}
+      <button type="button" class="name" aria-pressed=${isOn} title=${topic.description || topic.name}
         onClick=${() => store.toggle("topic", String(topic.id))} onFocus=${() => (store.hoveredTopic.value = topic.id)} onBlur=${() => (store.hoveredTopic.value = -1)} onKeyDown=${keys}><bdi>${topic.name}</bdi></button>
       ${lift && Math.abs(Math.log(lift.lift)) > 0.1 ? html`<small class="lift" data-side=${lift.lift > 1 ? "a" : "b"} title=${`A: ${lift.runs_a} runs, B: ${lift.runs_b} runs, q ${lift.q.toFixed(2)}`}>×${lift.lift.toFixed(1)} q ${lift.q.toFixed(2)}</small>` : topic.trend && topic.trend !== "steady" && html`<small class="state" data-state=${topic.trend}>${topic.trend}</small>`}
       ${failed >= 0.005 && html`<small class="failed" title="Share of these records that belong to failed runs">${Math.round(100 * failed)}% failed</small>`}
@@ -86,13 +86,13 @@ function Branch({ node, depth, sort, shared }) {
       <button type="button" class="edit" aria-label=${`Rename or merge ${topic.name}`} onClick=${() => (editing.value = editing.value === topic.id ? -1 : topic.id)}>⋯</button>
     </div>
     ${editing.value === topic.id && html`<${Edit} store=${store} node=${node} close=${() => (editing.value = -1)} />`}
-    ${isOpen && children.length > 0 && html`<ul role="group">${sorted(children, sort, shared).map((child) => html`<${Branch} key=${child.topic.id} node=${child} depth=${depth + 1} sort=${sort} shared=${shared} />`)}</ul>`}
+    ${isOpen && children.length > 0 && html`<ul>${sorted(children, sort, shared).map((child) => html`<${Branch} key=${child.topic.id} node=${child} depth=${depth + 1} sort=${sort} shared=${shared} />`)}</ul>`}
   </li>`;
 }
 
 /** @param {HTMLElement} from @param {number} by */
 function focusNext(from, by) {
-  const all = [...(from.closest("[role=tree]")?.querySelectorAll("[role=treeitem]") ?? [])];
+  const all = [...(from.closest(".tree")?.querySelectorAll(".name") ?? [])];
   const next = all[all.indexOf(from) + by];
   if (next instanceof HTMLElement) next.focus();
 }
