@@ -207,7 +207,6 @@ def test_a_link_shows_a_colleague_the_same(browser: Browser, address: str) -> No
     open_map(browser, address, link)
     browser.wait_for("document.querySelector('#reader pre')")
     assert browser.run(f"return {place}") == before
-    browser.run("history.back()")  # no step before this page: it stays usable
     open_map(browser, address, "#at=a,b&f.type=error&area=1,2&id=nobody&panel=nothing&time=9~1&new=-3")
     assert n_shown(browser) == 13, "what is damaged in an address is left out"
 

@@ -1,7 +1,7 @@
 // The command palette: everything that the page does, by name.
 
 import { css } from "../core/palette.js";
-import { html, useEffect, useRef, useSignal } from "../vendor/preact/preact.js";
+import { html, useLayoutEffect, useRef, useSignal } from "../vendor/preact/preact.js";
 import { dotOf, nameOf, offeredColours, titleOf } from "./colouring.js";
 import { openId } from "./records.js";
 import { atlasAddress, copyLink, fileAddress, pictureAddress } from "./share.js";
@@ -16,7 +16,7 @@ const most = 12;
 /** @param {Props} props */
 export function Commands({ store, isOpen, stage, focusSearch }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null)), text = useSignal(""), at = useSignal(0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!isOpen.value) return void dialog.current?.close();
     text.value = "";
     at.value = 0;
@@ -34,7 +34,7 @@ export function Commands({ store, isOpen, stage, focusSearch }) {
     else return;
     event.preventDefault();
   };
-  return html`<dialog class="commands" ref=${dialog} aria-label="Commands" onClose=${() => (isOpen.value = false)} onClick=${(/** @type {any} */ event) => event.target === dialog.current && dialog.current?.close()}>
+  return html`<dialog class="commands" ref=${dialog} aria-label="Commands" onCancel=${() => (isOpen.value = false)} onClick=${(/** @type {any} */ event) => event.target === dialog.current && (isOpen.value = false)}>
     <input type="text" role="combobox" aria-expanded="true" aria-controls="command-list" aria-activedescendant=${found.length ? `command-${at.value}` : null} aria-label="Search, filter, or command" placeholder="Search, filter by a value, or type a command" autocomplete="off" spellcheck="false" value=${text.value}
       onInput=${(/** @type {any} */ event) => ((text.value = event.target.value), (at.value = 0))} onKeyDown=${keys} />
     <ul id="command-list" role="listbox" aria-label="Commands">${found.map((command, i) => html`<li key=${`${command.hint} ${command.name}`} id=${`command-${i}`} role="option" aria-selected=${i === at.value} onClick=${() => run(command)} onMouseMove=${() => at.value !== i && (at.value = i)}>

@@ -104,7 +104,7 @@ function endComparison(store) {
 /** The result: what to read, one by one. @param {{store: Store, show: (row: number) => void}} props */
 export function Comparison({ store, show }) {
   const compared = store.compared.value;
-  if (!compared) return html`<div class="empty"><h3>No comparison</h3><p>${store.comparing.value || "Choose two sets of runs on the left."}</p></div>`;
+  if (!compared) return html`<div class="empty"><h2>No comparison</h2><p>${store.comparing.value || "Choose two sets of runs on the left."}</p></div>`;
   const { reading } = compared, at = reading.findIndex((one) => one.id === store.id.value);
   const open = async (/** @type {number} */ i) => {
     const one = reading[i];

@@ -27,8 +27,8 @@ function Facet({ store, column, ensure }) {
   const isOpen = useSignal(opened.has(name) || wanted.length > 0), isLong = useSignal(false), search = useSignal("");
   if (isOpen.value && !column.codes) ensure(name);
   return html`<details class="facet" open=${isOpen.value} onToggle=${(/** @type {any} */ event) => (isOpen.value = event.currentTarget.open)}>
-    <summary><h3>${titleOf(name)}</h3>${wanted.length > 0 ? html`<button type="button" class="link" onClick=${(/** @type {Event} */ event) => (event.preventDefault(), store.want(name, []))}>Clear</button>` : html`<span class="quiet">${values.length.toLocaleString("en")}</span>`}</summary>
-    ${isOpen.value && html`${values.length > 2 * few && html`<input type="search" placeholder=${`Find in ${values.length.toLocaleString("en")}`} aria-label=${`Find a value of ${name}`} value=${search.value} onInput=${(/** @type {any} */ event) => (search.value = event.target.value)} />`}
+    <summary><h2>${titleOf(name)}</h2><span class="quiet">${wanted.length > 0 && `${wanted.length} of `}${values.length.toLocaleString("en")}</span></summary>
+    ${isOpen.value && html`${wanted.length > 0 && html`<button type="button" class="link more" onClick=${() => store.want(name, [])}>All values</button>`}${values.length > 2 * few && html`<input type="search" placeholder=${`Find in ${values.length.toLocaleString("en")}`} aria-label=${`Find a value of ${name}`} value=${search.value} onInput=${(/** @type {any} */ event) => (search.value = event.target.value)} />`}
       <${Values} store=${store} column=${column} wanted=${wanted} search=${search.value} most=${isLong.value || search.value ? many : few} />
       ${!search.value && values.length > few && html`<button type="button" class="link more" onClick=${() => (isLong.value = !isLong.value)}>${isLong.value ? "Fewer" : `All ${Math.min(many, values.length).toLocaleString("en")}`}</button>`}`}
   </details>`;
@@ -63,7 +63,7 @@ function NewSince({ store }) {
   const earlier = list.filter((one) => one.snapshot < number);
   if (!earlier.length) return null;
   const choose = (/** @type {any} */ event) => store.wantNew(event.target.value ? Number(event.target.value) : null);
-  return html`<div class="facet new"><label><h3>New since</h3>
+  return html`<div class="facet new"><label><h2>New since</h2>
     <select value=${since ?? ""} onChange=${choose}><option value="">any snapshot</option>
       ${earlier.map((one) => html`<option value=${one.snapshot} key=${one.snapshot}>snapshot ${one.snapshot} (${moment(one.created)})</option>`)}</select></label></div>`;
 }
@@ -72,7 +72,7 @@ function NewSince({ store }) {
 function Tagged({ store }) {
   const tags = store.tags.value, wanted = store.filters.value.values.tag ?? [];
   if (!tags.length) return null;
-  return html`<details class="facet" open><summary><h3>Tag</h3><span class="quiet">${tags.length}</span></summary>
+  return html`<details class="facet" open><summary><h2>Tag</h2><span class="quiet">${tags.length}</span></summary>
     <ul class="values">${tags.map(({ tag, count, note }) => html`<li key=${tag}><button type="button" class="value" aria-pressed=${wanted.includes(tag)} data-off=${wanted.length > 0 && !wanted.includes(tag)} title=${note ?? tag} onClick=${() => store.toggle("tag", tag)}><bdi>${tag}</bdi><em>${count.toLocaleString("en")}</em></button></li>`)}</ul>
   </details>`;
 }

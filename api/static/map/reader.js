@@ -26,7 +26,7 @@ export function Reader({ store, show, renewTags }) {
       <span class="gap"></span><button type="button" aria-label="Close the panel" title="Close (Esc)" onClick=${close}>✕</button></nav>
     <div class="pane" key=${panel}>${
       panel === "results" ? html`<${Results} store=${store} show=${show} />`
-      : panel === "record" ? (store.id.value ? html`<${Record} store=${store} show=${show} renewTags=${renewTags} />` : html`<div class="empty"><h3>No record is open</h3><p>Click a point on the map.</p></div>`)
+      : panel === "record" ? (store.id.value ? html`<${Record} store=${store} show=${show} renewTags=${renewTags} />` : html`<div class="empty"><h2>No record is open</h2><p>Click a point on the map.</p></div>`)
       : panel === "run" ? html`<${RunReader} store=${store} show=${show} />`
       : panel === "runs" ? html`<${Runs} store=${store} />`
       : panel === "selection" ? html`<${Selection} store=${store} show=${show} renewTags=${renewTags} />`

@@ -24,7 +24,7 @@ export function Record({ store, show, renewTags }) {
     return () => void (isOld = true);
   }, [id, renewed.value]);
   const found = record.value?.id === id ? record.value : null;
-  if (problem.value) return html`<div class="empty" role="alert"><h3>No record</h3><p>${problem.value}</p></div>`;
+  if (problem.value) return html`<div class="empty" role="alert"><h2>No record</h2><p>${problem.value}</p></div>`;
   if (!found) return html`<p class="quiet pad">Loading …</p>`;
   return html`<header class="head"><${Steps} store=${store} show=${show} />
       <div class="what"><${Type} store=${store} type=${found.type} /><span>Turn ${found.iteration}, item ${found.idx_in_iteration}</span><span>${moment(found.timestamp)}</span></div>

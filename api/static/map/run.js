@@ -49,7 +49,7 @@ export function RunReader({ store, show }) {
   useLayoutEffect(() => {
     if (at.value >= 0) requestAnimationFrame(() => goTo(at.value));
   }, [at.value]);
-  if (!name) return html`<div class="empty"><h3>No run is open</h3><p>Open a record, or choose one in the list of runs.</p></div>`;
+  if (!name) return html`<div class="empty"><h2>No run is open</h2><p>Open a record, or choose one in the list of runs.</p></div>`;
   return html`<header class="head"><h2><bdi title=${name}>${name}</bdi></h2><${About} run=${about.value} />
       <div class="bar find"><input type="search" placeholder="Find in run" aria-label="Find in run" value=${find.value} onInput=${(/** @type {any} */ event) => ((find.value = event.target.value), (hit.value = -1))} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && next(hits.value, event.shiftKey ? -1 : 1)} />
         ${find.value.trim() && html`<span class="quiet" role="status">${hits.value.length} found</span><button type="button" aria-label="Previous found" onClick=${() => next(hits.value, -1)}>↑</button><button type="button" aria-label="Next found" onClick=${() => next(hits.value, 1)}>↓</button>`}

@@ -46,6 +46,6 @@ export function TagForm({ store, ids, rows, tags = [], changed }) {
 /** All tags of the dataset. @param {{store: Store}} props */
 export function Tags({ store }) {
   const tags = store.tags.value, wanted = store.filters.value.values.tag ?? [];
-  if (!tags.length) return html`<div class="empty"><h3>No tags yet</h3><p>Open a record, or draw around some (L), and give them a tag. Tags stay when logs are read again and the map is fitted anew.</p></div>`;
+  if (!tags.length) return html`<div class="empty"><h2>No tags yet</h2><p>Open a record, or draw around some (L), and give them a tag. Tags stay when logs are read again and the map is fitted anew.</p></div>`;
   return html`<ul class="values pad">${tags.map(({ tag, count, note }) => html`<li key=${tag}><button type="button" class="value" aria-pressed=${wanted.includes(tag)} onClick=${() => store.toggle("tag", tag)}><bdi>${tag}</bdi><em>${count.toLocaleString("en")}</em></button>${note && html`<p class="quiet note" dir="auto">${note}</p>`}</li>`)}</ul>`;
 }
