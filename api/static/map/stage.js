@@ -116,7 +116,7 @@ export class Stage {
     } else if (store.selection.value.mask) {
       mark.set(store.selection.value.mask);
       ringed = store.selection.value.rows;
-    } else if (store.isSearching.value) {
+    } else if (store.isSearching.value && !store.found.value.problem) {
       for (const row of store.found.value.rows) mark[row] = 1;
       ringed = store.found.value.rows;
     } else isDimmed = false;
