@@ -1,6 +1,6 @@
 // Two sets of runs against each other: chosen by chips, told by a reading list and the lifts of topics.
 
-import { phrases } from "../core/filters.js";
+import { phrases, withValues } from "../core/filters.js";
 import { css } from "../core/palette.js";
 import { ends } from "../core/inks.js";
 import { excerpt, plural } from "../core/text.js";
@@ -24,10 +24,13 @@ export function Comparing({ store }) {
     await askFor(store);
     isBusy.value = false;
   };
-  const pair = () => batch(() => ((a.value = ["outcome=fail"]), (b.value = ["outcome=pass"])));
+  const pair = () => {
+    const both = phrases(withValues(store.filters.value, "outcome", []));
+    batch(() => ((a.value = ["outcome=fail", ...both]), (b.value = ["outcome=pass", ...both])));
+  };
   return html`<div class="comparing pad">
     <p class="quiet">Which behaviours tell two sets of runs apart? Choose them by filters.</p>
-    ${outcomes.includes("fail") && outcomes.includes("pass") && html`<p><button type="button" onClick=${pair}>Failed against passed</button></p>`}
+    ${outcomes.includes("fail") && outcomes.includes("pass") && html`<p><button type="button" onClick=${pair}>Failed against passed</button>${store.isFiltered.value && html` <span class="quiet">within the filters</span>`}</p>`}
     <${SideOf} store=${store} side="a" title="A" hint="Choose at least one filter" />
     <${SideOf} store=${store} side="b" title="B" hint="All other runs" />
     <div class="bar"><button type="button" class="main" disabled=${isBusy.value || !a.value.length} onClick=${compare}>${isBusy.value ? "Comparing …" : "Compare"}</button>
