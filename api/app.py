@@ -18,7 +18,7 @@ from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import compare, datasets, pages, receive, runs, search, survey, terrain, topics
+from api.routes import compare, dataset_runs, datasets, facets, pages, receive, runs, search, survey, terrain, topics
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -49,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Cors, origins=settings.survey.cors_origins)
-    for routes in (datasets, receive, search, topics, compare, survey, terrain, runs, map_routes, pages):
+    data = (datasets, dataset_runs, receive, search, topics, compare)
+    for routes in (*data, survey, terrain, runs, facets, map_routes, pages):
         app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))

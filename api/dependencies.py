@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from api.atlas_site import AtlasSites
 from api.map_cache import MapCache
+from api.map_facets import FacetCache
 from api.monitor import Monitor
 from api.prefect_client import PrefectRuns
 from api.receiving import Receiving
@@ -27,6 +28,7 @@ class Dependencies:
     prefect: PrefectRuns
     monitor: Monitor
     maps: MapCache
+    facets: FacetCache
     atlas: AtlasSites
     searches: SearchCache
     receiving: Receiving
@@ -42,6 +44,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
         prefect=prefect,
         monitor=Monitor(settings, state),
         maps=MapCache(settings.cache),
+        facets=FacetCache(state),
         atlas=AtlasSites(settings.cache),
         searches=SearchCache(settings, state),
         receiving=Receiving(settings, state),

@@ -36,6 +36,10 @@ class MapCache:
         """The map of snapshot `number`. Raises `Problem` 404 if it does not exist or was removed."""
         return self._map_of(snapshot_numbered(output, number))
 
+    def find(self, output: Path, number: int | None) -> MapData:
+        """The map of snapshot `number`, or of the newest one. Raises `Problem` or `NotFound`."""
+        return self.newest(output) if number is None else self.at(output, number)
+
     def points_file(self, data: MapData) -> Path:
         """The packed points (gzip) as a file; its name contains the version, so its content never changes."""
         file = self._file(data.snapshot, "bin.gz")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from api.problems import Problem
 from components.contracts import NO_TOPIC, NO_TOPIC_LABEL
+from components.snapshot.row_index import RowIndex, row_index
 from components.snapshot.read import Snapshot, map_columns, new_since, read_topics, topic_column
 
 max_groups = 12  # colours that a person can distinguish
@@ -55,7 +56,10 @@ class MapData:
     types: Legend
     sources: Legend
     topics: Legend
+    topic: NDArray[np.int32]  # id, -1 for none
     time: TimeAxis
+    seconds: NDArray[np.float64]  # since 1970, NaN for a record without a time
+    index: RowIndex
     fresh: NDArray[np.uint8]
     since: int | None  # the number of the previous snapshot, unless it was removed
 
@@ -80,20 +84,25 @@ def read_map(snapshot: Snapshot, previous: Snapshot | None) -> MapData:
     columns = map_columns(snapshot)
     filenames = list(columns["filenames"])
     codes = np.asarray(columns["filename"], np.int32)
-    ids = columns["ids"]
+    ids, seconds = columns["ids"], np.asarray(columns["timestamp"], np.float64)
+    topic = topic_column(snapshot)
+    packed_ids = np.array(ids, dtype="S32")
     return MapData(
         snapshot=snapshot,
         x=np.ascontiguousarray(columns["x"], np.float32),
         y=np.ascontiguousarray(columns["y"], np.float32),
-        ids=np.array(ids, dtype="S32"),
+        ids=packed_ids,
         filenames=filenames,
         filename=codes,
         iteration=np.asarray(columns["iteration"], np.int32),
         idx_in_iteration=np.asarray(columns["idx_in_iteration"], np.int32),
         types=legend(np.asarray(columns["type"], np.int32), list(columns["types"]), max_types),
         sources=source_legend(codes, filenames),
-        topics=topic_legend(topic_column(snapshot), read_topics(snapshot)),
-        time=time_axis(np.asarray(columns["timestamp"], np.float64)),
+        topics=topic_legend(topic, read_topics(snapshot)),
+        topic=topic,
+        time=time_axis(seconds),
+        seconds=seconds,
+        index=row_index(packed_ids),
         fresh=new_since(previous, list(ids)).astype(np.uint8),
         since=previous.number if previous else None,
     )
@@ -188,18 +197,16 @@ def rows_of_run(data: MapData, row: int) -> list[int]:
 
 def row_of(data: MapData, id: str) -> int:
     """The row of the record with this id. Raises `Problem` 404."""
-    found = np.flatnonzero(data.ids == id.encode("ascii", "replace"))
-    if not len(found):
+    (found,) = data.index.rows_of([id]).tolist()
+    if found < 0:
         raise Problem(404, "unknown-record", f"Snapshot {data.snapshot.number} has no record {id!r}.")
-    return int(found[0])
+    return int(found)
 
 
 def rows_of(data: MapData, ids: Sequence[str]) -> list[int]:
     """The rows of the records with these ids, in their order; ids that the snapshot does not have are left out."""
-    wanted = np.array([id.encode("ascii", "replace") for id in ids], data.ids.dtype)
-    rows = np.flatnonzero(np.isin(data.ids, wanted))
-    by_id = dict(zip(data.ids[rows].tolist(), rows.tolist(), strict=True))
-    return [by_id[id] for id in wanted.tolist() if id in by_id]
+    rows = data.index.rows_of(ids)
+    return [int(row) for row in rows[rows >= 0]]
 
 
 def rows_in_files(data: MapData, part: str) -> list[int]:

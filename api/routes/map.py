@@ -157,8 +157,7 @@ def _rows_with_words(deps: Dependencies, dataset: str, data: MapData, q: str) ->
 
 def _map_of(deps: Dependencies, dataset: str, number: int | None) -> MapData:
     """The map of snapshot `number`, or of the newest one. Raises `Problem` or `NotFound`."""
-    output = deps.state.output(dataset)
-    return deps.maps.newest(output) if number is None else deps.maps.at(output, number)
+    return deps.maps.find(deps.state.output(dataset), number)
 
 
 def _expect_rows(rows: list[int], n: int) -> list[int]:

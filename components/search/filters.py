@@ -18,7 +18,7 @@ AGO = re.compile(r"(\d{1,5})([hdw])")  # 24h, 7d, 2w
 class Filters:
     """All must hold; several values of one filter are alternatives. `filename` is a glob, `run` a whole filename.
 
-    `topic` are ids of topics or of groups of them, -1 for none. `since` is included, `until` is not; times without a zone are UTC. `new_since` is the number of a snapshot; `extra` compares values as text.
+    `topic` are ids of topics or of groups of them, -1 for none. `since` is included, `until` is not; times without a zone are UTC. `new_since` is the number of a snapshot; `tag` are tags that people gave; `extra` compares values as text.
     """
 
     type: Sequence[str] = ()
@@ -28,6 +28,7 @@ class Filters:
     until: datetime | None = None
     topic: Sequence[int] = ()
     new_since: int | None = None
+    tag: Sequence[str] = ()
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -53,7 +54,7 @@ class Filters:
     def spelled(self) -> list[str]:
         """NAME=VALUE for each value, as `parse_filters` takes them."""
         lists: dict[str, Sequence[object]] = {
-            name: getattr(self, name) for name in ("type", "filename", "run", "topic")
+            name: getattr(self, name) for name in ("type", "filename", "run", "topic", "tag")
         }
         single = {name: value for name in ("since", "until", "new_since") if (value := getattr(self, name)) is not None}
         shown = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in single.items()}
@@ -73,7 +74,7 @@ def parse_filters(given: Iterable[str], now: datetime) -> Filters:
     lists: dict[str, list[str]] = {}
     for name, value in named_values(given):
         lists.setdefault(name.replace("-", "_") if name == "new-since" else name, []).append(value)
-    texts = {name: tuple(lists.pop(name, ())) for name in ("type", "filename", "run")}
+    texts = {name: tuple(lists.pop(name, ())) for name in ("type", "filename", "run", "tag")}
     topic = tuple(_number("topic", value, -1) for value in lists.pop("topic", ()))
     since, until = (_time(name, lists.pop(name, []), now) for name in ("since", "until"))
     new_since = [_number("new_since", value, 1) for value in lists.pop("new_since", ())]

@@ -22,22 +22,22 @@ if TYPE_CHECKING:  # 0.2 s that searches without filters do not need
 
 def accepted_rows(store: Store, dataset_id: int, snapshot: Snapshot, filters: Filters) -> NDArray[np.bool_]:
     """Which rows of the snapshot the filters accept (rows,). Raises what `matching_rows` raises."""
-    return matching_rows(snapshot, filters, _ids_by_extra(store, dataset_id, filters))
+    return matching_rows(snapshot, filters, _ids_in_store(store, dataset_id, filters))
 
 
-def _ids_by_extra(store: Store, dataset_id: int, filters: Filters) -> list[str] | None:
-    """Ids of the records that have all wanted extra fields; None if none is wanted."""
-    found: set[str] | None = None
+def _ids_in_store(store: Store, dataset_id: int, filters: Filters) -> list[str] | None:
+    """Ids of the records that have all wanted extra fields and one of the tags; None if neither is wanted."""
+    found = set(store.tags.ids(dataset_id, filters.tag)) if filters.tag else None
     for name, values in filters.extra.items():
         ids = set(store.records.ids_with_extra(dataset_id, name, values))
         found = ids if found is None else found & ids
     return None if found is None else sorted(found)
 
 
-def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[str] | None) -> NDArray[np.bool_]:
+def matching_rows(snapshot: Snapshot, filters: Filters, ids_in_store: Sequence[str] | None) -> NDArray[np.bool_]:
     """Which rows of the snapshot the filters accept, (rows,).
 
-    `ids_by_extra` are the ids of the records whose extra fields match, None without a filter on these. Raises
+    `ids_in_store` are the ids of the records whose extra fields and tags match, None without such filters. Raises
     `NotFound` if the snapshot of `new_since` no longer exists.
     """
     import polars as pl
@@ -54,8 +54,8 @@ def matching_rows(snapshot: Snapshot, filters: Filters, ids_by_extra: Sequence[s
         accepted &= pl.col("timestamp") >= pl.lit(_in_utc(filters.since))
     if filters.until:
         accepted &= pl.col("timestamp") < pl.lit(_in_utc(filters.until))
-    if ids_by_extra is not None:
-        accepted &= pl.col("id").is_in(list(ids_by_extra))
+    if ids_in_store is not None:
+        accepted &= pl.col("id").is_in(list(ids_in_store))
     found = frame.select("id", accepted.fill_null(value=False).alias("accepted")).collect()
     rows = found["accepted"].to_numpy()
     if filters.topic:

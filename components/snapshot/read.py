@@ -118,6 +118,19 @@ def previous_snapshot(snapshot: Snapshot) -> Snapshot | None:
     return None
 
 
+def snapshots_of(output: Path) -> list[Snapshot]:
+    """All snapshots of the dataset whose folder this is that were not removed yet, the oldest first."""
+    folder, newest = output.resolve() / "snapshots", current_number(output)
+    if newest is None or not folder.is_dir():
+        return []
+    found = []
+    for path in sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)):
+        if int(path.name) <= newest:  # a later one is being written
+            with suppress(OSError):  # it was removed just now
+                found.append(snapshot_at(path))
+    return found
+
+
 def new_since(previous: Snapshot | None, ids: Sequence[str]) -> NDArray[np.bool_]:
     """Which of the records (n,) the previous snapshot does not hold; none of them where there is no such snapshot."""
     if previous is None:

@@ -24,6 +24,7 @@ from components.store.runs import Runs
 from components.store.sessions import Sessions
 from components.store.surveys import Surveys
 from components.store.tables import RecordState
+from components.store.tags import Tags
 from components.store.topics import Topics
 from components.store.vectors import VectorStore
 from components.store.words import Words
@@ -80,6 +81,7 @@ class Store:
         self.index_requests = IndexRequests(self.db)
         self.words = Words(self.db)
         self.topics = Topics(self.db)
+        self.tags = Tags(self.db)
         self.comparisons = Comparisons(self.db)
         self.surveys = Surveys(self.db)
         self.removal = Removal(self.db)

@@ -86,6 +86,18 @@ class Records:
             yield seqs
             last = seqs[-1]
 
+    def stream_extras(self, dataset_id: int, size: int = 10_000) -> Iterator[Sequence[tuple[str, str]]]:
+        """Batches of the ids of all records, each with its `extra` as JSON, oldest first."""
+        last, columns = -1, (record_t.c.seq, record_t.c.id, record_t.c.extra)
+        query = select(*columns).where(record_t.c.dataset_id == dataset_id).order_by(record_t.c.seq).limit(size)
+        while True:
+            with self.db.read() as connection:
+                rows = connection.execute(query.where(record_t.c.seq > last)).all()
+            if not rows:
+                return
+            yield [(row.id, row.extra) for row in rows]
+            last = rows[-1].seq
+
     def by_seq(self, seqs: Sequence[int]) -> list[Stored]:
         """These records, in order of arrival."""
         found: list[Stored] = []
@@ -122,10 +134,20 @@ class Records:
 
     def of_run(self, dataset_id: int, filename: str) -> list[Stored]:
         """The records of a run that are not superseded, in the order of the run."""
-        mine = (record_t.c.dataset_id == dataset_id) & (record_t.c.filename == filename)
-        place = (record_t.c.iteration, record_t.c.idx_in_iteration)  # spans that were received share one
-        query = _select_stored().where(mine, record_t.c.state != RecordState.SUPERSEDED)
-        return self._fetch(query.order_by(*place, record_t.c.timestamp, record_t.c.seq))
+        return self._fetch(_of_run(_select_stored(), dataset_id, filename))
+
+    def run_length(self, dataset_id: int, filename: str) -> int:
+        """How many records a run has."""
+        query = _of_run(select(record_t.c.seq), dataset_id, filename).order_by(None).subquery()
+        with self.db.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(query)).scalar_one())
+
+    def page_of_run(self, dataset_id: int, filename: str, *, offset: int, limit: int, max_chars: int) -> list[Stored]:
+        """A part of what `of_run` returns; texts that are longer are cut to one character more than `max_chars`."""
+        text = func.substr(record_t.c.text, 1, max_chars + 1).label("text")
+        columns = [text if name == "text" else record_t.c[name] for name in record_columns]
+        query = _of_run(select(record_t.c.seq, *columns), dataset_id, filename)
+        return self._fetch(query.offset(offset).limit(limit))
 
     def ids_with_extra(self, dataset_id: int, name: str, values: Sequence[str]) -> list[str]:
         """Ids of the records on the map whose extra field `name` has one of these values, compared as text."""
@@ -234,6 +256,13 @@ def _of_key(query: Select[Any], dataset_id: int, key: str) -> Select[Any]:
     """The rows of a key, the newest version first."""
     mine = query.where(record_t.c.dataset_id == dataset_id, record_t.c.key == key)
     return mine.order_by(record_t.c.version.desc())
+
+
+def _of_run(query: Select[Any], dataset_id: int, filename: str) -> Select[Any]:
+    """The rows of a run that are not superseded, in the order of the run."""
+    place = (record_t.c.iteration, record_t.c.idx_in_iteration)  # spans that were received share one
+    mine = query.where(record_t.c.dataset_id == dataset_id, record_t.c.filename == filename, _is_current)
+    return mine.order_by(*place, record_t.c.timestamp, record_t.c.seq)
 
 
 def _select_stored() -> Select[Any]:
