@@ -16,6 +16,9 @@ import { data, query } from "./requests.js";
 const pollMs = 2000, chance = 0.2; // the q of what is worth a mention
 const inks = { a: ends[2], b: ends[0] };
 
+/** @param {number} q */
+const rounded = (q) => (q < 0.01 ? "<0.01" : q.toFixed(2));
+
 /** The form. @param {{store: Store}} props */
 export function Comparing({ store }) {
   const isBusy = useSignal(false), { a, b } = store, outcomes = store.columns.value.get("outcome")?.values ?? [];
@@ -123,10 +126,10 @@ export function Comparison({ store, show }) {
     <div class="body">
       <section class="verdict" data-found=${compared.significant}><h3>${compared.significant ? "There is a difference" : "No difference found"}</h3>${compared.summary.map((line) => html`<p key=${line}>${line}</p>`)}${compared.cautions.map((line) => html`<p key=${line} class="quiet">${line}</p>`)}</section>
       ${lifts.length > 0 && html`<h3>Topics</h3><table class="lifts"><thead><tr><th scope="col">Topic</th><th scope="col" class="number">Runs A</th><th scope="col" class="number">Runs B</th><th scope="col" class="number">Lift</th><th scope="col" class="number">q</th></tr></thead>
-        <tbody>${lifts.map((one) => html`<tr key=${one.id} onMouseEnter=${() => (store.hoveredTopic.value = one.id)} onMouseLeave=${() => (store.hoveredTopic.value = -1)}><th scope="row"><button type="button" class="plain" onClick=${() => store.want("topic", [String(one.id)])}>${one.name}</button></th><td class="number">${one.runs_a}</td><td class="number">${one.runs_b}</td><td class="number"><b class="lift" data-side=${one.lift > 1 ? "a" : "b"}>×${one.lift.toFixed(1)}</b></td><td class="number">${one.q.toFixed(2)}</td></tr>`)}</tbody></table>`}
+        <tbody>${lifts.map((one) => html`<tr key=${one.id} onMouseEnter=${() => (store.hoveredTopic.value = one.id)} onMouseLeave=${() => (store.hoveredTopic.value = -1)}><th scope="row"><button type="button" class="plain" onClick=${() => store.want("topic", [String(one.id)])}>${one.name}</button></th><td class="number">${one.runs_a}</td><td class="number">${one.runs_b}</td><td class="number"><b class="lift" data-side=${one.lift > 1 ? "a" : "b"}>×${one.lift.toFixed(1)}</b></td><td class="number">${rounded(one.q)}</td></tr>`)}</tbody></table>`}
       ${reading.length > 0 && html`<h3>To read</h3>`}
       <ol class="hits">${reading.map((one, i) => html`<li key=${one.id}><button type="button" aria-current=${i === at ? "true" : null} onClick=${() => open(i)}>
-        <span class="what"><b class="lift" data-side=${one.side}>more in ${one.side.toUpperCase()}</b><span>${one.runs_a} of ${compared.a.runs} A · ${one.runs_b} of ${compared.b.runs} B</span><span class="quiet">p ${one.p.toFixed(3)} · q ${one.q.toFixed(2)}</span></span>
+        <span class="what"><b class="lift" data-side=${one.side}>more in ${one.side.toUpperCase()}</b><span>${one.runs_a} of ${compared.a.runs} A · ${one.runs_b} of ${compared.b.runs} B</span><span class="quiet">p ${one.p.toFixed(3)} · q ${rounded(one.q)}</span></span>
         ${one.explained_by.length > 0 && html`<span class="quiet">${one.explained_by.join(" and ")} may explain most of it</span>`}
         <span class="text" dir="auto">${excerpt(one.text, [])}</span></button></li>`)}</ol>
     </div>`;

@@ -38,7 +38,7 @@ export class Stage {
     this.drawer = openPoints(points, wantsPlain);
     this.request = this.settling = this.drawn = this.perFrame = 0;
     this.isStale = true;
-    this.isFitted = false;
+    this.isFitted = this.isWhole = false; // is there a view; does it show everything, untouched
     this.paint = { ground: /** @type {Rgb} */ ([0, 0, 0]), ink: /** @type {Rgb} */ ([0, 0, 0]), accent: /** @type {Rgb} */ ([0, 0, 0]) };
     this.look = { isDimmed: false, emphasis: 3 };
     this.labels = computed(() => {
@@ -71,14 +71,14 @@ export class Stage {
   }
 
   showSnapshot() {
-    const { store, view } = this, snapshot = store.snapshot.peek();
+    const { store } = this, snapshot = store.snapshot.peek();
     if (!snapshot) return;
     this.drawer.setPlaces(snapshot.x, snapshot.y);
     for (const set of ["setCodes", "setMarks"]) this.drawer[/** @type {"setCodes"} */ (set)](new Uint8Array(snapshot.n)); // until its colours have come
-    const { bounds, layout } = snapshot.summary, isNewLayout = this.layout !== undefined && this.layout !== layout;
+    const { layout } = snapshot.summary, isNewLayout = this.layout !== undefined && this.layout !== layout;
     this.layout = layout;
     if (!this.isFitted || isNewLayout) {
-      view.fit(bounds, this.covered());
+      this.fitView();
       const at = store.at.peek();
       if (at && !this.isFitted) this.lookAt(at);
       this.isFitted = true;
@@ -93,6 +93,7 @@ export class Stage {
   /** @param {readonly [number, number, number]} at */
   lookAt([x, y, magnification]) {
     Object.assign(this.view, { x, y, scale: this.view.home * magnification });
+    this.isWhole = false;
     this.redraw();
   }
 
@@ -143,13 +144,22 @@ export class Stage {
     if (!width || !height) return;
     for (const canvas of this.canvases) Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     if (this.isFitted) this.view.resize(width, height);
+    if (this.isFitted && this.isWhole) this.fitView();
     else Object.assign(this.view, { width, height });
     this.redraw();
     this.frame(); // in the same frame: a cleared canvas would flash
   }
 
+  fitView() {
+    const snapshot = this.store.snapshot.peek();
+    if (!snapshot || !this.view.width) return;
+    this.view.fit(snapshot.summary.bounds, this.covered());
+    this.isWhole = true;
+  }
+
   /** The view has moved: a part of the points at once, the rest when it rests. */
   moved() {
+    this.isWhole = false;
     clearTimeout(this.settling);
     this.settling = setTimeout(() => {
       this.settling = 0;
@@ -210,10 +220,8 @@ export class Stage {
   }
 
   fit() {
-    const snapshot = this.store.snapshot.peek();
-    if (!snapshot) return;
-    this.view.fit(snapshot.summary.bounds, this.covered());
     this.moved();
+    this.fitView();
   }
 
   /** @param {number} factor */
