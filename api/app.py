@@ -18,7 +18,20 @@ from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
 from api.responses import StaticAssets, static_folder
-from api.routes import compare, dataset_runs, datasets, facets, pages, receive, runs, search, survey, terrain, topics
+from api.routes import (
+    compare,
+    dataset_runs,
+    datasets,
+    facets,
+    pages,
+    receive,
+    runs,
+    search,
+    survey,
+    tags,
+    terrain,
+    topics,
+)
 from api.routes import map as map_routes
 from components.settings import Settings
 
@@ -49,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Cors, origins=settings.survey.cors_origins)
-    data = (datasets, dataset_runs, receive, search, topics, compare)
+    data = (datasets, dataset_runs, receive, search, topics, tags, compare)
     for routes in (*data, survey, terrain, runs, facets, map_routes, pages):
         app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)

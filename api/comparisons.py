@@ -11,7 +11,7 @@ from api.problems import Problem
 from api.state import State
 from components import wiring
 from components.compare.compare import Compared, Request, estimated_s
-from components.compare.opening import answer, request_of, request_of_result
+from components.compare.opening import answer, request_of, request_of_result, with_tags
 from components.compare.report import Comparison, from_dict
 from components.dataset_settings import effective_settings
 from components.store import Store
@@ -40,7 +40,8 @@ class Question:
 def ask(state: State, dataset: str, a: Sequence[str], b: Sequence[str]) -> Question:
     """The question that filters spell. Raises `BadSetting` for filters, `NotFound` or `Problem` for the dataset."""
     number = _dataset_id(state, dataset)
-    request = request_of(a, b, task=_task(state, dataset), now=datetime.now(UTC))
+    spelled = request_of(a, b, task=_task(state, dataset), now=datetime.now(UTC))
+    request = state.with_store(lambda store: with_tags(store, number, spelled))
     opened = state.with_store(lambda store: wiring.open_comparison(state.settings, store, dataset))
     key = request.key(opened.snapshot)
     known = state.with_store(lambda store: store.comparisons.get(number, key))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from api.problems import Problem
 from components.contracts import NO_TOPIC, NO_TOPIC_LABEL
-from components.snapshot.row_index import RowIndex, row_index
 from components.snapshot.read import Snapshot, map_columns, new_since, read_topics, topic_column
+from components.snapshot.row_index import RowIndex, row_index
 
 max_groups = 12  # colours that a person can distinguish
 max_types = 24

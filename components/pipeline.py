@@ -28,18 +28,17 @@ from components.record_details import record_details
 from components.retry import retry_while_busy
 from components.run_recorder import RecordRun, RunRecorder
 from components.search.filters import Filters
+from components.selection_pipeline import SelectionOperations
 from components.store import DatasetStatus
 from components.store.index_requests import IndexRequest
-from components.survey_pipeline import SurveyOperations
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.compare.report import Comparison
     from components.search.search import Hit, Mode
-    from components.snapshot.read import Snapshot
     from components.snapshot.verify import Check
 
 
-class Pipeline(SurveyOperations):
+class Pipeline(SelectionOperations):
     """runatlas as a Python object. Opens its database at the first use; a context manager, or call `close`.
 
     `run_step` runs the steps of loads and indexes; by default directly, without an orchestrator. `run_batches` embeds in
@@ -175,26 +174,6 @@ class Pipeline(SurveyOperations):
             return found
         raise NotFound(f'Dataset "{dataset}" has no record {id!r}. Ids are the 32 hex digits of the outputs.')
 
-    def dataset_id(self, dataset: str) -> int:
-        """The number of a dataset. Raises `NotFound` with the nearest name, or where nothing was loaded into it yet."""
-        if (found := find_dataset(self.settings, self.store, dataset)) is not None:
-            return found
-        raise NotFound(f"Nothing was loaded into dataset {dataset!r} yet: `runatlas load SOURCE -d {dataset}`.")
-
-    def output(self, dataset: str = "default") -> Path:
-        """The folder of a dataset's snapshots."""
-        self.settings.dataset(dataset)
-        return self.settings.output / dataset
-
-    def snapshot(self, dataset: str = "default") -> Snapshot:
-        """The newest published snapshot. Raises `NotFound` before the first one, and for an unknown dataset."""
-        from components.snapshot.read import open_snapshot
-
-        output = self.output(dataset)
-        if not output.is_dir():
-            find_dataset(self.settings, self.store, dataset)
-        return open_snapshot(output)
-
     def search(
         self,
         text: str = "",
@@ -275,12 +254,6 @@ class Pipeline(SurveyOperations):
         Returns the newest snapshot's number, None before the first index.
         """
         return wiring.publish(self.effective_settings(), self.store, dataset, self.dataset_id(dataset), adopt=adopt)
-
-    def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
-        """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
-        from components.snapshot.export import export
-
-        return export(self.snapshot(dataset), Path(to))
 
     def verify(self, dataset: str = "default") -> list[Check]:
         """Every invariant of store and snapshot, checked."""

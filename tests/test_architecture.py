@@ -49,10 +49,10 @@ late_imports = {
         "api.cli.watch": "the watcher, for `watch` alone",
     },
     "api/cli/mcp.py": {"api.mcp_server": "the protocol's library and SQLAlchemy: 1 s that only `mcp` needs"},
-    "components/pipeline.py": {
-        "components.snapshot.read": "pyarrow: 0.2 s that commands on the store do not need",
-        "components.snapshot.export": "pyarrow, as above",
-        "components.verify": "pyarrow, as above",
+    "components/pipeline.py": {"components.verify": "pyarrow: 0.2 s that commands on the store do not need"},
+    "components/selection_pipeline.py": {
+        "components.snapshot.read": "pyarrow, as above",
+        "components.selections": "pyarrow, as above",
     },
     "components/wiring.py": {  # so that each operation imports what it needs itself
         "components.sources.files": "the readers of logs",

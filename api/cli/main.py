@@ -20,6 +20,7 @@ from api.cli.search import search, similar
 from api.cli.serving import up, view, watch
 from api.cli.snapshots import export, publish, verify
 from api.cli.surveys import drop, survey
+from api.cli.tags import tag, tags, untag
 from api.cli.topics import merge_topics, rename_topic, topics
 from api.up.environment import bypass_proxy
 
@@ -27,6 +28,7 @@ commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --hel
     *(discover, load, index),
     *(search, similar, compare, mcp),
     *(status, defects, failed, show, configure),
+    *(tag, untag, tags),
     *(publish, export, verify),
     *(survey, drop),
     *(up, view, watch, doctor),

@@ -35,6 +35,7 @@ TopicOption = Annotated[
 NewOption = Annotated[
     int | None, typer.Option("--new-since", help="Only records that this snapshot did not have.", min=1)
 ]
+TagOption = Annotated[list[str] | None, typer.Option("--tag", help="Only records with this tag.")]
 ExtraOption = Annotated[
     list[str] | None, typer.Option("--extra", metavar="NAME=VALUE", help="Only records with this extra field.")
 ]
@@ -52,13 +53,14 @@ def search(
     until: UntilOption = None,
     topic: TopicOption = None,
     new_since: NewOption = None,
+    tag: TagOption = None,
     extra: ExtraOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search records by meaning and words."""
     if mode not in {"meaning", "words", "both"}:
         raise BadSetting(f"--mode is {mode!r}: choose meaning, words or both.")
-    filters = _filters(type, filename, run, since, until, topic, new_since, extra)
+    filters = _filters(type, filename, run, since, until, topic, new_since, tag, extra)
     _search(dataset, json=json, text=query, mode=mode, k=k, filters=filters)
 
 
@@ -73,12 +75,13 @@ def similar(
     until: UntilOption = None,
     topic: TopicOption = None,
     new_since: NewOption = None,
+    tag: TagOption = None,
     extra: ExtraOption = None,
     within_operation: WithinOption = False,
     json: JsonOption = False,
 ) -> None:
     """List the records that are most similar to one."""
-    filters = _filters(type, filename, run, since, until, topic, new_since, extra)
+    filters = _filters(type, filename, run, since, until, topic, new_since, tag, extra)
     _search(dataset, json=json, like=(id,), k=k, filters=filters, within_operation=within_operation)
 
 
@@ -96,6 +99,7 @@ def _filters(
     until: datetime | None,
     topic: list[int] | None,
     new_since: int | None,
+    tag: list[str] | None,
     extra: list[str] | None,
 ) -> Filters:
     found: dict[str, list[str]] = {}
@@ -112,6 +116,7 @@ def _filters(
         until=until,
         topic=tuple(topic or ()),
         new_since=new_since,
+        tag=tuple(tag or ()),
         extra=found,
     )
 

@@ -71,6 +71,7 @@ class Request:
     b: Filters | None = None
     task: str = DEFAULT_TASK
     rounds: int = ROUNDS
+    tags: str = ""  # the state of the dataset's tags, where the filters name some
 
     def key(self, snapshot: Snapshot) -> str:
         """The id of the result: equal for the same question about the same snapshot."""
@@ -81,6 +82,7 @@ class Request:
             "b": None if self.b is None else sorted(self.b.spelled()),
             "task": self.task,
             "rounds": self.rounds,
+            **({"tags": self.tags} if self.tags else {}),
         }
         return hashlib.sha256(orjson.dumps(spelled)).hexdigest()[:32]
 

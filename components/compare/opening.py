@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class OpenedDataset(Compared):
 
     def ask(self, a: Sequence[str], b: Sequence[str], *, task: str, now: datetime) -> Comparison:
         """The answer to the question that filters spell. Raises what `request_of` and `compare` raise."""
-        return answer(self, request_of(a, b, task=task, now=now))
+        return answer(self, with_tags(self.store, self.dataset_id, request_of(a, b, task=task, now=now)))
 
 
 def open_dataset(store: Store, dataset_id: int | None, *, output: Path, cache: Path) -> OpenedDataset:
@@ -45,6 +46,13 @@ def request_of(a: Sequence[str], b: Sequence[str], *, task: str, now: datetime) 
     Raises `BadSetting` for a filter that can't be understood.
     """
     return Request(a=parse_filters(a, now), b=parse_filters(b, now) if b else None, task=task)
+
+
+def with_tags(store: Store, dataset_id: int, request: Request) -> Request:
+    """The same question, asked of the records that have the tags now."""
+    if not (request.a.tag or (request.b and request.b.tag)):
+        return request
+    return replace(request, tags=store.tags.state(dataset_id))
 
 
 def request_of_result(found: Comparison, task: str) -> Request:

@@ -118,6 +118,14 @@ class Tags:
         with self.db.read() as connection:
             return _count(connection, (tagged_t.c.dataset_id == dataset_id) & (tagged_t.c.tag == tag))
 
+    def state(self, dataset_id: int) -> str:
+        """Changes whenever a record of the dataset gets or loses a tag."""
+        newest = select(func.max(tagging_t.c.created_at)).where(tagging_t.c.dataset_id == dataset_id)
+        with self.db.read() as connection:
+            at = connection.execute(newest).scalar_one()
+            n = _count(connection, tagged_t.c.dataset_id == dataset_id)
+        return f"{at.isoformat() if at else ''} {n}"
+
     def ids(self, dataset_id: int, tags: Sequence[str]) -> list[str]:
         """The ids of the records that have one of these tags."""
         query = select(tagged_t.c.record_id).where(tagged_t.c.dataset_id == dataset_id, tagged_t.c.tag.in_(list(tags)))
