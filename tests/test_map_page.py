@@ -290,10 +290,14 @@ def test_embedding_atlas_opens_offline_on_the_newest_snapshot(world: Settings, w
     assert hosts <= {"127.0.0.1"}
 
 
-def test_an_unknown_record_run_and_dataset_are_explained(window: Browser, address: str) -> None:
+def test_an_unknown_record_and_an_unknown_dataset_are_explained(window: Browser, address: str) -> None:
     open_map(window, address, f"#panel=record&id={'0' * 32}")
     window.wait_for("document.querySelector('#reader')?.innerText.includes('This record is gone')")
-    window.complaints()  # the record is a 404
+    window.open(f"{address}/map/nobody")
+    window.wait_for("document.querySelector('#message').innerText.includes('There is no dataset “nobody”')")
+    window.press("#message a")
+    window.wait_for("document.querySelector('.cards')")
+    window.complaints()  # the record and the dataset are 404s
 
 
 def test_a_server_that_is_gone_is_said_to_be(world: Settings, window: Browser) -> None:
