@@ -22,6 +22,7 @@ from api.routes import (
     compare,
     dataset_runs,
     datasets,
+    export,
     facets,
     pages,
     receive,
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Cors, origins=settings.survey.cors_origins)
-    data = (datasets, dataset_runs, receive, search, topics, tags, compare)
+    data = (datasets, dataset_runs, receive, search, topics, tags, export, compare)
     for routes in (*data, survey, terrain, runs, facets, map_routes, pages):
         app.include_router(routes.router)
     describe(app, is_locked=settings.api_token is not None)

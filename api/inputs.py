@@ -37,7 +37,7 @@ Words = Annotated[
     str, Query(max_length=400, description="Words that the record contains, separated by spaces; or what is meant.")
 ]
 SimilarTo = Annotated[str, Query(max_length=1_000, description="Id of a record: rows that are similar to it.")]
-SearchedBy = Annotated[Literal["words", "meaning"], Query(description="Search by words, or by meaning.")]
+SearchedBy = Annotated[Literal["words", "meaning", "both"], Query(description="Search by words, by meaning, or both.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.atomic import atomic_write
 from components.dataset_tags import tag_records, untag_records
 from components.datasets import find_dataset
 from components.errors import BadQuery, NotFound
@@ -16,6 +17,7 @@ from components.survey_pipeline import SurveyOperations
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.selections import Selection
     from components.snapshot.read import Snapshot
+    from components.views.map_file import MapFile
 
 
 class SelectionOperations(SurveyOperations):
@@ -56,6 +58,19 @@ class SelectionOperations(SurveyOperations):
     def export(self, to: str | Path, dataset: str = "default") -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the newest snapshot, in a folder."""
         return self.select(dataset).plain_files(Path(to))
+
+    def export_html(
+        self, to: str | Path, dataset: str = "default", *, filters: Filters | None = None, max_bytes: int | None = None
+    ) -> MapFile:
+        """Write the map with the records that pass the filters as one HTML file that opens without a network, redacted.
+
+        Records that do not fit into `max_bytes` (50 MB, without) are left out; the `report` of the result says so.
+        """
+        chosen = self.select(dataset, filters)
+        made = chosen.map_file(max_bytes=max_bytes) if max_bytes else chosen.map_file()
+        with atomic_write(Path(to)) as aside:
+            aside.write_bytes(made.html)
+        return made
 
     def select(self, dataset: str = "default", filters: Filters | None = None) -> Selection:
         """The records of the newest snapshot that pass the filters."""

@@ -15,6 +15,7 @@ from components.snapshot.export import export
 from components.snapshot.parts import read_columns
 from components.snapshot.read import Snapshot
 from components.store import Store
+from components.views.map_file import MAX_BYTES, MapFile, map_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,10 @@ class Selection:
         """The ids of the chosen records, in the order of their rows."""
         ids = read_columns(self.snapshot.logs_files, ["id"])["id"].to_pylist()
         return [ids[row] for row in np.flatnonzero(self.rows).tolist()]
+
+    def map_file(self, *, max_bytes: int = MAX_BYTES) -> MapFile:
+        """The map with the chosen records as one HTML file that needs no network, redacted."""
+        return map_file(self.snapshot, self.rows, max_bytes=max_bytes)
 
     def plain_files(self, to: Path) -> list[Path]:
         """`logs.parquet` and `embeddings.parquet` of the whole snapshot, in a folder."""

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Dependencies, Deps
+from api.filters import FilterParameters
 from api.health import dataset_json
 from api.inputs import (
     DatasetName,
@@ -26,7 +27,9 @@ from api.problems import Problem
 from api.responses import Json, content, static_folder
 from api.security_headers import with_policy
 from components.errors import NotFound
-from components.search.search import Query
+from components.search.filters import Filters
+from components.search.rows import accepted_rows
+from components.search.search import Mode, Query
 from components.search.search import check as expect_query
 from components.search.search import search as search_dataset
 from components.snapshot.read import open_snapshot, records_at
@@ -128,6 +131,7 @@ def row(deps: Deps, dataset: DatasetName, id: WantedId, snapshot: SnapshotNumber
 def search(
     deps: Deps,
     dataset: DatasetName,
+    filters: FilterParameters,
     q: Words = "",
     id: SimilarTo = "",
     by: SearchedBy = "words",
@@ -137,27 +141,34 @@ def search(
 
     The last word may be the beginning of one; words in double quotes are a phrase.
 
-    With `by=meaning`, and for the `id` of a record: the rows that are closest in meaning, the best first.
+    With `by=meaning`, and for the `id` of a record: the rows that are closest in meaning, the best first; with `by=both`
+    those that fit best by words and meaning. Rows of the newest snapshot that do not pass the filters are left out.
     """
     data = _map_of(deps, dataset, snapshot)
     if by == "words" and not id:
         expect_query(Query(text=q))
-        rows, is_cut = _rows_with_words(deps, dataset, data, q)
+        rows, is_cut = _rows_with_words(deps, dataset, data, q, filters)
     else:
-        query = Query(text=q, like=(id,) if id else (), mode="meaning", k=max_similar)
+        mode: Mode = "meaning" if by == "words" else by
+        query = Query(text=q, like=(id,) if id else (), mode=mode, k=max_similar, filters=filters)
         expect_query(query)
         hits = search_dataset(deps.searches.get(dataset), query)
         rows, is_cut = rows_of(data, [hit.record.id for hit in hits]), False
     return Json({"q": q, "rows": rows, "total": len(rows), "is_cut": is_cut})
 
 
-def _rows_with_words(deps: Dependencies, dataset: str, data: MapData, q: str) -> tuple[list[int], bool]:
+def _rows_with_words(
+    deps: Dependencies, dataset: str, data: MapData, q: str, filters: Filters
+) -> tuple[list[int], bool]:
     """The rows with every word of a query, or with the whole of it in their filename, ascending; and whether some are left out."""
     number = deps.state.dataset_id(dataset)
     found = deps.state.with_store(
         lambda store: store.words.search(number, q, max_found + 1, is_typing=True) if number is not None else []
     )
     rows = sorted({*rows_of(data, [one.id for one in found]), *rows_in_files(data, q)})
+    if filters and number is not None:
+        passes = deps.state.with_store(lambda store: accepted_rows(store, number, data.snapshot, filters))
+        rows = [row for row in rows if passes[row]]
     return rows[:max_found], len(rows) > max_found
 
 
