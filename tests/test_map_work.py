@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Iterator
@@ -212,6 +213,24 @@ def test_ten_records_are_tagged_found_by_their_tag_and_saved(
     browser.wait_for("!document.querySelector('#reader .chip.tag')")
     shows(browser, 9)
     assert client.request("DELETE", "/datasets/default/tags", json={"tag": "disk full"}).is_success
+
+
+def test_what_is_shown_is_saved_as_a_file_and_the_map_as_one_page(browser: Browser, address: str) -> None:
+    open_map(browser, address, "#f.type=error&panel=selection")
+    shows(browser, 10)
+    browser.press_role("button", "CSV")
+    saved = browser.downloads / "default.csv"
+    waited(saved.exists, what="the file", within_s=30)
+    with saved.open(encoding="utf-8", newline="") as file:
+        assert sum("quota" in row["text"] for row in csv.DictReader(file)) == 10
+    browser.press_role("button", "Ids")
+    waited((browser.downloads / "default.txt").exists, what="the ids", within_s=30)
+    browser.press_role("button", "Share")
+    browser.press("#share a:has-text('Map as one file')")
+    page = waited(lambda: next(browser.downloads.glob("*.html"), None), what="the page", within_s=30)
+    browser.open(page.as_uri())
+    browser.wait_for("document.body.innerText.includes('10')")
+    browser.open("about:blank")
 
 
 def test_two_tabs_that_tag_at_once_lose_nothing(client: httpx.Client, tmp_path: Path, address: str) -> None:

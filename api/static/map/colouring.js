@@ -20,8 +20,21 @@ export function colouring(store) {
   }
   const column = store.columns.value.get(name);
   if (!column?.codes) return null;
+  const groups = topicGroups(store);
+  if (name === "topic" && groups.length) return { codes: groupCodes(column, column.codes, groups), pixels: palette((code) => (code < groups.length ? inkOf(name, String(groups[code].topic.id), code) : other), 255) };
   const names = column.values;
   return { codes: inkCodes(column.codes, Math.min(255, Math.max(coloured, name === "type" ? 64 : 0))), pixels: palette((code) => (code < names.length ? inkOf(name, names[code], code) : other), 255) };
+}
+
+/** The topics that have a colour: the widest groups, all that they hold with them. @param {Store} store */
+export const topicGroups = (store) => (store.tree.value?.roots ?? []).slice(0, coloured);
+
+/** @param {import("./snapshot.js").Column} column @param {import("../core/sieve.js").Codes} codes @param {readonly import("../core/tree.js").Node[]} groups */
+function groupCodes({ values }, codes, groups) {
+  const group = new Map(groups.flatMap((node, i) => node.leaves.map((leaf) => /** @type {const} */ ([leaf, i])))), table = values.map((value) => group.get(Number(value)) ?? 255);
+  const small = new Uint8Array(codes.length);
+  for (let i = 0; i < codes.length; i++) small[i] = table[codes[i]] ?? 255;
+  return small;
 }
 
 /**
@@ -58,5 +71,7 @@ export function nameOf(store, column, value) {
 
 /** The colour of a value of a column, null if it has none of its own. @param {Store} store @param {string} column @param {string} value @returns {Rgb} */
 export function dotOf(store, column, value) {
+  const groups = column === "topic" ? topicGroups(store) : [];
+  if (groups.length) return inkOf(column, value, groups.findIndex((node) => node.topic.id === Number(value) || node.leaves.includes(Number(value))));
   return inkOf(column, value, store.columns.value.get(column)?.values.indexOf(value) ?? -1);
 }

@@ -34,9 +34,9 @@ function Facet({ store, column, ensure }) {
   </details>`;
 }
 
-/** @param {{store: Store, column: import("./snapshot.js").Column, wanted: readonly string[], search: string, most: number}} props */
-export function Values({ store, column, wanted, search, most }) {
-  const { name, values, missing } = column, live = store.counts(name), words = search.toLowerCase(), hasDots = store.colour.value === name;
+/** @param {{store: Store, column: import("./snapshot.js").Column, wanted: readonly string[], search: string, most: number, live?: ArrayLike<number>}} props */
+export function Values({ store, column, wanted, search, most, live: given }) {
+  const { name, values, missing } = column, live = given ?? store.counts(name), words = search.toLowerCase(), hasDots = store.colour.value === name;
   const all = [...values.keys(), ...(missing ? [-1] : [])];
   const count = (/** @type {number} */ i) => (i < 0 ? (live ? live[65535] : (missing ?? 0)) : live ? live[i] : column.counts[i]);
   const value = (/** @type {number} */ i) => (i < 0 ? "" : values[i]);

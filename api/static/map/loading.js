@@ -53,6 +53,7 @@ async function load(store, needed, before) {
     needed.renew();
     store.row.value = -1;
     store.path.value = [];
+    store.addedRows.value = [];
     store.hovered.value = -1;
     store.flags.value = new Map();
     store.difference.value = null;

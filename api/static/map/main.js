@@ -50,7 +50,6 @@ function keepAddress(store) {
   addEventListener("popstate", () => {
     const place = parsed(location.hash.slice(1));
     last = steps(place);
-    store.row.value = -1;
     store.go(place);
   });
 }

@@ -82,6 +82,7 @@ export function createStore(from) {
     /** @param {Place} next */
     go(next) {
       batch(() => {
+        if (next.id !== id.peek()) row.value = -1;
         for (const [name, one] of Object.entries({ colour, filters, query, mode, like, panel, tab, id, run, order, area, added, a, b, compare })) {
           const value = next[/** @type {keyof Place} */ (name)];
           if (JSON.stringify(one.peek()) !== JSON.stringify(value)) /** @type {{value: unknown}} */ (one).value = value;

@@ -1,9 +1,11 @@
 // The outline of topics: follows the view and the filters; hover shows a topic on the map, a click filters.
 
+import { css } from "../core/palette.js";
 import { countOf } from "../core/tree.js";
 import { plural } from "../core/text.js";
 import { send } from "../ui/ask.js";
 import { html, useComputed, useSignal } from "../vendor/preact/preact.js";
+import { dotOf } from "./colouring.js";
 import { data } from "./requests.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -79,7 +81,7 @@ function Branch({ node, depth, sort, shared }) {
   return html`<li><div class="topic" data-off=${wanted.length > 0 && !isOn} style=${{ paddingLeft: `${8 + 14 * depth}px` }} onMouseEnter=${() => (store.hoveredTopic.value = topic.id)}>
       ${children.length > 0 ? html`<button type="button" class="flip" aria-expanded=${isOpen} aria-label=${`Parts of ${topic.name}`} onClick=${flip}>${isOpen ? "▾" : "▸"}</button>` : html`<span class="flip"></span>`}
       <button type="button" class="name" aria-pressed=${isOn} title=${topic.description || topic.name}
-        onClick=${() => store.toggle("topic", String(topic.id))} onFocus=${() => (store.hoveredTopic.value = topic.id)} onBlur=${() => (store.hoveredTopic.value = -1)} onKeyDown=${keys}><bdi>${topic.name}</bdi></button>
+        onClick=${() => store.toggle("topic", String(topic.id))} onFocus=${() => (store.hoveredTopic.value = topic.id)} onBlur=${() => (store.hoveredTopic.value = -1)} onKeyDown=${keys}>${store.colour.value === "topic" && html`<i style=${{ background: css(dotOf(store, "topic", String(topic.id))) }}></i>`}<bdi>${topic.name}</bdi></button>
       ${lift && Math.abs(Math.log(lift.lift)) > 0.1 ? html`<small class="lift" data-side=${lift.lift > 1 ? "a" : "b"} title=${`A: ${lift.runs_a} runs, B: ${lift.runs_b} runs, q ${lift.q.toFixed(2)}`}>×${lift.lift.toFixed(1)} q ${lift.q.toFixed(2)}</small>` : topic.trend && topic.trend !== "steady" && html`<small class="state" data-state=${topic.trend}>${topic.trend}</small>`}
       ${failed >= 0.005 && html`<small class="failed" title="Share of these records that belong to failed runs">${Math.round(100 * failed)}% failed</small>`}
       <em>${n.toLocaleString("en")}</em>
