@@ -1,29 +1,30 @@
-"""A headless Chromium driven through chromedriver, with only what the tests need of WebDriver."""
+"""A headless Chromium driven by Playwright, for pages that are walked as a person does."""
 
 from __future__ import annotations
 
-import base64
 import io
-import json
+import queue
 import shutil
 import socket
-import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import httpx
 import numpy as np
 from PIL import Image
+from playwright.sync_api import BrowserContext, Download, Locator, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
-chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-is_there = bool(chromium and chromedriver)
+chromium = shutil.which("chromium")
+is_there = chromium is not None
+
+Answer = TypeVar("Answer")
 
 flags = [
-    "--headless",
-    "--no-sandbox",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -34,11 +35,7 @@ flags = [
     "--hide-scrollbars",
     "--disable-gpu-sandbox",
 ]
-
-special_keys = {  # WebDriver's characters for keys without one
-    "Control": "\ue009", "Shift": "\ue008", "Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "ArrowLeft": "\ue012",
-    "ArrowUp": "\ue013", "ArrowRight": "\ue014", "ArrowDown": "\ue015", "Home": "\ue011",
-}  # fmt: skip
+bar_height = 143  # pixels that a window of this size has above its page; pictures stay comparable with earlier ones
 
 
 def free_port() -> int:
@@ -48,140 +45,229 @@ def free_port() -> int:
 
 
 class Browser:
-    """One window. Its requests and console messages are recorded."""
+    """One window. Its requests and console messages are recorded.
+
+    Playwright runs in a thread of its own, since it occupies the event loop of the thread that it runs in; between calls
+    it goes on handling events, downloads for instance.
+    """
 
     def __init__(
-        self, driver: str, folder: Path, *, width: int, height: int, dark: bool, more_flags: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        width: int,
+        height: int,
+        dark: bool,
+        touch: bool = False,
+        more_flags: Sequence[str] = (),
     ) -> None:
-        self._http = httpx.Client(base_url=driver, timeout=120)
-        scheme = ["--force-dark-mode"] if dark else []
-        options = {
-            "binary": chromium,
-            "args": [*flags, *scheme, *more_flags, f"--user-data-dir={folder}", f"--window-size={width},{height}"],
-            "prefs": {"download.default_directory": str(folder / "downloads")},
-        }
-        wanted = {
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "pageLoadStrategy": "eager",
-        }
-        answer = self._http.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
-        self._session = f"/session/{answer['sessionId']}"
         self.requests: list[str] = []
         self.downloads = folder / "downloads"
+        self._complaints: list[str] = []
+        self._wanted: queue.Queue[tuple[Callable[[Page], Any], Future[Any]] | None] = queue.Queue()
+        self._opened: Future[None] = Future()
+        options = {
+            "viewport": {"width": width, "height": height - (0 if touch else bar_height)},
+            "color_scheme": "dark" if dark else "light",
+            "has_touch": True,
+            "is_mobile": touch,
+            "accept_downloads": True,
+        }
+        self._thread = threading.Thread(target=self._serve, args=(folder, options, [*flags, *more_flags]))
+        self._thread.start()
+        self._opened.result(60)
 
     def close(self) -> None:
-        self._http.delete(self._session)
-        self._http.close()
+        self._wanted.put(None)
+        self._thread.join(60)
+
+    def do(self, act: Callable[[Page], Answer]) -> Answer:
+        """What a function of the page returns; it runs in Playwright's thread."""
+        answer: Future[Answer] = Future()
+        self._wanted.put((act, answer))
+        return answer.result(180)
 
     def open(self, url: str) -> None:
-        self._post("/url", {"url": url})
+        self.do(lambda page: page.goto(url, wait_until="domcontentloaded"))
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value that a function body returns in the page."""
-        return self._post("/execute/sync", {"script": script, "args": list(arguments)})
+        body = f"(async (list) => (async function () {{ {script} }}).apply(null, list))"
+        return self.do(lambda page: page.evaluate(body, list(arguments)))
 
     def run_async(self, script: str, *arguments: Any) -> Any:
         """The value that a function body in the page passes to the callback, its last argument."""
-        return self._post("/execute/async", {"script": script, "args": list(arguments)})
+        body = f"(list) => new Promise((done) => {{ (function () {{ {script} }}).apply(null, [...list, done]) }})"
+        return self.do(lambda page: page.evaluate(body, list(arguments)))
 
     def wait_for(self, script: str, *, within_s: float = 30.0) -> Any:
         """The first truthy value of an expression."""
-        return waited(lambda: self.run(f"return {script}"), what=script, within_s=within_s)
+        return waited(lambda: self._now(script), what=script, within_s=within_s)
+
+    def _now(self, script: str) -> Any:
+        """The value of an expression; nothing while another page is being opened."""
+        try:
+            return self.run(f"return {script}")
+        except AssertionError as error:
+            if "context was destroyed" in str(error):
+                return None
+            raise
 
     def move(self, x: float, y: float) -> None:
-        self._pointer([{"type": "pointerMove", "x": round(x), "y": round(y), "duration": 30}])
+        self.do(lambda page: page.mouse.move(x, y, steps=2))
 
     def click(self, x: float, y: float) -> None:
-        move = {"type": "pointerMove", "x": round(x), "y": round(y), "duration": 30}
-        self._pointer([move, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}])
+        self.do(lambda page: page.mouse.click(x, y))
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        first = {"type": "pointerMove", "x": round(start[0]), "y": round(start[1]), "duration": 0}
-        then = {"type": "pointerMove", "x": round(end[0]), "y": round(end[1]), "duration": 150}
-        self._pointer([first, {"type": "pointerDown", "button": 0}, then, {"type": "pointerUp", "button": 0}])
+    def drag(self, *way: tuple[float, float]) -> None:
+        def act(page: Page) -> None:
+            page.mouse.move(*way[0])
+            page.mouse.down()
+            for x, y in way[1:]:
+                page.mouse.move(x, y, steps=6)
+            page.mouse.up()
+
+        self.do(act)
 
     def wheel(self, x: float, y: float, by: int) -> None:
-        action = {"type": "scroll", "x": round(x), "y": round(y), "deltaX": 0, "deltaY": by, "duration": 50}
-        self._post("/actions", {"actions": [{"type": "wheel", "id": "wheel", "actions": [action]}]})
+        def act(page: Page) -> None:
+            page.mouse.move(x, y)
+            page.mouse.wheel(0, by)
+
+        self.do(act)
 
     def type(self, selector: str, text: str) -> None:
-        found = self._post("/element", {"using": "css selector", "value": selector})
-        self._post(f"/element/{next(iter(found.values()))}/value", {"text": text})
+        self.do(lambda page: page.locator(selector).first.press_sequentially(text))
 
     def press(self, selector: str) -> None:
-        found = self._post("/element", {"using": "css selector", "value": selector})
-        self._post(f"/element/{next(iter(found.values()))}/click", {})
+        self.do(lambda page: page.locator(selector).first.click())
 
     def keys(self, *names: str) -> None:
         """Press and release keys at the focused element, all held while the next ones go down."""
-        down = [{"type": "keyDown", "value": special_keys.get(name, name)} for name in names]
-        up = [{"type": "keyUp", "value": one["value"]} for one in reversed(down)]
-        self._post("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [*down, *up]}]})
+        self.do(lambda page: page.keyboard.press("+".join("Equal" if name == "+" else name for name in names)))
 
     def touch(self, *ways: tuple[tuple[float, float], tuple[float, float]]) -> None:
         """Fingers that go down together, each moves from its start to its end, and that go up together."""
-        fingers = []
-        for number, (start, end) in enumerate(ways):
-            points = [
-                (start[0] + (end[0] - start[0]) * k / 4, start[1] + (end[1] - start[1]) * k / 4) for k in range(5)
-            ]
-            moves = [{"type": "pointerMove", "x": round(x), "y": round(y), "duration": 40} for x, y in points]
-            actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
-            kind = {"pointerType": "touch"}
-            fingers.append({"type": "pointer", "id": f"finger{number}", "parameters": kind, "actions": actions})
-        self._post("/actions", {"actions": fingers})
+
+        def act(page: Page) -> None:
+            session = page.context.new_cdp_session(page)
+            for k in range(5):
+                points = [
+                    {"x": round(x + (to_x - x) * k / 4), "y": round(y + (to_y - y) * k / 4), "id": finger}
+                    for finger, ((x, y), (to_x, to_y)) in enumerate(ways)
+                ]
+                kind = "touchMove" if k else "touchStart"
+                session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+                page.wait_for_timeout(40)
+            session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+        self.do(act)
+
+    def press_role(self, role: Any, name: str, *, within: str | None = None, exact: bool = True) -> None:
+        """Click the element of this role and accessible name."""
+        self.do(lambda page: self._by_role(page, role, name, within=within, exact=exact).click())
+
+    def fill(self, role: Any, name: str, text: str, *, within: str | None = None) -> None:
+        """Type over what the field of this role and name has."""
+        self.do(lambda page: self._by_role(page, role, name, within=within, exact=True).fill(text))
+
+    def choose(self, name: str, value: str) -> None:
+        """Choose the option with this value in the box of this name."""
+        self.do(lambda page: page.get_by_role("combobox", name=name, exact=True).select_option(value))
+
+    def text_of(self, selector: str) -> str:
+        return self.do(lambda page: page.locator(selector).first.inner_text())
 
     def picture(self, to: Path | None = None) -> np.ndarray[Any, Any]:
         """The window as (height, width, 3) uint8."""
-        raw = base64.b64decode(self._http.get(f"{self._session}/screenshot").json()["value"])
+        raw = self.do(lambda page: page.screenshot(animations="disabled"))
         if to is not None:
             to.write_bytes(raw)
         return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
 
     def complaints(self) -> list[str]:
-        """Console messages of level warning and above since the last call."""
-        entries = self._post("/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
+        """Console messages of level warning and above, and uncaught errors, since the last call."""
+        self.do(lambda page: page.wait_for_timeout(20))
+        found, self._complaints = self._complaints, []
+        return found
 
     def asked_for(self) -> list[str]:
         """Every address that the pages requested so far."""
-        for entry in self._post("/se/log", {"type": "performance"}):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                self.requests.append(message["params"]["request"]["url"])
+        self.do(lambda page: page.wait_for_timeout(20))
         return self.requests
 
-    def _pointer(self, actions: list[dict[str, Any]]) -> None:
-        pointer = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
-        self._post("/actions", {"actions": [pointer]})
+    @staticmethod
+    def _by_role(page: Page, role: Any, name: str, *, within: str | None, exact: bool) -> Locator:
+        scope = page.locator(within) if within else page
+        return scope.get_by_role(role, name=name, exact=exact).first
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        answer = self._http.post(self._session + path, json=body)
-        value = answer.json()["value"]
-        assert answer.is_success, f"{path}: {value.get('error')}: {value.get('message', '')[:500]}"
-        return value
+    def _serve(self, folder: Path, options: dict[str, Any], arguments: Sequence[str]) -> None:
+        try:
+            with sync_playwright() as playwright:
+                context = playwright.chromium.launch_persistent_context(
+                    folder, executable_path=chromium, headless=True, chromium_sandbox=False, args=arguments, **options
+                )
+                page = self._watched(context)
+                self._opened.set_result(None)
+                while True:
+                    try:
+                        wanted = self._wanted.get(timeout=0.001)
+                    except queue.Empty:
+                        page.wait_for_timeout(15)
+                        continue
+                    if wanted is None:
+                        break
+                    _answer(page, *wanted)
+                context.close()
+        except Exception as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)
+
+    def _watched(self, context: BrowserContext) -> Page:
+        page = context.pages[0]
+        page.set_default_timeout(30_000)
+        context.on("request", lambda request: self.requests.append(request.url))
+        page.on("download", self._save)
+        page.on("pageerror", lambda error: self._complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda one: (
+                self._complaints.append(f"{one.location.get('url', '')} {one.text}")
+                if one.type in {"warning", "error"}
+                else None
+            ),
+        )
+        return page
+
+    def _save(self, download: Download) -> None:
+        self.downloads.mkdir(exist_ok=True)
+        download.save_as(self.downloads / download.suggested_filename)
+
+
+def _answer(page: Page, act: Callable[[Page], Any], answer: Future[Any]) -> None:
+    try:
+        answer.set_result(act(page))
+    except PlaywrightError as error:
+        answer.set_exception(AssertionError(str(error)))
 
 
 @contextmanager
 def a_browser(
-    folder: Path, *, width: int = 1440, height: int = 900, dark: bool = False, more_flags: Sequence[str] = ()
+    folder: Path,
+    *,
+    width: int = 1440,
+    height: int = 900,
+    dark: bool = False,
+    touch: bool = False,
+    more_flags: Sequence[str] = (),
 ) -> Iterator[Browser]:
-    """A new browser, closed at the end."""
-    port = free_port()
-    assert chromedriver is not None
-    process = subprocess.Popen([chromedriver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A new browser, closed at the end. With `touch` it is a phone's, without a mouse."""
+    browser = Browser(folder, width=width, height=height, dark=dark, touch=touch, more_flags=more_flags)
     try:
-        driver = f"http://127.0.0.1:{port}"
-        waited(lambda: _answers(f"{driver}/status"), what="chromedriver", within_s=30)
-        browser = Browser(driver, folder, width=width, height=height, dark=dark, more_flags=more_flags)
-        try:
-            yield browser
-        finally:
-            browser.close()
+        yield browser
     finally:
-        process.terminate()
-        process.wait(20)
+        browser.close()
 
 
 def waited(look: Callable[[], Any], *, what: str, within_s: float) -> Any:
@@ -193,10 +279,3 @@ def waited(look: Callable[[], Any], *, what: str, within_s: float) -> Any:
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {within_s:.0f} s: {what}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.TransportError:
-        return False

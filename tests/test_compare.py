@@ -540,20 +540,23 @@ def test_a_long_comparison_is_a_run_and_the_flow_shows_its_result(
 @pytest.mark.skipif(not is_there, reason="Chromium is not installed")
 def test_the_map_page_colours_by_the_difference_and_lists_it(client: Client, tmp_path: Path) -> None:
     with a_browser(tmp_path) as browser:
-        browser.open(f"{str(client.base_url).rstrip('/')}/map/default")
-        browser.wait_for("document.body.dataset.ready === 'yes'")
-        browser.press("#comparing summary")
-        browser.type("#compare input[name=a]", "outcome=fail")
-        browser.type("#compare input[name=b]", "outcome=pass")
-        browser.press("#compare button")
-        browser.wait_for("document.querySelectorAll('#hits button').length > 0")
-        assert evil in browser.run("return document.querySelector('#hits .text').textContent")
-        assert browser.run("return document.querySelectorAll('#reader img').length") == 0
-        assert browser.run("return window.runatlas.page.mode") == "difference"
-        assert browser.run("return new Set(window.runatlas.page.points.difference).size") > 5
-        browser.press("#hits button")
-        browser.wait_for("document.querySelector('#reader pre')")
-        address = browser.run("return location.href.split('#')[0]")
+        address = f"{str(client.base_url).rstrip('/')}/map/default"
         browser.open(address)
-        browser.wait_for("document.querySelectorAll('#hits button').length > 0")
+        browser.wait_for("document.body.dataset.ready === 'yes'")
+        browser.press_role("button", "Compare", within=".segments")
+        browser.press_role("button", "Failed against passed")
+        browser.press_role("button", "Compare", within=".comparing")
+        hits = "document.querySelectorAll('#reader .hits button').length > 0"
+        browser.wait_for(hits)
+        assert evil in browser.text_of("#reader .hits .text")
+        assert browser.run("return document.querySelectorAll('#reader img').length") == 0
+        assert browser.run("return window.runatlas.store.colour.value") == "difference"
+        assert browser.run("return new Set(window.runatlas.store.difference.value).size") > 5
+        browser.press_role("button", "Next to read")
+        browser.press_role("button", "Open the record")
+        browser.wait_for("document.querySelector('#reader pre')")
+        id = browser.run("return window.runatlas.store.compare.value")
+        browser.open("about:blank")
+        browser.open(f"{address}?compare={id}")
+        browser.wait_for(hits)
         assert browser.complaints() == []

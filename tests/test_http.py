@@ -322,7 +322,16 @@ def locked(world: Settings) -> Iterator[Client]:
 
 def test_with_a_token_set_only_health_is_open(locked: Client) -> None:
     assert locked.get("/health").status_code == 200
-    for path in ("/datasets", "/metrics", "/map/default", "/docs", "/openapi.json", "/static/map.js", "/", "/nothing"):
+    for path in (
+        "/datasets",
+        "/metrics",
+        "/map/default",
+        "/docs",
+        "/openapi.json",
+        "/static/map/main.js",
+        "/",
+        "/nothing",
+    ):
         assert_problem(locked.get(path), 401, "Authorization")
     assert_problem(locked.post("/index"), 401)
     assert locked.get("/datasets", headers={"Authorization": "Bearer open sesam"}).status_code == 401

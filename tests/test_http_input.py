@@ -53,8 +53,8 @@ def assert_well_answered(answer: Answer) -> None:
     [
         ("/health", b"", (b"host", b"[::1"), 400),
         ("/health", b"", (b"host", b"127.0.0.1:port"), 400),
-        ("/static/map.js", b"", (b"range", b"bytes=x"), 400),
-        ("/static/map.js", b"", (b"range", b"bytes=900000000-"), 416),
+        ("/static/map/main.js", b"", (b"range", b"bytes=x"), 400),
+        ("/static/map/main.js", b"", (b"range", b"bytes=900000000-"), 416),
         ("/map/default/search", b"q=\xff", None, 400),
         ("/atlas/default/" + "a" * 5_000, b"", None, 404),
         ("/static/" + "a" * 5_000, b"", None, 404),
@@ -231,7 +231,7 @@ queries = st.lists(st.tuples(names, visible | numbers | st.just(b"%00") | st.jus
 
 
 @sampling
-@given(name=header_names, value=header_values, path=st.sampled_from(["/health", "/map/default", "/static/map.js"]))
+@given(name=header_names, value=header_values, path=st.sampled_from(["/health", "/map/default", "/static/map/main.js"]))
 def test_no_header_causes_a_server_error(app: FastAPI, name: bytes, value: bytes, path: str) -> None:
     assert_well_answered(ask(app, path, headers=[(name, value)]))
 

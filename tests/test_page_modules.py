@@ -13,12 +13,13 @@ from page_tools import installed_tools, needs_node, root
 
 static = root / "api" / "static"
 vendored = static / "vendor" / "preact"
-packages = ("core", "gl", "ui", "terrain")
+packages = ("core", "gl", "ui", "terrain", "map")
 may_import = {  # package -> packages that it may import besides itself
     "core": set(),
     "gl": {"core"},
     "ui": {"core", "vendor"},
     "terrain": {"core", "gl", "ui", "vendor"},
+    "map": {"core", "gl", "ui", "vendor"},
 }
 browser_words = re.compile(
     r"\b(document|window|navigator|location|localStorage|sessionStorage|fetch|WebGL\w*|gl|HTML\w+)\b"

@@ -174,7 +174,7 @@ def sign_in_of(output):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not chromium_is_there, reason="needs chromium and chromedriver")
+@pytest.mark.skipif(not chromium_is_there, reason="needs chromium")
 def test_the_attack_works_on_a_server_that_lets_everybody_in(tmp_path):
     """So what refuses it below is not the attack's own fault."""
 
@@ -194,7 +194,7 @@ def test_the_attack_works_on_a_server_that_lets_everybody_in(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(not chromium_is_there, reason="needs chromium and chromedriver")
+@pytest.mark.skipif(not chromium_is_there, reason="needs chromium")
 def test_a_page_of_another_origin_reads_and_starts_nothing_while_ui_and_clients_work(tmp_path):
     product = Product(tmp_path, RUNATLAS_WATCH__ENABLED="false")
     write_log(product.logs / "a.jsonl", 3)

@@ -16,7 +16,7 @@ from browser import a_browser, free_port, is_there, waited
 
 from flows.deploy import root
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="needs chromium and chromedriver")]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not is_there, reason="needs chromium")]
 
 load = """
 import sys

@@ -48,10 +48,16 @@ def picture(deps: Deps, dataset: DatasetName) -> Response:
 
 
 @router.get("/{dataset}", response_class=Response, responses=content("text/html"), summary="Map page")
-def page(deps: Deps, dataset: DatasetName) -> Response:
+def page(deps: Deps, request: Request, dataset: DatasetName) -> Response:
     """The map page. It needs WebGL2 or a 2-D canvas, and follows new snapshots."""
-    deps.state.output(dataset)
-    return with_policy(FileResponse(static_folder / "map.html", headers={"Cache-Control": "no-cache"}))
+    status = 200
+    try:
+        deps.state.output(dataset)
+    except Problem as problem:
+        if problem.status != 404 or "text/html" not in request.headers.get("accept", ""):
+            raise
+        status = 404  # the page says so, and leads to the datasets that there are
+    return with_policy(FileResponse(static_folder / "map.html", status, headers={"Cache-Control": "no-cache"}))
 
 
 @router.get("/{dataset}/current.json", response_class=Json, summary="Newest snapshot and progress")

@@ -193,3 +193,152 @@ test("slopes face aside, and each hill has its colour at its peak", () => {
   list.forEach((one, i) => colours[i].forEach((part, c) => near(tinted[point(one.x, one.z) + c], part, 12)));
   assert.deepEqual([...tinted.slice(point(0.95, -0.95), point(0.95, -0.95) + 3)], [240, 240, 240]);
 });
+
+const [sieves, lassos, places, filters, applying, trees, texts, views, grids] = await Promise.all(
+  ["sieve", "lasso", "place", "filters", "applying", "tree", "text", "view", "grid"].map((name) => import(new URL(`${name}.js`, core))),
+);
+const dice = (seed) => () => ((seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648);
+const cloud = (n, seed = 7) => {
+  const next = dice(seed);
+  return { x: Float32Array.from({ length: n }, () => 10 * next()), y: Float32Array.from({ length: n }, () => 10 * next()) };
+};
+const circle = (corners, r = 3) => Array.from({ length: corners }, (_, k) => [5 + r * Math.cos((6.2832 * k) / corners), 5 + r * Math.sin((6.2832 * k) / corners)]).flat();
+
+test("a filter keeps its rows, and the counts of its own column are those without it", () => {
+  const sieve = new sieves.Sieve(6), type = Uint8Array.of(0, 0, 1, 1, 2, 2), source = Uint16Array.of(0, 1, 0, 1, 0, 65535);
+  const order = Uint32Array.of(5, 4, 3, 2, 1, 0);
+  assert.equal(sieve.passing(order), order, "without filters nothing is copied");
+  sieve.keepCodes("type", type, Uint8Array.of(1, 0, 1));
+  assert.deepEqual([...sieve.passing(order)], [5, 4, 1, 0]);
+  assert.deepEqual([...sieve.counts("type", type, 3)], [2, 2, 2]);
+  assert.deepEqual([...sieve.counts("source", source, 65536)].filter(Boolean), [2, 1, 1]);
+  sieve.keepRange("time", Float32Array.of(0, 1, 2, 3, 4, -1), 0, 3);
+  assert.deepEqual([...sieve.passing(order)], [1, 0]);
+  assert.deepEqual([...sieve.histogram("time", Float32Array.of(0, 1, 2, 3, 4, -1), 4, 2)], [2, 1]);
+  sieve.clear("type");
+  assert.deepEqual([...sieve.passing(order)], [3, 2, 1, 0]);
+  sieve.clear("time");
+  assert.equal(sieve.passing(order), order);
+});
+
+test("filters of values, topics, tags and snapshots are applied as they arrive", () => {
+  const column = (name, values, codes) => [name, { name, values, counts: [], codes }];
+  const rows = { n: 4, time: Float32Array.of(0, 10, 20, -1), start: 1000 };
+  const columns = new Map([column("type", ["a", "b"], Uint8Array.of(0, 1, 0, 1)), column("topic", ["7", "8", "-1"], Uint16Array.of(0, 1, 2, 65535)), column("model", ["m"], null)]);
+  const applied = new applying.Applied(rows), order = Uint32Array.of(0, 1, 2, 3), leavesOf = (topic) => (topic === "70" ? ["7", "8"] : [topic]);
+  const wanted = (values, more = {}, flags = new Map()) => ({ columns, filters: { ...filters.noFilters, values, ...more }, flags, selected: null, leavesOf });
+  const shown = (what) => [applied.update(what), [...applied.sieve.passing(order)]];
+  assert.deepEqual(shown(wanted({ type: ["b"] })), [[], [1, 3]]);
+  assert.deepEqual(shown(wanted({ type: ["b"], topic: ["70"] })), [[], [1]]);
+  assert.deepEqual(shown(wanted({ topic: [""] })), [[], [3]], "rows without a value");
+  assert.deepEqual(shown(wanted({ model: ["m"], tag: ["x"] }, { since: 2 })), [["model", "tag:x", "since:2"], [0, 1, 2, 3]]);
+  assert.deepEqual(shown(wanted({ tag: ["x", "y"] }, {}, new Map([["tag:x", Uint8Array.of(1, 0, 0, 0)], ["tag:y", Uint8Array.of(0, 0, 1, 0)]]))), [[], [0, 2]]);
+  assert.deepEqual(shown(wanted({}, { time: [1005, 1015] })), [[], [1]]);
+  assert.deepEqual(shown({ ...wanted({}, { only: true }), selected: Uint8Array.of(0, 1, 1, 0) }), [[], [1, 2]]);
+  assert.deepEqual(shown(wanted({})), [[], [0, 1, 2, 3]]);
+});
+
+test("the lasso takes exactly the points inside, at the edge too", () => {
+  const { x, y } = cloud(30000);
+  for (const outline of [circle(120), circle(3), [1, 1, 9, 1, 1, 9, 9, 9], [2, 2, 2.001, 2, 2.0005, 9], circle(60).map((value, i) => value + (i % 4 < 2 ? 0.7 : -0.7))]) {
+    const direct = [];
+    for (let i = 0; i < x.length; i++) if (lassos.isInside(outline, x[i], y[i])) direct.push(i);
+    assert.deepEqual([...lassos.rowsInside(outline, x, y)], direct);
+  }
+  assert.equal(lassos.rowsInside([1, 1, 2, 2], x, y).length, 0);
+});
+
+test("a drawn line keeps its shape with fewer corners", () => {
+  const outline = circle(500), less = lassos.simplified(outline, 0.02);
+  assert.ok(less.length < outline.length / 4, `${less.length / 2} corners`);
+  const { x, y } = cloud(20000), all = lassos.rowsInside(outline, x, y).length;
+  assert.ok(Math.abs(lassos.rowsInside(less, x, y).length - all) < 0.02 * all);
+});
+
+test("an address describes the whole view, and a damaged one what is left of it", () => {
+  const place = {
+    ...places.start, at: [1.5, -2, 3], colour: "model", query: 'a "b c" & d=#', mode: "words", panel: "run", tab: "filters", id: "0".repeat(32), run: "a/b.jsonl#1", order: "errors.asc",
+    filters: { values: { type: ["error"], "odd name": ["x=1&y", "ü"] }, time: [100, 200], since: 3, only: true }, area: [0.5, 1, 2, 3, 4, 5], added: ["f".repeat(32)], a: ["outcome=fail"], b: ["model=x, y"], compare: "abc",
+  };
+  assert.deepEqual(places.parsed(places.written(place)), place);
+  assert.equal(places.written(places.start), "");
+  assert.deepEqual(places.parsed("at=1,x,3&time=9~1&new=-1&area=1,2&panel=no&mode=&order=<b>&added=zz&%"), places.start);
+  assert.equal(places.parsed(`q=${"a".repeat(1e6)}`).query.length, 2000);
+});
+
+test("filters are toggled, hidden, and spelled for the server", () => {
+  const one = filters.toggled(filters.noFilters, "type", "error");
+  assert.deepEqual(one.values, { type: ["error"] });
+  assert.deepEqual(filters.toggled(one, "type", "error"), filters.noFilters);
+  assert.deepEqual(filters.hidden(filters.noFilters, "type", "b", ["a", "b", "c"]).values, { type: ["a", "c"] });
+  assert.deepEqual(filters.hidden({ ...filters.noFilters, values: { type: ["a", "c"] } }, "type", "b", ["a", "b", "c"]), filters.noFilters);
+  const all = { values: { source: ["a[1]*"], host: ["x"], outcome: ["fail", ""] }, time: [0, 60], since: 2, only: true };
+  assert.deepEqual(filters.spelled(all), [["filename", "a[[]1[]][*]*"], ["extra", "host=x"], ["outcome", "fail"], ["since", "1970-01-01T00:00:00.000Z"], ["until", "1970-01-01T00:01:01.000Z"], ["new_since", "2"]]);
+  assert.deepEqual(filters.phrases(all).slice(1, 3), ["host=x", "outcome=fail"]);
+});
+
+const topic = (id, parent, size, level = 3) => ({ id, parent, level, name: `t${id}`, description: "", size, x: 0, y: 0, name_source: "keywords", born: 1 });
+
+test("topics are a tree in which a group of one is what it has, and damage makes no circle", () => {
+  const tree = trees.treeOf([topic(1, -1, 9, 0), topic(2, 1, 5), topic(3, 1, 4), topic(4, -1, 7, 0), topic(5, 4, 7), topic(6, 99, 1), topic(7, 7, 2)]);
+  assert.deepEqual(tree.roots.map((node) => node.topic.id), [1, 5, 7, 6]);
+  assert.deepEqual([...(tree.nodes.get(1)?.leaves ?? [])], [2, 3]);
+  assert.deepEqual(trees.pathTo(tree, 3).map((one) => one.id), [1, 3]);
+  assert.equal(trees.countOf(tree.roots[0], new Map([[2, 3], [3, 4], [5, 100]])), 7);
+});
+
+test("the name of a topic stands where its shown points are, and leaves with them", () => {
+  const tree = trees.treeOf([topic(1, -1, 4, 0), topic(2, 1, 2), topic(3, 1, 2)]), codes = Uint16Array.of(0, 0, 1, 1, 65535);
+  const x = Float32Array.of(0, 2, 10, 12, 50), y = Float32Array.of(0, 0, 0, 0, 50), ids = [2, 3];
+  const labels = trees.labelsOf(tree, ids, codes, x, y, Uint32Array.of(0, 1, 2, 3, 4));
+  assert.deepEqual(labels.map((label) => [label.id, label.depth, label.x]), [[1, 0, 1], [2, 1, 1], [3, 1, 11]], "a group's name is among the points of a part");
+  assert.deepEqual(trees.labelsOf(tree, ids, codes, x, y, Uint32Array.of(3, 4)).map((label) => [label.id, label.x]), [[1, 12], [3, 12]]);
+});
+
+test("words are marked as text, whatever they are", () => {
+  assert.deepEqual(texts.wordsOf('a "b c" d'), ["a", "b c", "d"]);
+  assert.deepEqual(texts.pieces("A (b) <i>", ["(b)"]), [{ text: "A ", isMarked: false }, { text: "(b)", isMarked: true }, { text: " <i>", isMarked: false }]);
+  assert.equal(texts.pieces("abc", [])[0].text, "abc");
+  assert.ok(texts.excerpt(`${"x ".repeat(200)}needle${" y".repeat(400)}`, ["needle"]).includes("needle"));
+  assert.equal(texts.duration(3700), "1 h 2 min");
+  assert.equal(texts.ago("2026-01-01T00:00:00Z", Date.parse("2026-01-03T01:00:00Z")), "2 days ago");
+});
+
+test("the view keeps its place when its size changes, and the position under the pointer when it zooms", () => {
+  const view = new views.View();
+  Object.assign(view, { width: 800, height: 600 });
+  view.fit([0, 0, 10, 10]);
+  const before = view.toScreen(3, 4);
+  view.resize(500, 400);
+  view.toScreen(3, 4).forEach((value, k) => near(value, before[k], 1e-9));
+  const under = view.toMap(100, 50);
+  view.zoom(3, 100, 50);
+  view.toMap(100, 50).forEach((value, k) => near(value, under[k], 1e-9));
+});
+
+test("the grid finds the nearest accepted point", () => {
+  const { x, y } = cloud(2000, 3), grid = new grids.Grid(x, y, [0, 0, 10, 10]);
+  for (const [px, py] of [[5, 5], [0.1, 9.9], [12, 5]]) {
+    const all = [...x.keys()].filter((i) => i % 2 === 0), far = (i) => Math.hypot(x[i] - px, y[i] - py);
+    const best = all.reduce((a, b) => (far(b) < far(a) ? b : a));
+    assert.equal(grid.nearest(px, py, 3, (i) => i % 2 === 0), far(best) <= 3 ? best : -1);
+  }
+});
+
+test("a million rows: a filter with all its counts, and a lasso, in the time of a frame or few", () => {
+  const n = 1_000_000, { x, y } = cloud(n), sieve = new sieves.Sieve(n), order = sieves.shuffled(n), codes = Uint16Array.from({ length: n }, (_, i) => i % 300);
+  const took = (run) => {
+    const tries = Array.from({ length: 5 }, () => {
+      const began = process.cpuUsage().user;
+      run();
+      return (process.cpuUsage().user - began) / 1000;
+    });
+    return Math.min(...tries);
+  };
+  const allowed = Uint8Array.from({ length: 300 }, (_, i) => i % 2);
+  const filter = took(() => { sieve.keepCodes("a", codes, allowed); sieve.passing(order); sieve.counts("a", codes, 65536); sieve.counts("b", codes, 65536); });
+  const lasso = took(() => lassos.rowsInside(circle(120), x, y));
+  console.log(`1,000,000 rows: filter ${filter.toFixed(0)} ms, lasso ${lasso.toFixed(0)} ms of processor time`);
+  assert.ok(filter <= 50, `filter: ${filter} ms`);
+  assert.ok(lasso <= 150, `lasso: ${lasso} ms`);
+});

@@ -20,6 +20,7 @@ export function compile(gl, vertex, fragment, attributes) {
   }
   attributes.forEach((name, i) => gl.bindAttribLocation(program, i, name));
   gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(gl.getProgramInfoLog(program) ?? "program");
   /** @type {Map<string, WebGLUniformLocation | null>} */
   const places = new Map();
   const at = (/** @type {string} */ name) => {

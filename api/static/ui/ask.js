@@ -12,7 +12,7 @@ export class Refused extends Error {
 }
 
 /** The address that all others are relative to; pages lie one or two levels below it. */
-export const root = location.pathname.replace(/\/terrain(\/[^/]*)?\/?$/, "/");
+export const root = location.pathname.replace(/\/(terrain|map)(\/[^/]*)?\/?$/, "/");
 
 /**
  * The JSON that the server answers.
@@ -28,6 +28,18 @@ export async function ask(path, options = {}) {
   return body;
 }
 
+/**
+ * The bytes that the server answers.
+ * @param {string} path relative to the root
+ */
+export async function askBytes(path) {
+  const answer = await fetch(root + path).catch(() => {
+    throw new Refused("The server does not answer. Is it still running?", 0);
+  });
+  if (!answer.ok) throw new Refused(detailOf(await answer.json().catch(() => ({})), answer.status), answer.status);
+  return answer.arrayBuffer();
+}
+
 /** The header that lets this page write where the server has a token: a page of another site cannot read it. */
 async function writeHeaders() {
   const { header, token } = await ask("api/csrf");
@@ -37,9 +49,28 @@ async function writeHeaders() {
 /**
  * @param {string} path
  * @param {unknown} body
+ * @param {string} [method]
  */
-export const send = async (path, body) =>
-  ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...(await writeHeaders()) } });
+export const send = async (path, body, method = "POST") =>
+  ask(path, { method, body: JSON.stringify(body), headers: { "content-type": "application/json", ...(await writeHeaders()) } });
+
+/**
+ * Saves what the server answers to a write as a file.
+ * @param {string} path
+ * @param {unknown} body
+ * @param {string} name of the file, unless the server gives one
+ */
+export async function save(path, body, name) {
+  const headers = { "content-type": "application/json", ...(await writeHeaders()) };
+  const answer = await fetch(root + path, { method: "POST", body: JSON.stringify(body), headers }).catch(() => {
+    throw new Refused("The server does not answer. Is it still running?", 0);
+  });
+  if (!answer.ok) throw new Refused(detailOf(await answer.json().catch(() => ({})), answer.status), answer.status);
+  const given = /filename="?([^";]+)/.exec(answer.headers.get("content-disposition") ?? "");
+  const url = URL.createObjectURL(await answer.blob());
+  Object.assign(document.createElement("a"), { href: url, download: given?.[1] ?? name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
 
 /**
  * Uploads a form, and says how much of it has arrived; `fetch` can't say that.

@@ -1,20 +1,11 @@
-// The points of one snapshot as typed arrays, and a grid index that finds the point under the pointer.
+// Finds the point under the pointer: rows sorted into the cells of a grid.
 
-const arrays = { f4: Float32Array, u1: Uint8Array };
-
-export async function fetchPoints(base, summary) {
-  const answer = await fetch(base + summary.points.url);
-  if (!answer.ok) throw new Error(`points: ${answer.status}`);
-  const buffer = await answer.arrayBuffer();
-  const points = { n: summary.rows, hit: new Uint8Array(summary.rows), difference: new Uint8Array(summary.rows) };
-  for (const column of summary.points.columns) points[column.name] = new arrays[column.type](buffer, column.offset, summary.rows);
-  points.freshRows = [];
-  for (let i = 0; i < points.n; i++) if (points.fresh[i]) points.freshRows.push(i);
-  points.grid = new Grid(points.x, points.y, summary.bounds);
-  return points;
-}
-
-class Grid {
+export class Grid {
+  /**
+   * @param {Float32Array} x
+   * @param {Float32Array} y
+   * @param {import("./view.js").Bounds} bounds
+   */
   constructor(x, y, [left, bottom, right, top]) {
     const n = x.length;
     this.x = x;
@@ -33,10 +24,19 @@ class Grid {
     for (let i = 0; i < n; i++) this.order[next[cell[i]]++] = i;
   }
 
+  /** @param {number} x */
   column(x) { return Math.max(0, Math.min(this.side - 1, Math.floor((x - this.left) / this.width))); }
+
+  /** @param {number} y */
   row(y) { return Math.max(0, Math.min(this.side - 1, Math.floor((y - this.bottom) / this.height))); }
 
-  // The row nearest to (x, y) within `reach` map units for which `accepts` is true, or -1.
+  /**
+   * The row nearest to (x, y) within `reach` map units for which `accepts` is true, or -1.
+   * @param {number} x
+   * @param {number} y
+   * @param {number} reach
+   * @param {(row: number) => boolean} accepts
+   */
   nearest(x, y, reach, accepts) {
     let best = -1, least = reach * reach;
     for (let r = this.row(y - reach); r <= this.row(y + reach); r++) {
@@ -44,7 +44,10 @@ class Grid {
         const cell = r * this.side + c;
         for (let k = this.starts[cell]; k < this.starts[cell + 1]; k++) {
           const i = this.order[k], dx = this.x[i] - x, dy = this.y[i] - y, d = dx * dx + dy * dy;
-          if (d <= least && accepts(i)) { least = d; best = i; }
+          if (d <= least && accepts(i)) {
+            least = d;
+            best = i;
+          }
         }
       }
     }
