@@ -27,8 +27,9 @@ export const isFiltered = (filters) => filters.time !== null || filters.since !=
  * @returns {Filters}
  */
 export function withValues(filters, column, values) {
-  const { [column]: _, ...rest } = filters.values;
-  return { ...filters, values: values.length ? { ...rest, [column]: values } : rest };
+  const chosen = { ...filters.values };
+  delete chosen[column];
+  return { ...filters, values: values.length ? { ...chosen, [column]: values } : chosen };
 }
 
 /**

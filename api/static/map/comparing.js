@@ -1,4 +1,4 @@
-// Two sets of runs against each other: chosen by chips, told by a reading list and the lifts of topics.
+// Two sets of runs against each other: chosen by chips, shown as a reading list and the lifts of topics.
 
 import { phrases, withValues } from "../core/filters.js";
 import { css } from "../core/palette.js";
