@@ -27,11 +27,12 @@ from api.state import State
 from components import wiring
 from components.compare import graph as graphs
 from components.compare import stored
+from components.compare.chance import surprises
 from components.compare.compare import compare
 from components.compare.confounders import Attribute, explaining
 from components.compare.evidence import MOST_RUNS, evidence, reach_of, speakers_of
 from components.compare.opening import answer, request_of
-from components.compare.permute import SIGNIFICANT, lists_of, null_of, permuted
+from components.compare.permute import SIGNIFICANT, chance_of, lists_of, null_of, permuted
 from components.compare.report import from_dict, lines
 from components.errors import BadQuery, BadSetting, NotFound
 from components.pipeline import Pipeline
@@ -157,7 +158,24 @@ def test_equal_texts_are_one_node_and_a_crowd_is_cut_at_random() -> None:
     assert len(set(met.tolist())) == MOST_RUNS
     assert abs(met.mean() - runs / 2) < 100, "not the first ones in the order of runs"
     halves = np.arange(runs) % 2 == 0
-    assert evidence(reach, halves, speakers.lengths).score.max() < 3
+    chance = chance_of(reach, speakers, halves)
+    assert evidence(reach, halves, speakers.lengths, chance).score.max() < 3
+
+
+def test_surprise_is_the_logarithm_of_how_seldom_chance_shows_as_much_and_goes_on_by_rule() -> None:
+    nats = np.random.default_rng(0).exponential(size=100_000)
+    counts = np.bincount((nats / 0.05).astype(int), minlength=4_000)
+    found = surprises(counts, len(nats), 0.02, np.array)
+    at = np.arange(20, 400, 20)
+    np.testing.assert_allclose(found[at], at * 0.05, rtol=0.08)
+    steps = np.diff(found[100:])
+    np.testing.assert_allclose(steps, steps[0])
+    assert surprises(counts, 10 * len(nats), 0.02, np.array)[40] == pytest.approx(found[40] + np.log(10), abs=0.01)
+    alike = surprises(np.bincount([7] * 1_000, minlength=4_000), 1_000, 0.02, np.array)
+    assert 0 < alike[27] <= 2.5, "all samples alike say little about others"
+    nothing = surprises(np.zeros(100, np.int64), 5, 0.02, np.array)
+    assert np.isfinite(nothing).all()
+    assert nothing.max() < 2, "few samples can not show that something is rare"
 
 
 def test_what_many_runs_of_one_set_do_is_first_and_significant_and_random_labels_are_not() -> None:
@@ -172,14 +190,15 @@ def test_what_many_runs_of_one_set_do_is_first_and_significant_and_random_labels
     speakers = speakers_of(np.arange(len(vectors)), run, n_nodes=len(vectors), n_runs=runs)
     reach = reach_of(graphs.build(digests, where), speakers, np.arange(runs))
     is_a = np.arange(runs) < 60
-    found = lists_of(reach, speakers, is_a, 20)
+    chance = chance_of(reach, speakers, is_a)
+    found = lists_of(reach, speakers, is_a, chance, 20)
     none = np.zeros(runs, np.int64)
-    null = null_of(reach, speakers, is_a, none, most=20, rounds=100)
+    null = null_of(reach, speakers, is_a, none, chance, most=20, rounds=100)
     first = int(reach.centres[found.centres[0][0]])
     assert where.rows[first] >= runs * each, "the first item is one of the planted records"
     assert null.p(float(found.scores[0][0])) <= SIGNIFICANT
     assert null.q(0, found.scores[0])[0] < 0.05
-    other = lists_of(reach, speakers, permuted(is_a, none, draw), 20)
+    other = lists_of(reach, speakers, permuted(is_a, none, draw), chance, 20)
     assert null.p(max(float(scores[0]) for scores in other.scores)) > SIGNIFICANT
     carriers = [set(reach.runs[i, : found.found.column[0, i] + 1].tolist()) & set(range(60)) for i in found.centres[0]]
     assert all(len(x & y) <= 0.5 * len(x | y) for x, y in itertools.combinations(carriers, 2))
@@ -498,7 +517,8 @@ def test_the_artifact_shows_texts_as_text(pipeline: Pipeline) -> None:
     text = markdown("default", found, b"png", api="http://127.0.0.1:8000")
     assert "<img" not in text.replace("\\<img", "")
     assert f"/map/default?compare={found.id}" in text
-    assert "| 1 | a | 32 | 0 | **0.0" in text
+    assert "## More frequent in a" in text
+    assert "| 1 | 32 | 0 | **0.0" in text
 
 
 @pytest.mark.slow

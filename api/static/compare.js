@@ -73,7 +73,7 @@ export class Comparison {
   // The list in the panel on the right. Texts from logs are only set as text.
   items() {
     const { found } = this;
-    const rows = found.reading.map((one, n) => {
+    const row = (one, n) => {
       const counts = `${one.runs_a} of ${found.a.runs} a · ${one.runs_b} of ${found.b.runs} b`;
       const why = one.explained_by.length ? ` · ${one.explained_by.join(" and ")} may explain most of it` : "";
       return element("button", { onclick: () => this.open(one.id) },
@@ -82,6 +82,11 @@ export class Comparison {
           element("span", { textContent: counts })),
         element("div", { className: "quiet", textContent: `p ${one.p.toFixed(3)}${one.p <= 0.01 ? " (significant)" : ""} · q ${one.q.toFixed(2)}${why}` }),
         element("div", { className: "text", textContent: one.text.slice(0, 400) }));
+    };
+    const rows = ["a", "b"].flatMap((side) => {
+      const mine = found.reading.filter((one) => one.side === side).map(row);
+      const name = found[side].filters.join(", ") || "all other runs";
+      return mine.length ? [element("h2", { textContent: `More frequent in ${side} (${name})` }), ...mine] : [];
     });
     const words = found.summary.map((line) => element("p", { className: "quiet", textContent: line }));
     return [...words, element("div", { id: "hits" }, ...rows)];
