@@ -3,7 +3,7 @@
 How far apart texts lie, how many repeat each other and how runs share them differ so much between datasets that a
 distribution which fits one makes lucky neighbourhoods of another look sure. Surprise is minus the logarithm of the share of
 centres that show as much by chance. Beyond what chance showed often enough it goes on: in a straight line for counts, since
-likelihood ratios have exponential tails, and like a logarithm for distances, whose tails are long where texts repeat.
+likelihood ratios have exponential tails, and like a root for distances, whose tails are longer, since some texts repeat.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def chance_from(samples: Samples) -> Chance:
     return Chance(
         count=np.stack([surprises(of_side, total, RARE_COUNTS, _straight) for of_side in samples.count]),
         ratio=np.stack(
-            [[surprises(of_size, total, RARE_RATIOS, np.log1p) for of_size in of_side] for of_side in samples.ratio]
+            [[surprises(of_size, total, RARE_RATIOS, _bent) for of_size in of_side] for of_side in samples.ratio]
         ),
     )
 
@@ -99,6 +99,10 @@ def surprises(counts: NDArray[np.int64], total: int, rare: float, beyond: Callab
 
 def _straight(distance: Table) -> Table:
     return distance
+
+
+def _bent(distance: Table) -> Table:
+    return 2 * (np.sqrt(1 + distance) - 1)
 
 
 def _interpolated(table: Table, row: NDArray[np.int64], at: NDArray[np.floating]) -> Table:
