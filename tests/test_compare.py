@@ -407,6 +407,69 @@ def test_a_dataset_of_equal_texts_or_of_users_alone_has_no_difference(tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_text_said_a_thousand_times_is_evidence_of_one_run(tmp_path: Path) -> None:
+    for n in range(12):
+        is_failed = n % 2 == 0
+        items = run_of(n, outcome="fail" if is_failed else "pass", task=None)
+        items += [items[1] | {"text": "again and again", "iteration": 10 + at} for at in range(1_000 if n == 0 else 0)]
+        write(tmp_path / "logs" / f"run-{n}.jsonl", items)
+    with Pipeline(settings_at(tmp_path / "home")) as pipeline:
+        pipeline.load([tmp_path / "logs"])
+        pipeline.index()
+        found = pipeline.compare(a="outcome=fail", b="outcome=pass")
+    assert found.a.records > 1_000
+    assert found.p > SIGNIFICANT
+    assert all(one.runs_a <= 6 for one in found.reading)
+    assert not [one for one in found.reading if one.text == "again and again" and one.p <= SIGNIFICANT]
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_of_one_record_are_compared(tmp_path: Path) -> None:
+    runs = 10_000
+    vectors = vectors_of(runs)
+    vectors[:400:2] = vectors[0]  # what 200 runs of set a say
+    digests = np.unique(graphs.digests_of(vectors))
+    node = np.searchsorted(digests, graphs.digests_of(vectors))
+    first = np.unique(node, return_index=True)[1]
+    where = graphs.NodeVectors(vectors=RowVectors(parts=[vectors], dim=24), rows=first)
+    graph = graphs.build(digests, where)
+    speakers = speakers_of(node, np.arange(runs), n_nodes=len(digests), n_runs=runs)
+    reach = reach_of(graph, speakers, np.arange(runs))
+    is_a, none = np.arange(runs) % 2 == 0, np.zeros(runs, np.int64)
+    chance = chance_of(reach, speakers, is_a)
+    found = lists_of(reach, speakers, is_a, chance, 5)
+    null = null_of(reach, speakers, is_a, none, chance, most=5, rounds=100)
+    assert int(reach.centres[found.centres[0][0]]) == node[0]
+    assert null.p(float(found.scores[0][0])) <= SIGNIFICANT
+    assert null.p(float(found.scores[1][0])) > SIGNIFICANT
+
+
+@pytest.mark.slow
+def test_a_dataset_whose_model_changed_or_that_is_fitted_anew_meanwhile_is_compared(tmp_path: Path) -> None:
+    write_runs(tmp_path / "logs", 24)
+    settings = settings_at(tmp_path / "home")
+    with Pipeline(settings) as pipeline:
+        pipeline.load([tmp_path / "logs"])
+        pipeline.index()
+        before = pipeline.compare(a="outcome=fail")
+        opened = wiring.open_comparison(pipeline.settings, pipeline.store, "default")
+        write_runs(tmp_path / "logs", 8, first=24)
+        pipeline.load()
+        assert pipeline.index(recompute=True).step == "refit"
+        meanwhile = compare(opened, request_of(["outcome=fail"], [], task="task", now=now))
+        assert (meanwhile.snapshot, meanwhile.a.runs) == (before.snapshot, before.a.runs)
+        assert [one.id for one in meanwhile.reading] == [one.id for one in before.reading]
+    with Pipeline(settings_at(tmp_path / "home").model_copy(update={"model": "hash://64"})) as pipeline:
+        kept = pipeline.compare(a="outcome=fail")  # the snapshot has vectors of the model that it was made with
+        assert (kept.a.runs, kept.reading[0].text) == (16, planted)
+        pipeline.index(recompute=True)
+        after = pipeline.compare(a="outcome=fail")
+        assert (after.a.runs, after.reading[0].text) == (16, planted)
+        assert after.snapshot > kept.snapshot > before.snapshot
+        assert len(list((pipeline.settings.cache / "compare" / "default").glob("whole-*"))) == 1
+
+
+@pytest.mark.slow
 def test_the_graph_grows_with_the_dataset_and_a_damaged_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
