@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -356,6 +357,16 @@ def test_one_run_a_side_is_a_reading_list_and_no_proof(pipeline: Pipeline) -> No
     assert not found.is_significant
     assert found.needed == {"a": None, "b": None}
     assert "no finding can be significant" in " ".join(found.as_dict()["summary"])
+
+
+def test_no_item_is_said_to_be_more_frequent_where_its_counts_say_the_opposite(pipeline: Pipeline) -> None:
+    for a in (["run=run-2.jsonl"], [f"run=run-{n}.jsonl" for n in range(3)], ["outcome=fail"], ["until=2d"]):
+        found = pipeline.compare(a=a, now=now)
+        assert all(
+            (one.runs_a / found.a.runs > one.runs_b / found.b.runs) == (one.side == "a") for one in found.reading
+        )
+        assert all(low < high for low, high in (one.interval for one in found.reading))
+    assert "the only other run" in next(iter(lines(replace(found, b=replace(found.b, filters=(), runs=1)))))
 
 
 def test_small_sets_of_a_large_dataset_have_neighbours_among_themselves(pipeline: Pipeline) -> None:

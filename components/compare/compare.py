@@ -260,7 +260,8 @@ class _Work:
                 item = _Item(reach=reach, i=i, column=int(lists.found.column[side, i]), side=side)
                 p, p_within = null.p(score), None if within is None else within.p(score)
                 found.append(spoken.reading(item, score, q, p, p_within, attributes))
-        return sorted(found, key=lambda one: -one.score)
+        n_a, n = int(self.is_a.sum()), len(self.is_a)
+        return sorted((one for one in found if one.is_of_its_side(n_a, n - n_a)), key=lambda one: -one.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

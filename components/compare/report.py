@@ -50,6 +50,11 @@ class Reading:
     explained_by: Sequence[str]
     examples: Sequence[str]
 
+    def is_of_its_side(self, n_a: int, n_b: int) -> bool:
+        """Do more of the side's runs show it, as the list says? The run in whose words it is counts here, and not in the score."""
+        more = self.runs_a * n_b - self.runs_b * n_a
+        return more > 0 if self.side == "a" else more < 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -133,10 +138,9 @@ def summary(found: Comparison) -> Iterator[str]:
 
 
 def _named(chosen: SetSize) -> str:
-    runs = "run" if chosen.runs == 1 else "runs"
     if not chosen.filters:
-        return f"all {chosen.runs:,} other {runs}"
-    return f"{chosen.runs:,} {runs} with {', '.join(chosen.filters)}"
+        return f"all {chosen.runs:,} other runs" if chosen.runs > 1 else "the only other run"
+    return f"{chosen.runs:,} {'runs' if chosen.runs > 1 else 'run'} with {', '.join(chosen.filters)}"
 
 
 def _verdict(found: Comparison) -> str:
@@ -168,9 +172,9 @@ def _power(found: Comparison) -> str:
     if None in needed:
         return "With so few runs no finding can be significant: the list says what to read, and proves nothing."
     return (
-        f"At this size a behaviour is significant from about {needed[0]} like runs of a and none of b, or {needed[1]} of b and "
-        "none of a. Only part of the runs that do the same say it alike, so take two to four times as many. What fewer runs do "
-        "may be in the list, or missing."
+        f"At this size a behaviour is significant from about {needed[0]} runs of a and none of b, or {needed[1]} of b and none of "
+        "a, if what they say is alike and unlike all else. Only part of the runs that do the same say it alike, so take two to "
+        "four times as many. What fewer runs do may be in the list, or missing."
     )
 
 
