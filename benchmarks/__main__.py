@@ -39,7 +39,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "topics": ([], []),
     "compare": (
         ["--runs", "120", "--trials", "4", "--power-trials", "2", "--halves", "100", "--length-trials", "4"],
-        [],
+        ["--runs", "1200", "--half", "held-out", "--large", "1000000"],
     ),
     "health": (["--runs", "150"], ["--runs", "600"]),
 }

@@ -1,12 +1,13 @@
 """How surely a comparison of runs finds planted behaviours, how seldom it finds what is not there, and what it costs.
 
-    python -m benchmarks.compare [--runs 600] [--trials 100] [--logs FOLDER --per-side 70] [--peer-trials 6] [--cost 10000]
+    python -m benchmarks.compare [--runs 600] [--trials 100] [--logs FOLDER…] [--half held-out] [--peer-trials 6]
+        [--cost 10000] [--large 1000000]
 
 Runs are made from a seed, or read from a folder of logs. Random halves differ in nothing; behaviours (benchmarks/behaviours.py,
 21 with eight forms each) are planted into some runs of one half, a record each, in words that vary. `rank` is the place of the
 first planted record in the list of that half, 999 if it is not among the first 20 items. Beside it, on the same vectors: records in random
 order, by their words (c-TF-IDF), by the frequency of their cluster (k-means), by a classifier that never saw their run, by
-the count of runs alone (scan statistic), and, if the package hodoscope is installed, its own ranking, with a t-SNE for each trial.
+the count of runs alone (scan statistic), all in the same trials, and, if the package hodoscope is installed, its own ranking, with a t-SNE for each trial.
 """
 
 from __future__ import annotations
