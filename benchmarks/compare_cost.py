@@ -146,9 +146,11 @@ def main() -> None:
     options = parser.parse_args()
     snapshot, cache = open_snapshot(options.folder / "bench"), options.folder / "cache"
     own = OwnMemory()
-    found = {} if options.child == "compare" else {"rows": len(open_vectors(snapshot, cache / "search"))}
+    found: dict[str, float] = {}
     if options.child == "compare":
         found = compare_all(snapshot, cache)
+    else:
+        open_vectors(snapshot, cache / "search")
     print(json.dumps({**found, "peak_mb": peak_mb(), "own_mb": own.most_mb}))
 
 
