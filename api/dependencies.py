@@ -49,7 +49,7 @@ def open_dependencies(settings: Settings) -> Dependencies:
     )
 
 
-def _dependencies(request: Request) -> Dependencies:
+async def _dependencies(request: Request) -> Dependencies:
     deps = request.app.state.dependencies
     assert isinstance(deps, Dependencies)
     return deps

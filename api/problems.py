@@ -156,6 +156,8 @@ def _message(item: Mapping[str, Any]) -> str:
         return "unknown field"
     if item["type"] == "json_invalid":
         return "the body is not valid JSON"
+    if item["loc"] == ("body",) and isinstance(item.get("input"), bytes):  # not read, since it is said to be a form
+        return "it was not sent as JSON; add the header Content-Type: application/json"
     return str(item["msg"])
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Problem
 from components.datasets import find_dataset, sources_of
-from components.errors import BadQuery, BadSetting, BadUpload, NotFound, RunAtlasError, SchemaTooNew
+from components.errors import BadQuery, BadSetting, BadUpload, Cancelled, NotFound, RunAtlasError, SchemaTooNew
 from components.record_details import record_details
 from components.redact import public_text
 from components.settings import Settings
@@ -37,7 +37,7 @@ class State:
         """What `call` returns for the store. Raises `Problem` 503 if the database fails."""
         try:
             return call(self._opened())
-        except (BadQuery, BadUpload, NotCompleted, NotFound, SchemaTooNew):
+        except (BadQuery, BadUpload, Cancelled, NotCompleted, NotFound, SchemaTooNew):
             raise
         except (RunAtlasError, SQLAlchemyError, OSError) as error:
             raise _unreachable(error) from error

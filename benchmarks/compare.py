@@ -35,7 +35,7 @@ from components.compare.material import LEFT_OUT
 from components.compare.permute import SIGNIFICANT, Null, chance_of, lists_of, null_of
 from components.embedders.model_uri import default_model, open_embedder
 from components.pipeline import Pipeline
-from components.search.vectors import RowVectors
+from components.search.vectors import RowVectors, digests_of
 from components.settings import EmbedSettings, LoadSettings, Settings
 from components.store.tables import RecordState
 
@@ -121,7 +121,7 @@ def texts_of(records: Sequence[tuple[str, str, str]], embed: Embed, most_a_run: 
 
 def sorted_texts(texts: list[str], vectors: np.ndarray, node: np.ndarray, run: np.ndarray, task: np.ndarray) -> Texts:
     """In the order of digests; texts of equal vectors are one."""
-    digests, first, inverse = np.unique(graphs.digests_of(vectors), return_index=True, return_inverse=True)
+    digests, first, inverse = np.unique(digests_of(vectors), return_index=True, return_inverse=True)
     pairs = np.unique(np.stack([inverse[node], run], axis=1), axis=0)
     return Texts(
         [texts[i] for i in first], np.ascontiguousarray(vectors[first]), digests, pairs[:, 0], pairs[:, 1], task
@@ -137,7 +137,7 @@ def with_planted(base: Texts, planted: Sequence[tuple[int, str]], embed: Embed) 
     made = sorted_texts(
         [*base.texts, *(text for _, text in planted)], np.concatenate([base.vectors, vectors]), node, run, base.task
     )
-    return made, np.isin(made.digests, graphs.digests_of(vectors))
+    return made, np.isin(made.digests, digests_of(vectors))
 
 
 def half_of(base: Texts, half: str) -> Texts:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick, BytesAhoCorasick
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_PATH: Final = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:\\|/)(?:[^\s'\"/\\,;)]+[/\\])+([^\s'\"/\\,;)]*)")
+_PATH: Final = re.compile(  # not the address of a call, as in `GET /api/status/a`
+    r"(?<![\w.:/~-])(?<!GET )(?<!POST )(?<!DELETE )(?:[A-Za-z]:\\|/)(?:[^\s'\"/\\,;)]+[/\\])+([^\s'\"/\\,;)]*)"
+)
 _NEEDS_AT: Final = RULES[-1]  # its literals are everywhere; a text without an `@` holds none of it
 
 
@@ -154,6 +156,8 @@ def public_text(text: str) -> str:
 
     >>> public_text("postgresql://me:secret@db/x: no /home/me/logs/a.jsonl")
     'postgresql://…@db/x: no …/a.jsonl'
+    >>> public_text("GET /api/status/a shows its progress.")
+    'GET /api/status/a shows its progress.'
     """
     return _PATH.sub(r"…/\1", _CREDENTIALS.sub("…@", text))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
+from browser import Browser, a_browser
 from databases import fresh_database, postgres_server
 
 # busy machines are slow, and that is no fault
@@ -45,3 +47,20 @@ def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for the tests of one module."""
+    with a_browser(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The window. After each test: no console warnings, and no requests to other hosts."""
+    window.complaints()
+    yield window
+    assert window.complaints() == []
+    hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
+    assert hosts <= {"127.0.0.1"}

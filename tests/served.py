@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 
 @contextmanager
-def served(app: FastAPI, **client: Any) -> Iterator[httpx.Client]:
+def served(app: FastAPI, *, timeout: float = 30, **client: Any) -> Iterator[httpx.Client]:
     """A client of the application, which listens on loopback until the block ends."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", ws="none", access_log=False))
@@ -26,7 +26,7 @@ def served(app: FastAPI, **client: Any) -> Iterator[httpx.Client]:
         while not server.started:
             assert thread.is_alive() and time.monotonic() < until, "the server did not start"  # noqa: PT018
             time.sleep(0.02)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, **client) as opened:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=timeout, **client) as opened:
             yield opened
     finally:
         server.should_exit = True

@@ -40,7 +40,7 @@ from components.pipeline import Pipeline
 from components.search import lists
 from components.search.filters import Filters, parse_filters
 from components.search.lists import open_lists
-from components.search.vectors import RowVectors
+from components.search.vectors import RowVectors, digests_of
 from components.settings import DatasetSettings, Settings
 from components.views.difference import difference_codes
 
@@ -113,7 +113,7 @@ def vectors_of(n: int, seed: int = 0, dim: int = 24) -> np.ndarray:
 
 
 def nodes_of(vectors: np.ndarray) -> tuple[np.ndarray, graphs.NodeVectors]:
-    digests = graphs.digests_of(vectors)
+    digests = digests_of(vectors)
     order = np.argsort(digests)
     rows = RowVectors(parts=[vectors], dim=vectors.shape[1])
     return digests[order], graphs.NodeVectors(vectors=rows, rows=order)
@@ -150,7 +150,7 @@ def test_a_graph_that_grew_and_shrank_is_the_one_that_is_made_at_once(
 def test_equal_texts_are_one_node_and_a_crowd_is_cut_at_random() -> None:
     vectors = vectors_of(50)
     digests, where = nodes_of(vectors)
-    assert (graphs.digests_of(vectors[[3, 3, 4]])[:2] == graphs.digests_of(vectors[[3]])).all()
+    assert (digests_of(vectors[[3, 3, 4]])[:2] == digests_of(vectors[[3]])).all()
     runs = 1_000  # all of them say the first text
     speakers = speakers_of(np.repeat(0, runs), np.arange(runs), n_nodes=50, n_runs=runs)
     reach = reach_of(graphs.build(digests, where), speakers, np.arange(runs))
@@ -230,7 +230,7 @@ def test_lists_give_nearly_the_neighbours_that_comparing_all_gives(
     with Pipeline(settings) as pipeline:
         listed = open_lists(pipeline.snapshot(), tmp_path)
     vectors = listed.at(np.arange(len(listed)))
-    digests, first = np.unique(graphs.digests_of(vectors), return_index=True)
+    digests, first = np.unique(digests_of(vectors), return_index=True)
     where = graphs.NodeVectors(vectors=listed, rows=first)
     exact = graphs.build(digests, where)
     monkeypatch.setattr(graphs, "LISTS_FROM", 10)

@@ -39,22 +39,6 @@ def address(world: Settings) -> Iterator[str]:
         yield str(client.base_url).rstrip("/")
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with a_browser(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser) -> Iterator[Browser]:
-    """The window. After each test: no console warnings, and no requests to other hosts."""
-    window.complaints()
-    yield window
-    assert window.complaints() == []
-    hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
-    assert hosts <= {"127.0.0.1"}
-
-
 def open_map(browser: Browser, address: str, query: str = "") -> None:
     browser.open("about:blank")
     browser.open(f"{address}/map/default{query}")

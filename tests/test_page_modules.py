@@ -1,4 +1,4 @@
-"""The pages' JavaScript: its structure, what is vendored, its types, and the tests of its pure modules."""
+"""The pages' JavaScript: its structure, what is vendored, its types, what its linter says, and the tests of its pure modules."""
 
 from __future__ import annotations
 
@@ -81,28 +81,45 @@ def test_the_vendored_file_is_rebuilt_byte_for_byte(tools: Path) -> None:
     }
 
 
+def said(tools: Path, tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A tool of `vendoring/`, run in the checkout."""
+    command = [tools / "node_modules" / ".bin" / tool, *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+
+
 @pytest.mark.slow
 @needs_node
 def test_types_are_right(tools: Path) -> None:
-    checked = subprocess.run(
-        [tools / "node_modules" / ".bin" / "tsc", "--project", root / "jsconfig.json"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    checked = said(tools, "tsc", "--project", root / "jsconfig.json")
     assert checked.returncode == 0, checked.stdout
     broken = tools / "broken.js"
     core = (static / "core" / "balance.js").as_posix()
     broken.write_text(f'import {{ gini }} from "{core}";\nexport const one = gini("a").size;\n', "utf-8")
-    found = subprocess.run(
-        [tools / "node_modules" / ".bin" / "tsc", "--checkJs", "--noEmit", "--strict", "--target", "es2023", broken],
+    found = said(tools, "tsc", "--checkJs", "--noEmit", "--strict", "--target", "es2023", broken)
+    assert "broken.js(2" in found.stdout, "the checker finds what is wrong"
+
+
+@pytest.mark.slow
+@needs_node
+def test_the_linter_finds_nothing_in_any_file_of_ours(tools: Path) -> None:
+    rules = ("--config", tools / "eslint.config.mjs", "--max-warnings", "0")
+    linted = said(tools, "eslint", *rules, "--format", "json", "api/static")
+    found = json.loads(linted.stdout)
+    assert [(one["filePath"], one["messages"]) for one in found if one["messages"]] == []
+    ours = {path for path in static.rglob("*.js") if "vendor" not in path.relative_to(static).parts}
+    assert {Path(one["filePath"]) for one in found} == ours
+    broken = subprocess.run(
+        [tools / "node_modules" / ".bin" / "eslint", *rules, "--stdin", "--stdin-filename", "api/static/broken.js"],
+        input="let kept = 1;\nif (kept == missing) var again = kept;\n",
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert "broken.js(2" in found.stdout, "the checker finds what is wrong"
+    assert broken.returncode == 1
+    rule_names = ("prefer-const", "eqeqeq", "no-undef", "no-var", "no-unused-vars")
+    assert [name for name in rule_names if name not in broken.stdout] == [], broken.stdout
 
 
 @pytest.mark.slow

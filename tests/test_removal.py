@@ -5,13 +5,11 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from api_world import settings_at, write_run
-from databases import fresh_database, postgres_server
 
 from components.errors import LeaseHeld, NotFound
 from components.pipeline import Pipeline
@@ -21,19 +19,9 @@ from components.store.surveys import SurveyInfo
 from components.survey.uploads import expired
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    if request.param == "sqlite":
-        yield settings_at(tmp_path / "home")
-        return
-    with fresh_database(request.getfixturevalue("postgres")) as url:
-        yield settings_at(tmp_path / "home", database_url=url)
+@pytest.fixture
+def settings(database: str | None, tmp_path: Path) -> Settings:
+    return settings_at(tmp_path / "home", database_url=database)
 
 
 def loaded(pipeline: Pipeline, folder: Path, dataset: str, *runs: str) -> None:
@@ -58,6 +46,7 @@ def rows_of(settings: Settings) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_a_dropped_dataset_leaves_nothing_but_what_others_share(settings: Settings, tmp_path: Path) -> None:
     with Pipeline(settings) as pipeline:
         loaded(pipeline, tmp_path, "kept", "a")

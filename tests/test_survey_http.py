@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_world import settings_at
-from httpx import Client
+from browser import free_port, waited
+from httpx import Client, TransportError
+from page_tools import root
 from served import served
 
 from api.app import create_app
@@ -156,6 +162,12 @@ def test_weights_that_can_not_be_are_refused(body: str, api: Client, surveyed: s
     problem(answer, 422)
 
 
+def test_a_body_without_its_type_is_answered_with_the_header_that_is_missing(api: Client, surveyed: str) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}  # as curl sends what it is given with -d
+    answer = api.post(f"/api/adjust/{surveyed}", content='{"adjustments": {"0": 1}}', headers=headers)
+    assert "Content-Type: application/json" in problem(answer, 422)["detail"]
+
+
 def test_a_terrain_that_is_not_there_yet_is_a_conflict_that_says_how_far_it_is(api: Client, home: Path) -> None:
     from components import surveys
     from components.survey.uploads import Upload
@@ -173,6 +185,7 @@ def test_a_terrain_that_is_not_there_yet_is_a_conflict_that_says_how_far_it_is(a
             found = problem(answer, 409)
             assert (found["stage"], found["progress"]) == ("embedding", 0)
             assert "stage embedding" in found["detail"]
+            assert f"GET /api/status/{upload.dataset_id} shows" in found["detail"]
         assert api.get(f"/api/status/{upload.dataset_id}").json()["progress"] == 0
         pipeline.drop(upload.dataset_id)
 
@@ -301,3 +314,47 @@ def test_the_sixth_upload_in_a_minute_has_to_wait(tmp_path: Path) -> None:
     assert [answer.status_code for answer in answers] == [400] * 5 + [429]
     assert 0 < int(answers[-1].headers["retry-after"]) <= 61
     problem(answers[-1], 429)
+
+
+@contextmanager
+def api_processes(home: Path, database: str | None, n: int) -> Iterator[list[Client]]:
+    """Clients of so many API processes of their own on one database."""
+    ports = [free_port() for _ in range(n)]
+    kept = {name: one for name, one in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
+    shared = {"RUNATLAS_HOME": str(home), "RUNATLAS_MODEL": "hash://384", "RUNATLAS_PREFECT__PORT": str(free_port())}
+    if database:
+        shared["RUNATLAS_DATABASE_URL"] = database
+    with ExitStack() as stack:
+        for port in ports:
+            environment = {**kept, **shared, "RUNATLAS_API__PORT": str(port), "PYTHONPATH": str(root)}
+            process = subprocess.Popen([sys.executable, "-m", "api"], cwd=home, env=environment)
+            stack.callback(process.wait, 60)
+            stack.callback(process.terminate)
+        clients = [stack.enter_context(Client(base_url=f"http://127.0.0.1:{port}", timeout=60)) for port in ports]
+        for client in clients:
+            waited(lambda client=client: is_up(client), what="the API", within_s=240)
+        yield clients
+
+
+def is_up(client: Client) -> bool:
+    try:
+        return client.get("/health").is_success
+    except TransportError:
+        return False
+
+
+@pytest.mark.slow
+def test_four_processes_keep_one_rate_limit(database: str | None, tmp_path: Path) -> None:
+    with Pipeline(settings_at(tmp_path, database_url=database)):  # makes the database
+        pass
+    with api_processes(tmp_path, database, 4) as apis, ThreadPoolExecutor(20) as pool:
+        found = [pool.submit(uploaded, api) for _ in range(5) for api in apis]  # five to each process, at once
+        answers = [one.result() for one in found]
+        accepted = [answer for answer in answers if answer.status_code == 202]
+        assert len(accepted) == 5
+        for answer in answers:
+            if answer not in accepted:
+                assert 0 < int(answer.headers["retry-after"]) <= 61
+                assert "5 uploads a minute" in problem(answer, 429)["detail"]
+        for api, upload in zip(apis, accepted, strict=False):  # each process knows what another took
+            assert api.get(f"/api/status/{upload.json()['dataset_id']}").status_code == 200

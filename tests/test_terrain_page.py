@@ -7,7 +7,6 @@ import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -58,22 +57,6 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def address(client: httpx.Client) -> str:
     return str(client.base_url).rstrip("/")
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with a_browser(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser) -> Iterator[Browser]:
-    """The window. After each test: no console warnings, and no requests to other hosts."""
-    window.complaints()
-    yield window
-    assert window.complaints() == []
-    hosts = {urlsplit(url).hostname for url in window.asked_for() if url.startswith(("http", "ws"))}
-    assert hosts <= {"127.0.0.1"}
 
 
 @pytest.fixture(scope="module")

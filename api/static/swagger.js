@@ -1,5 +1,7 @@
 // Starts Swagger UI (vendor/swagger-ui) on the OpenAPI description of this server.
 
+/* global SwaggerUIBundle */
+
 document.body.style.margin = "0";
 document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);
 SwaggerUIBundle({

@@ -17,14 +17,13 @@ from components.contracts import Vectors
 from components.neighbors.cores import on_all_cores
 from components.neighbors.knn import largest
 from components.search.lists import LISTS_FROM, ListedVectors
-from components.search.vectors import Rows, SearchVectors
+from components.search.vectors import Digests, Rows, SearchVectors, floats
 
 NEAR = 64  # nodes around a centre, itself first
 MOST_CENTRES = 20_000
 centre_block, node_block = 1_024, 16_384  # scored at once: 64 MB of scores on each core
 more_lists = 2  # times as many lists are read as a search for ten reads
 
-Digests = NDArray[np.uint64]
 Nodes = NDArray[np.int32]
 
 
@@ -49,18 +48,9 @@ class NodeVectors:
 
     def at(self, nodes: NDArray[np.integer] | slice) -> Vectors:
         """The vectors of these nodes (n, dim), of unit length."""
-        found = self.vectors.at(self.rows[nodes]).astype(np.float32)
+        found = floats(self.vectors.at(self.rows[nodes]))
         found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
         return found
-
-
-def digests_of(vectors: NDArray[np.float16]) -> Digests:
-    """A digest of each vector (n,): equal ones have the same, and to others they look random."""
-    weights = np.random.default_rng(0).integers(1, 2**63, vectors.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
-    digests = np.ascontiguousarray(vectors).view(np.uint16).astype(np.uint64) @ weights
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64, Steele et al. 2014
-        digests = (digests ^ (digests >> np.uint64(shift))) * np.uint64(factor)
-    return np.asarray(digests ^ (digests >> np.uint64(31)), np.uint64)
 
 
 def n_centres(n_nodes: int) -> int:

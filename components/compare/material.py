@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compare.graph import Digests, NodeVectors, digests_of
-from components.search.vectors import Rows, SearchVectors
+from components.compare.graph import NodeVectors
+from components.search.vectors import Digests, Rows, SearchVectors, digests_of
 from components.snapshot.read import Snapshot
 from components.store import Store
 

@@ -154,16 +154,16 @@ def _by_meaning(searched: Searched, query: Query, accepted: Accepted) -> _Ranked
     n = (max(query.k, fused_hits) if is_fused else query.k) + len(query.like)
     best = searched.vectors.best(direction, n, accepted)
     compared = _Compared(direction=direction, best=best)
-    ids = [_unliked(searched, query, row, accepted, compared) for row in best.rows.tolist()]
+    ids = [
+        id if id not in query.like else _equal_to(searched, query, row, accepted, compared)
+        for row, id in zip(best.rows.tolist(), searched.ids.at(best.rows), strict=True)
+    ]
     kept = [(id, score) for id, score in zip(ids, best.scores.tolist(), strict=True) if id]
     return _Ranked(ids=[id for id, _ in kept], scores=[score for _, score in kept], compared=compared)
 
 
-def _unliked(searched: Searched, query: Query, row: int, accepted: Accepted, compared: _Compared) -> str:
-    """The id of a row, or of another one with the same vector if it is a record that is liked; "" if there is none."""
-    (id,) = searched.ids.at(np.array([row]))
-    if id not in query.like:
-        return id
+def _equal_to(searched: Searched, query: Query, row: int, accepted: Accepted, compared: _Compared) -> str:
+    """The id of another row with the vector of this one, which is a record that is liked; "" if there is none."""
     vector = searched.vectors.at(np.array([row])).astype(np.float32)
     (equal,) = searched.vectors.equal_rows(vector, accepted, compared.direction, compared.best)
     return next((id for id in searched.ids.at(equal) if id not in query.like), "")
@@ -232,11 +232,11 @@ def _given(vector: Sequence[float], dim: int) -> NDArray[np.float32]:
 def _vector_of(searched: Searched, id: str) -> NDArray[np.float32]:
     """The vector of a record on the map. Raises `NotFound`."""
     store, dataset_id = searched.store, searched.dataset_id
-    stored, layout = store.records.by_id(dataset_id, id), store.layouts.current(dataset_id)
-    placed = store.layouts.placed_at(layout.id, [stored.seq]) if stored and layout else None
+    stored = store.records.by_id(dataset_id, id)
+    placed = store.layouts.on_map(dataset_id, [stored.seq], searched.snapshot.manifest.dim) if stored else None
     if placed is None or not len(placed.seqs):
         raise NotFound(f"No record {id!r} is on the map. Ids are the 32 hex digits of the outputs.")
-    return np.asarray(store.vectors.get(placed.vector_ids, searched.snapshot.manifest.dim)[0], np.float32)
+    return np.asarray(placed.vectors[0], np.float32)
 
 
 # --- by words
@@ -249,15 +249,25 @@ def _by_words(searched: Searched, query: Query, accepted: Accepted, *, every: bo
     if accepted is not None:
         is_kept = np.isin(_as_ids([one.id for one in found]), searched.ids.of(accepted))
         found = [one for one, kept in zip(found, is_kept.tolist(), strict=True) if kept][:max_matches]
-    texts = {one.seq: one.record.text for one in searched.store.records.by_seq([one.seq for one in found])}
-    best: dict[str, Found] = {}
-    for one in found:
-        best.setdefault(texts.get(one.seq, ""), one)
+    best = _of_distinct_texts(searched.store, found, max(query.k, fused_hits) if query.mode == "both" else query.k)
     return _Ranked(
-        ids=[one.id for one in best.values()],
-        scores=[one.score for one in best.values()],
+        ids=[one.id for one in best],
+        scores=[one.score for one in best],
         weight=1.0 if every else some_words_weight,
     )
+
+
+def _of_distinct_texts(store: Store, found: Sequence[Found], n: int) -> list[Found]:
+    """The first of each of the first n texts, best first; texts are read as far as needed."""
+    best: dict[str, Found] = {}
+    for start in range(0, len(found), 2 * n):
+        chunk = found[start : start + 2 * n]
+        texts = store.records.texts([one.seq for one in chunk])
+        for one in chunk:
+            best.setdefault(texts.get(one.seq, ""), one)
+        if len(best) >= n:
+            break
+    return list(best.values())[:n]
 
 
 # --- hits
@@ -266,21 +276,25 @@ def _by_words(searched: Searched, query: Query, accepted: Accepted, *, every: bo
 def _hits(searched: Searched, query: Query, rankings: Sequence[_Ranked], accepted: Accepted) -> list[Hit]:
     """The k best of one ranking, or of several fused by reciprocal rank; records of equal text are one hit."""
     store, dataset_id = searched.store, searched.dataset_id
-    stored = {one.record.id: one for one in store.records.by_ids(dataset_id, _unique(one.ids for one in rankings))}
+    ids = _unique(one.ids for one in rankings)
+    stored = {one.record.id: one for one in store.records.by_ids(dataset_id, ids)} if len(rankings) == 1 else {}
+    texts = {id: one.record.text for id, one in stored.items()} or store.records.texts_by_ids(dataset_id, ids)
     first: dict[str, str] = {}  # text -> id
     scores: dict[str, float] = {}
     for ranking in rankings:
         for n, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
-            if id in stored and id not in query.like:
-                first_id = first.setdefault(stored[id].record.text, id)
+            if id in texts and id not in query.like:
+                first_id = first.setdefault(texts[id], id)
                 value = score if len(rankings) == 1 else ranking.weight / (fused_rank + n + 1)
                 scores[first_id] = scores.get(first_id, 0.0) + value
     best = sorted(scores, key=scores.__getitem__, reverse=True)[: query.k]
+    stored = stored or {one.record.id: one for one in store.records.by_ids(dataset_id, best)}
     compared = next((one.compared for one in rankings if one.compared), None)
-    placed = _placed(searched, query, [stored[id].seq for id in best], accepted, compared)
+    placed = _placed(searched, query, [stored[id].seq for id in best if id in stored], accepted, compared)
     return [
         Hit(record=stored[id].record, score=round(scores[id], 6), **placed.get(stored[id].seq, _unplaced))
         for id in best
+        if id in stored  # it may have been removed meanwhile
     ]
 
 
@@ -291,14 +305,9 @@ def _placed(
     searched: Searched, query: Query, seqs: Sequence[int], accepted: Accepted, compared: _Compared | None
 ) -> dict[int, dict[str, Any]]:
     """Seq -> position and number of records with the same vector, of records that are on the map."""
-    store = searched.store
-    layout = store.layouts.current(searched.dataset_id)
-    if layout is None or not seqs:
-        return {}
-    placed = store.layouts.placed_at(layout.id, seqs)
-    vectors = store.vectors.get(placed.vector_ids, searched.vectors.dim)
+    placed = searched.store.layouts.on_map(searched.dataset_id, seqs, searched.vectors.dim)
     direction, best = (compared.direction, compared.best) if compared else (None, None)
-    equal = searched.vectors.equal_rows(vectors, accepted, direction, best)
+    equal = searched.vectors.equal_rows(placed.vectors, accepted, direction, best)
     counts = [sum(id not in query.like for id in searched.ids.at(rows)) if query.like else len(rows) for rows in equal]
     return {
         seq: {"count": max(1, count), "x": x, "y": y}

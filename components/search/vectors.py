@@ -23,6 +23,7 @@ from components.snapshot.read import Snapshot
 
 Rows = NDArray[np.int64]
 Accepted = NDArray[np.bool_] | None  # which rows may be found (rows,), None for all of them
+Digests = NDArray[np.uint64]
 f16 = np.dtype("<f2")
 chunk_rows = 16_384  # scored at once, on each core
 in_memory_rows = 131_072  # of a snapshot, that a long-lived process keeps as float32
@@ -77,10 +78,7 @@ class RowVectors:
 
     def scores(self, queries: Vectors) -> NDArray[np.float32]:
         """Cosine similarities of all rows to the queries (n, dim), which are of unit length: (rows, n)."""
-        if all(part.dtype == np.float32 for part in self.parts):
-            found = [part @ queries.T for part in self.parts]
-            return np.concatenate([np.empty((0, len(queries)), np.float32), *found])
-        found = list(on_all_cores(lambda chunk: chunk.astype(np.float32, copy=False) @ queries.T, self._chunks()))
+        found = list(on_all_cores(lambda chunk: similarities(chunk, queries), self._chunks()))
         return np.concatenate([np.empty((0, len(queries)), np.float32), *found])
 
     def at(self, rows: Rows) -> NDArray[np.float16]:
@@ -125,11 +123,47 @@ class RowVectors:
                 yield part[start : start + chunk_rows]
 
 
+def floats(vectors: NDArray[Any]) -> Vectors:
+    """Vectors (n, dim) as float32. Finite float16 values are converted exactly, four times as fast as by `astype`.
+
+    The bits of a float16 are moved to their places in a float32, whose exponent is then too small by 112.
+
+    >>> floats(np.array([[1.5, -6e-8, 0.0]], np.float16)).tolist() == [[1.5, -(2.0**-24), 0.0]]
+    True
+    """
+    if vectors.dtype != f16:
+        return np.asarray(vectors, np.float32)
+    bits = np.ascontiguousarray(vectors).view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-0x70002000)  # the sign, and exponent and fraction without the copies of the sign before them
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    return wide
+
+
+def similarities(vectors: NDArray[Any], queries: Vectors) -> NDArray[np.float32]:
+    """Products of vectors (n, dim), of float16 or float32, with queries (m, dim): (n, m).
+
+    One query is not left to BLAS, whose threads take longer to wake than to compute.
+    """
+    wide = floats(vectors)
+    return np.vecdot(wide, queries[0])[:, None] if len(queries) == 1 else wide @ queries.T
+
+
+def digests_of(vectors: NDArray[np.float16]) -> Digests:
+    """A digest of each vector (n,): equal ones have the same, and to others they look random."""
+    weights = np.random.default_rng(0).integers(1, 2**63, vectors.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    digests = np.ascontiguousarray(vectors).view(np.uint16).astype(np.uint64) @ weights
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64, Steele et al. 2014
+        digests = (digests ^ (digests >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(digests ^ (digests >> np.uint64(31)), np.uint64)
+
+
 def by_part(rows: Rows, lengths: Sequence[int]) -> Iterator[tuple[int, NDArray[np.bool_], Rows]]:
     """The number of each part that holds some of these rows, which of them, and their places within the part."""
     bounds = np.cumsum([0, *lengths])
     part = np.searchsorted(bounds, rows, side="right") - 1
-    for number in np.unique(part).tolist():
+    for number in np.flatnonzero(np.bincount(part)).tolist():
         here = part == number
         yield number, here, rows[here] - bounds[number]
 
@@ -139,7 +173,7 @@ def distinct(at: Callable[[Rows], NDArray[np.float16]], rows: Rows, scores: NDAr
     m = max(first_rows, 2 * n)
     while True:
         best = rows[_largest(scores, m)]
-        _, first = np.unique(at(best).view(np.void), axis=0, return_index=True)
+        _, first = np.unique(digests_of(at(best)), return_index=True)
         if len(first) >= n or len(best) == len(rows):
             break
         m *= 8

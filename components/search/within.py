@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from components.contracts import Json
 from components.errors import BadQuery
 from components.search.filters import Filters
-from components.search.vectors import Rows, chunk_rows
+from components.search.vectors import Rows, chunk_rows, floats
 
 VectorsAt = Callable[[Rows], NDArray[Any]]  # the vectors of rows, (n, dim)
 OPERATION: Final = ("service", "span")  # keys of `extra` that name it
@@ -64,7 +64,7 @@ def centred(rows: Rows, at: VectorsAt, wanted: NDArray[np.float32]) -> Centred:
 
 
 def _floats(at: VectorsAt, rows: Rows) -> NDArray[np.float32]:
-    return at(rows).astype(np.float32)
+    return floats(at(rows))
 
 
 def _similarities(vectors: NDArray[np.float32], direction: NDArray[np.float32]) -> NDArray[np.float32]:

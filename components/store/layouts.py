@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, delete, func, insert, select, update
 
-from components.contracts import Positions, in_batches
+from components.contracts import Positions, Vectors, in_batches
 from components.store.engine import Database, in_clause
 from components.store.lease import Fence
 from components.store.tables import LayoutRow, Position, RecordState, TopicRow, record_t
+from components.store.vectors import f16, vector_t
 
 layout_t = LayoutRow.__table__  # type: ignore[attr-defined]
 position_t = Position.__table__  # type: ignore[attr-defined]
@@ -54,6 +55,15 @@ class PositionRows:
     vector_ids: NDArray[np.int64]  # (n,)
     positions: Positions  # (n, 2)
     topics: NDArray[np.int64]  # (n,), NOT_LOOKED_FOR where none is stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedVectors:
+    """Records on the published map, in the order of arrival: parallel arrays."""
+
+    seqs: NDArray[np.int64]  # (n,)
+    positions: Positions  # (n, 2)
+    vectors: Vectors  # (n, dim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +224,23 @@ class Layouts:
             vector_ids=rows[:, 1].astype(np.int64),
             positions=rows[:, 2:4].astype(np.float32),
             topics=rows[:, 4].astype(np.int64),
+        )
+
+    def on_map(self, dataset_id: int, seqs: Sequence[int], dim: int) -> PlacedVectors:
+        """Positions and vectors of these records in the published map, as far as they are on it; in one query."""
+        layout = select(layout_t.c.id).where(layout_t.c.dataset_id == dataset_id, layout_t.c.status == "current")
+        query = select(position_t.c.seq, position_t.c.x, position_t.c.y, vector_t.c.data).join(
+            vector_t, vector_t.c.id == position_t.c.vector_id
+        )
+        found: list[Any] = []
+        with self.db.read() as connection:
+            for chunk in in_batches(sorted(seqs), in_clause):
+                mine = (position_t.c.layout_id == layout.scalar_subquery()) & position_t.c.seq.in_(chunk)
+                found += connection.execute(query.where(mine).order_by(position_t.c.seq)).all()
+        return PlacedVectors(
+            seqs=np.array([seq for seq, *_ in found], np.int64),
+            positions=np.array([(x, y) for _, x, y, _ in found], np.float32).reshape(-1, 2),
+            vectors=np.frombuffer(b"".join(data for *_, data in found), f16).reshape(-1, dim).astype(np.float32),
         )
 
     def have_position(self, layout_id: int, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -120,6 +120,27 @@ class Records:
             found.extend(self._fetch(_select_stored().where(wanted)))
         return sorted(found, key=lambda stored: stored.seq)
 
+    def texts(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Seq -> text of these records."""
+        found: dict[int, str] = {}
+        with self.db.read() as connection:
+            for chunk in in_batches(sorted(seqs), in_clause):
+                query = select(record_t.c.seq, record_t.c.text).where(record_t.c.seq.in_(chunk))
+                found.update((seq, words) for seq, words in connection.execute(query))
+        return found
+
+    def texts_by_ids(self, dataset_id: int, ids: Sequence[str]) -> dict[str, str]:
+        """Id -> text of these records."""
+        found: dict[str, str] = {}
+        with self.db.read() as connection:
+            for chunk in in_batches(list(ids), in_clause):
+                wanted = (record_t.c.dataset_id == dataset_id) & record_t.c.id.in_(chunk)
+                found.update(
+                    (id, words)
+                    for id, words in connection.execute(select(record_t.c.id, record_t.c.text).where(wanted))
+                )
+        return found
+
     def of_run(self, dataset_id: int, filename: str) -> list[Stored]:
         """The records of a run that are not superseded, in the order of the run."""
         mine = (record_t.c.dataset_id == dataset_id) & (record_t.c.filename == filename)

@@ -116,7 +116,7 @@ class RecordRow(SQLModel, table=True):
         UniqueConstraint("dataset_id", "id"),
         Index(None, "dataset_id", "state", "batch", "seq"),
         Index(None, "source_id", "generation"),
-        Index(None, "dataset_id", "key", "version", unique=True, sqlite_where=has_key, postgresql_where=has_key),
+        Index(None, "dataset_id", "key", "version", unique=True, sqlite_where=has_key),  # see env.py
     )
     seq: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))
     dataset_id: int = Field(foreign_key="dataset.id")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from components.store.engine import Database
 from components.store.lease import Fence
@@ -18,6 +20,7 @@ from components.store.tables import RecordState
 
 added_rows = 20_000  # in one transaction
 max_words = 64  # of a query; further ones are ignored
+ranked_rows = 10_000  # records that are ranked on SQLite, at most: of more that match, the newest
 max_postgres_chars = 50_000  # of a text that are indexed: longer vectors of words are an error there
 
 
@@ -67,16 +70,48 @@ class Words:
         phrases = phrases_of(query)
         if not phrases:
             return []
-        statement, operator = (_sqlite, _sqlite_query) if self.db.dialect == "sqlite" else (_postgres, _postgres_query)
-        parameters = {
-            "query": operator(phrases, every=every, is_typing=is_typing),
-            "dataset": dataset_id,
-            "state": int(RecordState.INDEXED),
-            "limit": limit,
-        }
         with self.db.read() as connection:
-            rows = connection.execute(text(statement), parameters).all()
-        return [Found(seq=seq, id=id, score=float(score)) for seq, id, score in rows]
+            if self.db.dialect == "sqlite":
+                some = phrases if every else _rarest(connection, phrases)
+                query = _sqlite_query(some, every=every, is_typing=is_typing)
+                return _search_sqlite(connection, dataset_id, query, limit)
+            query = _postgres_query(phrases, every=every, is_typing=is_typing)
+            parameters = {"query": query, "dataset": dataset_id, "state": int(RecordState.INDEXED), "limit": limit}
+            return [_found(row) for row in connection.execute(text(_postgres), parameters)]
+
+
+def _search_sqlite(connection: Connection, dataset_id: int, query: str, limit: int) -> list[Found]:
+    """The best of the newest records that match; of all that do, if too few of those are the dataset's."""
+    bound = {"query": query, "offset": max(limit, ranked_rows) - 1}
+    since = connection.execute(text(_sqlite_since), bound).scalar() or 0
+    parameters = {"query": query, "dataset": dataset_id, "state": int(RecordState.INDEXED)}
+    taken = limit
+    while True:
+        rows = connection.execute(text(_sqlite), {**parameters, "since": since, "limit": taken}).all()
+        found = [_found(row) for row in rows if row[1] is not None][:limit]
+        if len(found) == limit or (len(rows) < taken and not since):
+            return found
+        if len(rows) < taken:
+            since = 0
+        else:
+            taken *= 8
+
+
+def _rarest(connection: Connection, phrases: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The rarest phrases, so many that `ranked_rows` records have them; at least one. The others would tell little."""
+    counted: list[tuple[int, Sequence[str]]] = []
+    for phrase in phrases:
+        query = _sqlite_query([phrase], every=True, is_typing=False)
+        n = connection.execute(text(_sqlite_count), {"query": query, "limit": ranked_rows}).scalar_one()
+        counted.append((int(n), phrase))
+    counted.sort(key=lambda one: one[0])
+    total = list(accumulate(n for n, _ in counted))
+    return [phrase for (_, phrase), n in zip(counted, total, strict=True) if n <= max(total[0], ranked_rows)]
+
+
+def _found(row: Any) -> Found:
+    seq, id, score = row
+    return Found(seq=seq, id=id, score=float(score))
 
 
 _sqlite_newest = "select coalesce(max(id), 0) from record_words_docsize"
@@ -84,12 +119,21 @@ _sqlite_add = f"""
     insert into record_words(rowid, text)
     select seq, text from record where seq > ({_sqlite_newest}) order by seq limit {added_rows}
 """
-# the rank of FTS5 is the smaller the better
+# the rank of FTS5 is the smaller the better; it is computed for each row that matches, from its numbers of words
 _sqlite = """
-    select record.seq, record.id, -record_words.rank as score
-    from record_words join record on record.seq = record_words.rowid
-    where record_words match :query and record.dataset_id = :dataset and record.state = :state
-    order by record_words.rank, record.seq limit :limit
+    select best.rowid, record.id, -best.rank
+    from (
+        select rowid, rank from record_words where record_words match :query and rowid >= :since
+        order by rank, rowid limit :limit
+    ) best
+    left join record on record.seq = best.rowid and record.dataset_id = :dataset and record.state = :state
+    order by best.rank, best.rowid
+"""
+_sqlite_since = """
+    select rowid from record_words where record_words match :query order by rowid desc limit 1 offset :offset
+"""
+_sqlite_count = """
+    select count(*) from (select 1 from record_words where record_words match :query limit :limit)
 """
 _vector = f"to_tsvector('simple', regexp_replace(lower(left(text, {max_postgres_chars})), '[^[:alnum:]]+', ' ', 'g'))"
 _postgres = f"""

@@ -23,6 +23,11 @@ def include_name(name: str | None, kind: str, _: Any) -> bool:
     return not (kind in {"table", "index"} and name is not None and name.startswith("record_words"))
 
 
+for table in SQLModel.metadata.tables.values():
+    for index in table.indexes:  # not where the tables are defined: each start on SQLite would load the other dialect
+        if "sqlite_where" in index.dialect_kwargs:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
+
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,
