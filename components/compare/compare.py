@@ -32,7 +32,7 @@ from components.compare.evidence import (
 from components.compare.graph import MOST_CENTRES, Graph
 from components.compare.material import DEFAULT_TASK, Material, Texts, read_material, texts_of
 from components.compare.permute import ROUNDS, SIGNIFICANT, Lists, Null, chance_of, is_permutable, lists_of, null_of
-from components.compare.report import Comparison, Reading, SetSize, newcombe
+from components.compare.report import Comparison, Reading, SetSize, is_of_its_side, newcombe
 from components.compare.sets import NEITHER, A, B, Chosen, choose_sets
 from components.compare.stored import graph_of_choice, n_stored_centres, whole_graph
 from components.compare.topics import TopicDifference, compare_topics, runs_with_topics
@@ -261,7 +261,7 @@ class _Work:
                 p, p_within = null.p(score), None if within is None else within.p(score)
                 found.append(spoken.reading(item, score, q, p, p_within, attributes))
         n_a, n = int(self.is_a.sum()), len(self.is_a)
-        return sorted((one for one in found if one.is_of_its_side(n_a, n - n_a)), key=lambda one: -one.score)
+        return sorted((one for one in found if is_of_its_side(one, n_a, n - n_a)), key=lambda one: -one.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,11 +50,6 @@ class Reading:
     explained_by: Sequence[str]
     examples: Sequence[str]
 
-    def is_of_its_side(self, n_a: int, n_b: int) -> bool:
-        """Do more of the side's runs show it, as the list says? The run in whose words it is counts here, and not in the score."""
-        more = self.runs_a * n_b - self.runs_b * n_a
-        return more > 0 if self.side == "a" else more < 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -86,6 +81,12 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """As JSON, with the summary in words."""
         return {**asdict(self), "significant": self.is_significant, "summary": list(summary(self))}
+
+
+def is_of_its_side(one: Reading, n_a: int, n_b: int) -> bool:
+    """Do more of the side's runs show it, as the list says? The run in whose words it is counts here, and not in the score."""
+    more = one.runs_a * n_b - one.runs_b * n_a
+    return more > 0 if one.side == "a" else more < 0
 
 
 def from_dict(raw: Mapping[str, Any]) -> Comparison:
