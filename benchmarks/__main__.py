@@ -41,7 +41,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "survey": (["--rows", "2000", "--calls", "300"], []),
     "compare": (
         ["--runs", "120", "--trials", "4", "--power-trials", "2", "--halves", "100", "--length-trials", "4"],
-        [],
+        ["--runs", "1200", "--half", "held-out", "--large", "1000000"],
     ),
     "health": (["--runs", "150"], ["--runs", "600"]),
 }

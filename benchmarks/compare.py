@@ -1,12 +1,13 @@
 """How surely a comparison of runs finds planted behaviours, how seldom it finds what is not there, and what it costs.
 
-    python -m benchmarks.compare [--runs 600] [--trials 100] [--logs FOLDER --per-side 70] [--peer-trials 6] [--cost 10000]
+    python -m benchmarks.compare [--runs 600] [--trials 100] [--logs FOLDER…] [--half held-out] [--peer-trials 6]
+        [--cost 10000] [--large 1000000]
 
 Runs are made from a seed, or read from a folder of logs. Random halves differ in nothing; behaviours (benchmarks/behaviours.py,
 21 with eight forms each) are planted into some runs of one half, a record each, in words that vary. `rank` is the place of the
 first planted record in the list of that half, 999 if it is not among the first 20 items. Beside it, on the same vectors: records in random
 order, by their words (c-TF-IDF), by the frequency of their cluster (k-means), by a classifier that never saw their run, by
-the count of runs alone (scan statistic), and, if the package hodoscope is installed, its own ranking, with a t-SNE for each trial.
+the count of runs alone (scan statistic), all in the same trials, and, if the package hodoscope is installed, its own ranking, with a t-SNE for each trial.
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.behaviours import behaviours, said
-from benchmarks.measure import peak_mb, print_figure
+from benchmarks.compare_cost import measure_cost, measure_large
+from benchmarks.measure import print_figure
 from benchmarks.sample_logs import write_logs
-from components.compare import evidence as scoring
 from components.compare import graph as graphs
+from components.compare.chance import COUNT_POINTS, COUNT_STEP, Chance
 from components.compare.evidence import Speakers, reach_of, speakers_of
 from components.compare.material import LEFT_OUT
-from components.compare.permute import SIGNIFICANT, Null, lists_of, null_of, permuted
+from components.compare.permute import SIGNIFICANT, Null, chance_of, lists_of, null_of
 from components.embedders.model_uri import default_model, open_embedder
 from components.pipeline import Pipeline
 from components.search.vectors import RowVectors, digests_of
@@ -136,6 +138,37 @@ def with_planted(base: Texts, planted: Sequence[tuple[int, str]], embed: Embed) 
         [*base.texts, *(text for _, text in planted)], np.concatenate([base.vectors, vectors]), node, run, base.task
     )
     return made, np.isin(made.digests, digests_of(vectors))
+
+
+def half_of(base: Texts, half: str) -> Texts:
+    """A random half of the runs: what was tuned on one says nothing certain about the other."""
+    order = np.random.default_rng(5).permutation(base.n_runs)
+    first = order[: base.n_runs // 2]
+    runs = np.sort(first if half == "tuned" else np.setdiff1d(order, first))
+    return part_of(base, np.isin(base.run, runs), runs)
+
+
+def part_of(base: Texts, kept: np.ndarray, runs: np.ndarray) -> Texts:
+    """Some pairs of node and run, of these runs only."""
+    used = np.unique(base.node[kept])
+    node, run = np.full(len(base.texts), -1), np.full(base.n_runs, -1)
+    node[used], run[runs] = np.arange(len(used)), np.arange(len(runs))
+    return Texts(
+        [base.texts[i] for i in used],
+        np.ascontiguousarray(base.vectors[used]),
+        base.digests[used],
+        node[base.node[kept]],
+        run[base.run[kept]],
+        base.task[runs],
+    )
+
+
+def names_of(half: str) -> list[str]:
+    """The behaviours that are planted: half of them were used to tune."""
+    names = list(behaviours)
+    random.Random(3).shuffle(names)
+    middle = len(names) // 2 + 1
+    return {"tuned": names[:middle], "held-out": names[middle:]}.get(half, names)
 
 
 def halves(n: int, draw: np.random.Generator) -> np.ndarray:
@@ -248,8 +281,8 @@ class Trial:
 class Plan:
     """Trials on one set of runs; each is made from its own seed."""
 
-    def __init__(self, base: Texts, embed: Embed) -> None:
-        self.base, self.embed = base, embed
+    def __init__(self, base: Texts, embed: Embed, names: Sequence[str]) -> None:
+        self.base, self.embed, self.names = base, embed, names
         self.graph = graphs.build(base.digests, base.where())
         self._counter = 0
 
@@ -258,97 +291,101 @@ class Plan:
         self._counter += 1
         words, draw = random.Random(self._counter), np.random.default_rng(self._counter)
         is_a = halves(self.base.n_runs, draw)
-        behaviour = list(behaviours)[self._counter % len(behaviours)]
+        behaviour = self.names[self._counter % len(self.names)]
         runs = draw.permutation(np.flatnonzero(is_a))[: words.choice(list(affected))]
         data, planted = with_planted(self.base, [(run, said(behaviour, words)) for run in runs.tolist()], self.embed)
         return Trial(data, is_a, planted, graphs.merge(self.graph, data.digests, data.where()))
 
 
 def our_ranks(trial: Trial) -> dict[str, int]:
-    """With both evidences, and with the count of runs alone."""
+    """With both evidences, in the list of that half and in both lists as one, and with the count of runs alone."""
     speakers = trial.data.speakers()
     reach = reach_of(trial.graph, speakers, trial.data.task)
+    chance = chance_of(reach, speakers, trial.is_a)
+    alone = replace(
+        chance, count=np.tile(np.arange(COUNT_POINTS) * COUNT_STEP, (2, 1)), ratio=np.ones_like(chance.ratio)
+    )
 
-    def rank() -> tuple[int, int]:
-        lists = lists_of(reach, speakers, trial.is_a, ITEMS)
+    def ranks(chance: Chance) -> tuple[int, int]:
+        lists = lists_of(reach, speakers, trial.is_a, chance, ITEMS)
         of_a = reach.centres[np.array(lists.centres[0], np.int64)]
         both = sorted(
             [(-s, 0, i) for s, i in zip(lists.scores[0], of_a, strict=True)] + [(-s, 1, -1) for s in lists.scores[1]]
         )
-        combined = [at for at, (_, side, i) in enumerate(both, 1) if side == 0 and trial.planted[i]]
-        return rank_in(of_a, trial.planted), combined[0] if combined else MISSED
+        together = [at for at, (_, side, i) in enumerate(both, 1) if side == 0 and trial.planted[i]]
+        return rank_in(of_a, trial.planted), together[0] if together else MISSED
 
-    ours, combined = rank()
-    volume = scoring.volume_evidence
-    scoring.volume_evidence = lambda which, ratio: np.ones(len(which))  # noqa: ARG005
-    try:
-        scan, _ = rank()
-    finally:
-        scoring.volume_evidence = volume
-    return {"ours": ours, "ours_both_lists": combined, "count_scan": scan}
+    ours, together = ranks(chance)
+    return {"ours": ours, "ours_both_lists": together, "count_scan": ranks(alone)[0]}
 
 
-def measure_ranks(name: str, plan: Plan, trials: int, peer_trials: int) -> None:
+def baseline_ranks(trial: Trial, draw: np.random.Generator) -> dict[str, int]:
     from sklearn.cluster import MiniBatchKMeans
 
+    data, is_a = trial.data, trial.is_a
+    means = MiniBatchKMeans(60, n_init=1, random_state=0, batch_size=1_024).fit(data.vectors.astype(np.float32))
+    orders = {
+        "random": _said_by_a(data, is_a, draw.permutation(len(data.texts))),
+        "words": by_words(data, is_a),
+        "clusters": by_clusters(data, is_a, means.labels_, means.cluster_centers_),
+        "classifier": by_classifier(data, is_a, draw),
+    }
+    return {way: rank_in(order, trial.planted) for way, order in orders.items()}
+
+
+def measure_ranks(about: dict[str, object], plan: Plan, trials: int, baseline_trials: int, peer_trials: int) -> None:
     sampling = hodoscope() if peer_trials else None
     for size, affected in SIZES.items():
         ranks: dict[str, list[int]] = {}
         for n in range(trials):
             trial = plan.trial(affected)
-            data, is_a = trial.data, trial.is_a
-            draw = np.random.default_rng(n)
             found = our_ranks(trial)
-            found["random"] = rank_in(_said_by_a(data, is_a, draw.permutation(len(data.texts))), trial.planted)
-            if n < max(peer_trials, trials // 4):
-                found["words"] = rank_in(by_words(data, is_a), trial.planted)
-                means = MiniBatchKMeans(60, n_init=1, random_state=0, batch_size=1_024).fit(
-                    data.vectors.astype(np.float32)
-                )
-                found["clusters"] = rank_in(
-                    by_clusters(data, is_a, means.labels_, means.cluster_centers_), trial.planted
-                )
-                found["classifier"] = rank_in(by_classifier(data, is_a, draw), trial.planted)
+            if n < baseline_trials:
+                found |= baseline_ranks(trial, np.random.default_rng(n))
             if sampling is not None and n < peer_trials:
-                found["hodoscope"] = rank_in(by_hodoscope(sampling, data, is_a), trial.planted)
-                found["ours_beside_hodoscope"] = found["ours"]
+                found["hodoscope"] = rank_in(by_hodoscope(sampling, trial.data, trial.is_a), trial.planted)
             for way, rank in found.items():
                 ranks.setdefault(way, []).append(rank)
-        shape = {"set": name, "runs": plan.base.n_runs, "affected": size}
         for way, values in ranks.items():
-            goal = GOALS.get(size) if way == "ours" else None
-            print_figure(
-                f"rank_{way}",
-                float(np.median(values)),
-                "median rank",
-                trials=len(values),
-                **shape,
-                **_goal("<=", goal and goal[0]),
-            )
-            within = float(np.mean(np.array(values) <= ITEMS))
-            print_figure(
-                f"within_20_{way}",
-                within,
-                "of the trials",
-                trials=len(values),
-                **shape,
-                **_goal(">=", goal and goal[1]),
-            )
+            _print_ranks(way, values, ranks["ours"][: len(values)], {**about, "affected": size, "trials": len(values)})
+
+
+def reciprocal(ranks: Sequence[int]) -> float:
+    return float(np.mean([1 / one if one < MISSED else 0.0 for one in ranks]))
+
+
+def _print_ranks(way: str, values: Sequence[int], ours: Sequence[int], about: dict[str, object]) -> None:
+    """Three figures of the ranks; beside those of a baseline ours in the same trials."""
+    goal = GOALS.get(str(about["affected"])) if way == "ours" else None
+    figures: list[tuple[str, str, Callable[[Sequence[int]], float], dict[str, str]]] = [
+        ("rank", "median rank", lambda ranks: float(np.median(ranks)), _goal("<=", goal and goal[0])),
+        (
+            "within_20",
+            "of the trials",
+            lambda ranks: float(np.mean(np.array(ranks) <= ITEMS)),
+            _goal(">=", goal and goal[1]),
+        ),
+        ("reciprocal_rank", "mean, 0 for one that is missing", reciprocal, {}),
+    ]
+    for figure, unit, value, goals in figures:
+        beside = {} if way == "ours" else {"ours": round(value(ours), 3)}
+        print_figure(f"{figure}_{way}", value(values), unit, **about, **beside, **goals)
 
 
 def _goal(sign: str, value: float | None) -> dict[str, str]:
     return {} if value is None else {"goal": f"{sign} {value:g}"}
 
 
-def measure_power(name: str, plan: Plan, trials: int, affected: int) -> None:
+def measure_power(about: dict[str, object], plan: Plan, trials: int, affected: int) -> None:
     """How often a behaviour of so many runs is significant."""
     ps = []
     for _ in range(trials):
         trial = plan.trial([affected])
         speakers = trial.data.speakers()
         reach = reach_of(trial.graph, speakers, trial.data.task)
-        lists = lists_of(reach, speakers, trial.is_a, ITEMS)
-        null = null_of(reach, speakers, trial.is_a, np.zeros(trial.data.n_runs, np.int64), most=ITEMS)
+        chance = chance_of(reach, speakers, trial.is_a)
+        lists = lists_of(reach, speakers, trial.is_a, chance, ITEMS)
+        null = null_of(reach, speakers, trial.is_a, np.zeros(trial.data.n_runs, np.int64), chance, most=ITEMS)
         of_a = reach.centres[np.array(lists.centres[0], np.int64)]
         ours = [null.p(float(s)) for s, i in zip(lists.scores[0], of_a, strict=True) if trial.planted[i]]
         ps.append(min(ours, default=1.0))
@@ -357,28 +394,28 @@ def measure_power(name: str, plan: Plan, trials: int, affected: int) -> None:
         "significant",
         share,
         "of the trials",
-        set=name,
-        runs=plan.base.n_runs,
+        **about,
         affected=affected,
         trials=trials,
-        goal=">= 0.9",
+        **({"goal": ">= 0.9"} if plan.base.n_runs >= 600 else {}),
     )
 
 
-def measure_null(name: str, plan: Plan, n: int) -> None:
+def measure_null(about: dict[str, object], plan: Plan, n: int) -> None:
     """How often random halves differ significantly; labels of halves are exchangeable, so all trials share one null."""
     speakers = plan.base.speakers()
     reach = reach_of(plan.graph, speakers, plan.base.task)
     is_a = halves(plan.base.n_runs, np.random.default_rng(7))
     none = np.zeros(plan.base.n_runs, np.int64)
-    drawn = null_of(reach, speakers, is_a, none, most=1, rounds=n + 200, seed=1).scores
+    chance = chance_of(reach, speakers, is_a)
+    drawn = null_of(reach, speakers, is_a, none, chance, most=1, rounds=n + 200, seed=1).scores
     null = Null(scores=drawn[n:])
     p = np.array([null.p(float(one.max())) for one in drawn[:n]])
     for level, goal in ((0.01, {"goal": "<= 0.015"}), (0.05, {})):
-        print_figure(f"false_at_{level}", float((p <= level).mean()), "of random halves", set=name, trials=n, **goal)
+        print_figure(f"false_at_{level}", float((p <= level).mean()), "of random halves", **about, trials=n, **goal)
 
 
-def measure_length(name: str, plan: Plan, trials: int) -> None:
+def measure_length(about: dict[str, object], plan: Plan, trials: int) -> None:
     """How often halves differ of which one lost half of its records."""
     low = 0
     for n in range(trials):
@@ -386,58 +423,30 @@ def measure_length(name: str, plan: Plan, trials: int) -> None:
         base = plan.base
         is_a = halves(base.n_runs, draw)
         kept = is_a[base.run] | (draw.random(len(base.run)) < 0.5)
-        used = np.unique(base.node[kept])
-        number = np.full(len(base.texts), -1)
-        number[used] = np.arange(len(used))
-        data = Texts(
-            [base.texts[i] for i in used],
-            base.vectors[used],
-            base.digests[used],
-            number[base.node[kept]],
-            base.run[kept],
-            base.task,
-        )
+        data = part_of(base, kept, np.arange(base.n_runs))
         speakers = data.speakers()
         reach = reach_of(graphs.merge(plan.graph, data.digests, data.where()), speakers, data.task)
-        lists = lists_of(reach, speakers, is_a, 1)
-        null = null_of(reach, speakers, is_a, np.zeros(data.n_runs, np.int64), most=1)
+        chance = chance_of(reach, speakers, is_a)
+        lists = lists_of(reach, speakers, is_a, chance, 1)
+        null = null_of(reach, speakers, is_a, np.zeros(data.n_runs, np.int64), chance, most=1)
         low += null.p(max(float(scores.max(initial=0.0)) for scores in lists.scores)) <= 0.05
-    print_figure("false_by_length", low, f"of {trials} at p <= 0.05", set=name, goal="<= 2" if trials >= 40 else None)
-
-
-# --- cost
-
-
-def measure_cost(n: int, runs: int = 400) -> None:
-    """CPU of a first and of a second comparison of so many texts."""
-    draw = np.random.default_rng(0)
-    centres = draw.normal(size=(n // 40 + 1, 384))
-    vectors = centres[draw.integers(0, len(centres), n)] + draw.normal(size=(n, 384))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    data = sorted_texts([""] * n, vectors, np.arange(n), draw.integers(0, runs, n), np.arange(runs))
-    shape = {"texts": n, "runs": runs}
-    began = time.process_time()
-    graph = graphs.build(data.digests, data.where())
-    made = time.process_time() - began
-    seconds = []
-    for seed in range(2):
-        began = time.process_time()
-        speakers = data.speakers()
-        reach = reach_of(graph, speakers, data.task)
-        is_a = permuted(halves(runs, draw), np.zeros(runs, np.int64), np.random.default_rng(seed))
-        lists_of(reach, speakers, is_a, ITEMS)
-        null_of(reach, speakers, is_a, np.zeros(runs, np.int64), most=ITEMS)
-        seconds.append(time.process_time() - began)
-    print_figure("first_comparison", made + seconds[0], "s CPU", **shape, **({"goal": "<= 25"} if n == 10_000 else {}))
-    print_figure("second_comparison", seconds[1], "s CPU", **shape, **({"goal": "<= 20"} if n == 10_000 else {}))
-    print_figure("comparison_peak", peak_mb(), "MB resident, at most", **shape)
+    print_figure(
+        "false_by_length", low, f"of {trials} at p <= 0.05", **about, **({"goal": "<= 2"} if trials >= 40 else {})
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=600, help="made from a seed")
-    parser.add_argument("--logs", type=Path, help="a folder of logs in place of those")
+    parser.add_argument("--logs", type=Path, nargs="+", help="folders of logs in place of those")
+    parser.add_argument("--most-a-run", type=int, default=60, help="records of a run that are looked at")
+    parser.add_argument(
+        "--half", choices=["all", "tuned", "held-out"], default="all", help="of the runs and of the behaviours"
+    )
     parser.add_argument("--trials", type=int, default=100, help="of each size")
+    parser.add_argument(
+        "--baseline-trials", type=int, default=25, help="of each size, with words, clusters, classifier"
+    )
     parser.add_argument("--power-trials", type=int, default=30)
     parser.add_argument(
         "--affected", type=int, default=30, help="runs that show a behaviour that has to be significant"
@@ -446,28 +455,40 @@ def main() -> None:
     parser.add_argument("--halves", type=int, default=400)
     parser.add_argument("--length-trials", type=int, default=40)
     parser.add_argument("--cost", type=int, default=10_000, help="texts")
+    parser.add_argument("--large", type=int, default=0, help="texts of a snapshot that is searched in lists")
     parser.add_argument("--seed", type=int, default=11)
     options = parser.parse_args()
     if options.cost:
         measure_cost(options.cost)
+    if options.large:
+        measure_large(options.large)
+    if not options.runs and not options.logs:
+        return
     embed = Embed()
     with tempfile.TemporaryDirectory() as folder:
         if not options.logs:
             write_logs(Path(folder), options.runs, options.seed)
-        base = texts_of(list(records_of([str(options.logs or folder)])), embed)
-    name = options.logs.name if options.logs else "made from a seed"
-    print_figure("texts", len(base.texts), "distinct", set=name, runs=base.n_runs, tasks=len(set(base.task.tolist())))
-    plan = Plan(base, embed)
+        sources = list(map(str, options.logs or [folder]))
+        base = texts_of(list(records_of(sources)), embed, options.most_a_run)
+    name = "-".join(path.name for path in options.logs) if options.logs else "made from a seed"
+    if options.half != "all":
+        base = half_of(base, options.half)
+    about: dict[str, object] = {"set": name, "half": options.half, "runs": base.n_runs}
+    print_figure("texts", len(base.texts), "distinct", **about, tasks=len(set(base.task.tolist())))
+    plan = Plan(base, embed, names_of(options.half))
     steps: list[tuple[int, Callable[[], None]]] = [
-        (options.trials, lambda: measure_ranks(name, plan, options.trials, options.peer_trials)),
-        (options.power_trials, lambda: measure_power(name, plan, options.power_trials, options.affected)),
-        (options.halves, lambda: measure_null(name, plan, options.halves)),
-        (options.length_trials, lambda: measure_length(name, plan, options.length_trials)),
+        (
+            options.trials,
+            lambda: measure_ranks(about, plan, options.trials, options.baseline_trials, options.peer_trials),
+        ),
+        (options.power_trials, lambda: measure_power(about, plan, options.power_trials, options.affected)),
+        (options.halves, lambda: measure_null(about, plan, options.halves)),
+        (options.length_trials, lambda: measure_length(about, plan, options.length_trials)),
     ]
     for wanted, step in steps:
         if wanted:
             step()
-    print_figure("benchmark_cpu", time.process_time(), "s", set=name)
+    print_figure("benchmark_cpu", time.process_time(), "s", **about)
 
 
 if __name__ == "__main__":

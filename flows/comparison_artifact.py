@@ -8,10 +8,19 @@ from urllib.parse import quote
 
 from prefect.artifacts import create_markdown_artifact
 
-from components.compare.report import CHANCE_Q, Comparison, Reading, differing_topics, excerpt, summary, topic_in_words
+from components.compare.report import (
+    CHANCE_Q,
+    Comparison,
+    Reading,
+    by_side,
+    differing_topics,
+    excerpt,
+    summary,
+    topic_in_words,
+)
 from flows.artifacts import artifact_key, escaped
 
-SHOWN = 12  # items of the list, and topics
+SHOWN = 12  # items of each list, and topics
 
 
 def show_comparison(dataset: str, found: Comparison, picture: bytes | None, *, api: str) -> None:
@@ -41,9 +50,10 @@ def markdown(dataset: str, found: Comparison, picture: bytes | None, *, api: str
 def _reading(found: Comparison) -> Iterator[str]:
     if not found.reading:
         return
-    heads = ("", "more in", f"runs of a ({found.a.runs:,})", f"runs of b ({found.b.runs:,})", "p", "q", "text")
-    rows = [_row(n, one) for n, one in enumerate(found.reading[:SHOWN], 1)]
-    yield "## What to read\n\n" + _table(heads, rows)
+    heads = ("", f"runs of a ({found.a.runs:,})", f"runs of b ({found.b.runs:,})", "p", "q", "text")
+    for part in by_side(found):
+        rows = [_row(n, one) for n, one in enumerate(part.items[:SHOWN], 1)]
+        yield f"## {escaped(part.heading.rstrip(':'))}\n\n{_table(heads, rows)}"
     yield (
         "Counts are at least so many runs: others may say the same in other words. p is the chance that any item of both lists is "
         f"so clear by accident; only p &le; 0.01 (bold) counts as proof. q is the share of accidents to expect up to there; up to {CHANCE_Q} an "
@@ -56,7 +66,6 @@ def _row(n: int, one: Reading) -> Sequence[str]:
     explained = f" ({' and '.join(one.explained_by)} may explain most of it)" if one.explained_by else ""
     return (
         str(n),
-        one.side,
         f"{one.runs_a:,}",
         f"{one.runs_b:,}",
         p,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from api.state import State
 from components import wiring
 from components.compare import graph as graphs
 from components.compare import stored
+from components.compare.chance import surprises
 from components.compare.compare import compare
 from components.compare.confounders import Attribute, explaining
 from components.compare.evidence import MOST_RUNS, evidence, reach_of, speakers_of
 from components.compare.opening import answer, request_of
-from components.compare.permute import SIGNIFICANT, lists_of, null_of, permuted
+from components.compare.permute import SIGNIFICANT, chance_of, lists_of, null_of, permuted
 from components.compare.report import from_dict, lines
 from components.errors import BadQuery, BadSetting, NotFound
 from components.pipeline import Pipeline
@@ -157,7 +159,24 @@ def test_equal_texts_are_one_node_and_a_crowd_is_cut_at_random() -> None:
     assert len(set(met.tolist())) == MOST_RUNS
     assert abs(met.mean() - runs / 2) < 100, "not the first ones in the order of runs"
     halves = np.arange(runs) % 2 == 0
-    assert evidence(reach, halves, speakers.lengths).score.max() < 3
+    chance = chance_of(reach, speakers, halves)
+    assert evidence(reach, halves, speakers.lengths, chance).score.max() < 3
+
+
+def test_surprise_is_the_logarithm_of_how_seldom_chance_shows_as_much_and_goes_on_by_rule() -> None:
+    nats = np.random.default_rng(0).exponential(size=100_000)
+    counts = np.bincount((nats / 0.05).astype(int), minlength=4_000)
+    found = surprises(counts, len(nats), 0.02, np.array)
+    at = np.arange(20, 400, 20)
+    np.testing.assert_allclose(found[at], at * 0.05, rtol=0.08)
+    steps = np.diff(found[100:])
+    np.testing.assert_allclose(steps, steps[0])
+    assert surprises(counts, 10 * len(nats), 0.02, np.array)[40] == pytest.approx(found[40] + np.log(10), abs=0.01)
+    alike = surprises(np.bincount([7] * 1_000, minlength=4_000), 1_000, 0.02, np.array)
+    assert 0 < alike[27] <= 2.5, "all samples alike say little about others"
+    nothing = surprises(np.zeros(100, np.int64), 5, 0.02, np.array)
+    assert np.isfinite(nothing).all()
+    assert nothing.max() < 2, "few samples can not show that something is rare"
 
 
 def test_what_many_runs_of_one_set_do_is_first_and_significant_and_random_labels_are_not() -> None:
@@ -172,14 +191,15 @@ def test_what_many_runs_of_one_set_do_is_first_and_significant_and_random_labels
     speakers = speakers_of(np.arange(len(vectors)), run, n_nodes=len(vectors), n_runs=runs)
     reach = reach_of(graphs.build(digests, where), speakers, np.arange(runs))
     is_a = np.arange(runs) < 60
-    found = lists_of(reach, speakers, is_a, 20)
+    chance = chance_of(reach, speakers, is_a)
+    found = lists_of(reach, speakers, is_a, chance, 20)
     none = np.zeros(runs, np.int64)
-    null = null_of(reach, speakers, is_a, none, most=20, rounds=100)
+    null = null_of(reach, speakers, is_a, none, chance, most=20, rounds=100)
     first = int(reach.centres[found.centres[0][0]])
     assert where.rows[first] >= runs * each, "the first item is one of the planted records"
     assert null.p(float(found.scores[0][0])) <= SIGNIFICANT
     assert null.q(0, found.scores[0])[0] < 0.05
-    other = lists_of(reach, speakers, permuted(is_a, none, draw), 20)
+    other = lists_of(reach, speakers, permuted(is_a, none, draw), chance, 20)
     assert null.p(max(float(scores[0]) for scores in other.scores)) > SIGNIFICANT
     carriers = [set(reach.runs[i, : found.found.column[0, i] + 1].tolist()) & set(range(60)) for i in found.centres[0]]
     assert all(len(x & y) <= 0.5 * len(x | y) for x, y in itertools.combinations(carriers, 2))
@@ -339,6 +359,16 @@ def test_one_run_a_side_is_a_reading_list_and_no_proof(pipeline: Pipeline) -> No
     assert "no finding can be significant" in " ".join(found.as_dict()["summary"])
 
 
+def test_no_item_is_said_to_be_more_frequent_where_its_counts_say_the_opposite(pipeline: Pipeline) -> None:
+    for a in (["run=run-2.jsonl"], [f"run=run-{n}.jsonl" for n in range(3)], ["outcome=fail"], ["until=2d"]):
+        found = pipeline.compare(a=a, now=now)
+        assert all(
+            (one.runs_a / found.a.runs > one.runs_b / found.b.runs) == (one.side == "a") for one in found.reading
+        )
+        assert all(low < high for low, high in (one.interval for one in found.reading))
+    assert "the only other run" in next(iter(lines(replace(found, b=replace(found.b, filters=(), runs=1)))))
+
+
 def test_small_sets_of_a_large_dataset_have_neighbours_among_themselves(pipeline: Pipeline) -> None:
     chosen = [f"run=run-{n}.jsonl" for n in range(0, 24, 2)]
     found = pipeline.compare(a=chosen, b=[f"run=run-{n}.jsonl" for n in range(1, 24, 2)])
@@ -385,6 +415,69 @@ def test_a_dataset_of_equal_texts_or_of_users_alone_has_no_difference(tmp_path: 
             found = pipeline.compare(name, a="outcome=fail", b="outcome=pass")
             assert (found.p, len(found.reading)) == (1.0, 0) or not found.is_significant
             assert (found.a.runs, found.b.runs) == ((4, 4) if name == "same" else (2, 2))
+
+
+@pytest.mark.slow
+def test_a_text_said_a_thousand_times_is_evidence_of_one_run(tmp_path: Path) -> None:
+    for n in range(12):
+        is_failed = n % 2 == 0
+        items = run_of(n, outcome="fail" if is_failed else "pass", task=None)
+        items += [items[1] | {"text": "again and again", "iteration": 10 + at} for at in range(1_000 if n == 0 else 0)]
+        write(tmp_path / "logs" / f"run-{n}.jsonl", items)
+    with Pipeline(settings_at(tmp_path / "home")) as pipeline:
+        pipeline.load([tmp_path / "logs"])
+        pipeline.index()
+        found = pipeline.compare(a="outcome=fail", b="outcome=pass")
+    assert found.a.records > 1_000
+    assert found.p > SIGNIFICANT
+    assert all(one.runs_a <= 6 for one in found.reading)
+    assert not [one for one in found.reading if one.text == "again and again" and one.p <= SIGNIFICANT]
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_of_one_record_are_compared(tmp_path: Path) -> None:
+    runs = 10_000
+    vectors = vectors_of(runs)
+    vectors[:400:2] = vectors[0]  # what 200 runs of set a say
+    digests = np.unique(graphs.digests_of(vectors))
+    node = np.searchsorted(digests, graphs.digests_of(vectors))
+    first = np.unique(node, return_index=True)[1]
+    where = graphs.NodeVectors(vectors=RowVectors(parts=[vectors], dim=24), rows=first)
+    graph = graphs.build(digests, where)
+    speakers = speakers_of(node, np.arange(runs), n_nodes=len(digests), n_runs=runs)
+    reach = reach_of(graph, speakers, np.arange(runs))
+    is_a, none = np.arange(runs) % 2 == 0, np.zeros(runs, np.int64)
+    chance = chance_of(reach, speakers, is_a)
+    found = lists_of(reach, speakers, is_a, chance, 5)
+    null = null_of(reach, speakers, is_a, none, chance, most=5, rounds=100)
+    assert int(reach.centres[found.centres[0][0]]) == node[0]
+    assert null.p(float(found.scores[0][0])) <= SIGNIFICANT
+    assert null.p(float(found.scores[1][0])) > SIGNIFICANT
+
+
+@pytest.mark.slow
+def test_a_dataset_whose_model_changed_or_that_is_fitted_anew_meanwhile_is_compared(tmp_path: Path) -> None:
+    write_runs(tmp_path / "logs", 24)
+    settings = settings_at(tmp_path / "home")
+    with Pipeline(settings) as pipeline:
+        pipeline.load([tmp_path / "logs"])
+        pipeline.index()
+        before = pipeline.compare(a="outcome=fail")
+        opened = wiring.open_comparison(pipeline.settings, pipeline.store, "default")
+        write_runs(tmp_path / "logs", 8, first=24)
+        pipeline.load()
+        assert pipeline.index(recompute=True).step == "refit"
+        meanwhile = compare(opened, request_of(["outcome=fail"], [], task="task", now=now))
+        assert (meanwhile.snapshot, meanwhile.a.runs) == (before.snapshot, before.a.runs)
+        assert [one.id for one in meanwhile.reading] == [one.id for one in before.reading]
+    with Pipeline(settings_at(tmp_path / "home").model_copy(update={"model": "hash://64"})) as pipeline:
+        kept = pipeline.compare(a="outcome=fail")  # the snapshot has vectors of the model that it was made with
+        assert (kept.a.runs, kept.reading[0].text) == (16, planted)
+        pipeline.index(recompute=True)
+        after = pipeline.compare(a="outcome=fail")
+        assert (after.a.runs, after.reading[0].text) == (16, planted)
+        assert after.snapshot > kept.snapshot > before.snapshot
+        assert len(list((pipeline.settings.cache / "compare" / "default").glob("whole-*"))) == 1
 
 
 @pytest.mark.slow
@@ -498,7 +591,8 @@ def test_the_artifact_shows_texts_as_text(pipeline: Pipeline) -> None:
     text = markdown("default", found, b"png", api="http://127.0.0.1:8000")
     assert "<img" not in text.replace("\\<img", "")
     assert f"/map/default?compare={found.id}" in text
-    assert "| 1 | a | 32 | 0 | **0.0" in text
+    assert "## More frequent in a" in text
+    assert "| 1 | 32 | 0 | **0.0" in text
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from components.compare.chance import Chance
 from components.compare.confounders import (
     Attribute,
     attributes_of,
@@ -30,8 +31,8 @@ from components.compare.evidence import (
 )
 from components.compare.graph import MOST_CENTRES, Graph
 from components.compare.material import DEFAULT_TASK, Material, Texts, read_material, texts_of
-from components.compare.permute import ROUNDS, SIGNIFICANT, Lists, Null, is_permutable, lists_of, null_of
-from components.compare.report import Comparison, Reading, SetSize, newcombe
+from components.compare.permute import ROUNDS, SIGNIFICANT, Lists, Null, chance_of, is_permutable, lists_of, null_of
+from components.compare.report import Comparison, Reading, SetSize, is_of_its_side, newcombe
 from components.compare.sets import NEITHER, A, B, Chosen, choose_sets
 from components.compare.stored import graph_of_choice, n_stored_centres, whole_graph
 from components.compare.topics import TopicDifference, compare_topics, runs_with_topics
@@ -42,7 +43,7 @@ from components.search.vectors import SearchVectors
 from components.snapshot.read import Snapshot, read_topics, topic_column
 from components.store import Store
 
-VERSION = 1  # of results
+VERSION = 2  # of results
 ITEMS = 20  # of each list
 EXAMPLES = 3
 WHOLE_SHARE = 0.6  # of the texts; sets that hold less have a graph of their own, with neighbours from themselves alone
@@ -147,12 +148,13 @@ class _Work:
         texts, graph = self._texts_and_graph()
         speakers = speakers_of(texts.node, self.run[self.rows], n_nodes=len(texts.digests), n_runs=len(self.is_a))
         reach = reach_of(graph, speakers, self._task)
-        lists = lists_of(reach, speakers, self.is_a, ITEMS)
+        chance = chance_of(reach, speakers, self.is_a)
+        lists = lists_of(reach, speakers, self.is_a, chance, ITEMS)
         rounds, free = self._request.rounds, np.zeros(len(self.is_a), np.int64)
-        null = null_of(reach, speakers, self.is_a, free, most=ITEMS, rounds=rounds)
+        null = null_of(reach, speakers, self.is_a, free, chance, most=ITEMS, rounds=rounds)
         within = None
         if self._strata is not None:
-            within = null_of(reach, speakers, self.is_a, self._strata, most=ITEMS, rounds=rounds)
+            within = null_of(reach, speakers, self.is_a, self._strata, chance, most=ITEMS, rounds=rounds)
         best = max((float(scores.max(initial=0.0)) for scores in lists.scores), default=0.0)
         return Comparison(
             snapshot=self.compared.snapshot.number,
@@ -160,7 +162,7 @@ class _Work:
             b=self._size(~self.is_a, self._request.b, speakers),
             p=null.p(best) if best > 0 else 1.0,
             p_within_tasks=None if within is None else within.p(best) if best > 0 else 1.0,
-            needed=self._needed(null, speakers),
+            needed=self._needed(null, chance, speakers),
             topics=tuple(self._topics()),
             reading=tuple(self._reading(reach, speakers, texts, lists, null, within)),
             cautions=tuple(self._cautions(speakers)),
@@ -197,18 +199,18 @@ class _Work:
             median_texts=float(np.median(speakers.lengths[chosen])),
         )
 
-    def _needed(self, null: Null, speakers: Speakers) -> dict[str, int | None]:
-        """How many like runs of one side alone are significant: with both evidences equal, k of them have k ln(1 / share) nats."""
+    def _needed(self, null: Null, chance: Chance, speakers: Speakers) -> dict[str, int | None]:
+        """How many like runs of one side alone are significant, if both evidences are equally surprising."""
         n, n_a = len(self.is_a), int(self.is_a.sum())
+        if math.comb(n, n_a) < 1 / SIGNIFICANT:
+            return {"a": None, "b": None}
         of_texts = float((speakers.lengths * self.is_a).sum() / max(1, speakers.lengths.sum()))
-        relabelled = math.comb(n, n_a)
         found: dict[str, int | None] = {}
-        for side, (size, share) in {"a": (n_a, of_texts), "b": (n - n_a, 1 - of_texts)}.items():
+        for side, (size, share) in enumerate([(n_a, of_texts), (n - n_a, 1 - of_texts)]):
             expected = min(max(size / n, share), 1 - 1e-9)
-            k = math.ceil(null.needed / -math.log(expected)) if math.isfinite(null.needed) else n + 1
-            found[side] = max(k, 1) if k <= size and relabelled >= 1 / SIGNIFICANT else None
-        if None in found.values() and relabelled < 1 / SIGNIFICANT:
-            return dict.fromkeys(found)
+            surprise = chance.of_count(side, np.arange(1, size + 1) * -math.log(expected))
+            enough = np.flatnonzero(2 * surprise >= null.needed)
+            found["ab"[side]] = int(enough[0]) + 1 if len(enough) else None
         return found
 
     def _cautions(self, speakers: Speakers) -> list[str]:
@@ -260,7 +262,8 @@ class _Work:
                 item = _Item(reach=reach, i=i, column=int(lists.found.column[side, i]), side=side)
                 p, p_within = null.p(score), None if within is None else within.p(score)
                 found.append(spoken.reading(item, score, q, p, p_within, attributes))
-        return sorted(found, key=lambda one: -one.score)
+        n_a, n = int(self.is_a.sum()), len(self.is_a)
+        return sorted((one for one in found if is_of_its_side(one, n_a, n - n_a)), key=lambda one: -one.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

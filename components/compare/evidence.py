@@ -1,31 +1,30 @@
 """How clearly each neighbourhood belongs to one of two sets of runs, and which neighbourhoods to read first.
 
 Around a centre, runs (not records) are met in order of distance. Two evidences that one set is denser there are taken at
-its k-th run: how many runs of the other set lie as near (likelihood ratio of the scan statistic, Kulldorff 1997), and
-how much farther out the other set's k-th run lies (ratio of volumes, F distribution). The score is the best geometric
-mean of both over k, in nats.
+its k-th run: how few runs of the other set lie as near (likelihood ratio of the scan statistic, Kulldorff 1997), and
+how much farther out the other set's k-th run lies (ratio of distances). The best of each over k is compared with what
+permuted labels show (chance.py), and the score is the sum of both surprises in nats (Fisher 1932).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.compare.chance import Chance, Samples, counted, counted_ratios
 from components.compare.graph import Graph
 
 MOST_RUNS = 128  # of a neighbourhood, at most
 SIZES = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32])  # k: runs of one set that a behaviour is looked for in
-DIMENSION = 10.0  # of neighbourhoods among vectors of texts, for distance -> volume
 BLUR = 0.3  # cosine distance added everywhere: below it, how near two texts lie says little
 SAME_DISTANCE = 1e-5
 MOST_SHARED = 0.5  # of the runs of two items of a list, by Jaccard
 SIDES = (0, 1)  # A, B
 FIRST_CANDIDATES = 512
-GRID_START, GRID_STEP, GRID_POINTS = -8.0, 0.02, 2_000  # log ratios of volumes
 
 Runs = NDArray[np.int32]
 Labels = NDArray[np.bool_]  # is a run of A, (runs,)
@@ -135,23 +134,64 @@ def _tie_ends(far: NDArray[np.floating], runs: Runs) -> NDArray[np.int16]:
     return ends
 
 
-def evidence(reach: Reach, is_a: Labels, lengths: NDArray[np.integer]) -> Evidence:
-    """How clearly each neighbourhood belongs to A, and to B.
+def evidence(reach: Reach, is_a: Labels, lengths: NDArray[np.integer], chance: Chance) -> Evidence:
+    """How clearly each neighbourhood belongs to A, and to B. It goes up to where many runs end at a sharp border."""
+    n = len(reach.runs)
+    found = Evidence(score=np.zeros((2, n)), column=np.zeros((2, n), np.int64))
+    for side, denser in enumerate(_denser(reach, is_a, lengths)):
+        ratio = np.zeros((n, len(SIZES)))
+        ratio[denser.row, denser.which] = chance.of_ratio(side, denser.which, denser.ratio)
+        count = denser.spread(denser.count, n)
+        most = count.max(axis=1)
+        found.score[side] = np.where(most > 0, chance.of_count(side, most) + ratio.max(axis=1), 0.0)
+        sharpest = (count * denser.spread(np.maximum(denser.ratio, 0.0) + SAME_DISTANCE, n)).argmax(axis=1)
+        found.column[side] = denser.spread(denser.column, n)[np.arange(n), sharpest]
+    return found
+
+
+def sampled(reach: Reach, is_a: Labels, lengths: NDArray[np.integer]) -> Samples:
+    """What these labels show, to measure chance by."""
+    n = len(reach.runs)
+    sides = _denser(reach, is_a, lengths)
+    return Samples(
+        count=np.stack([counted(one.spread(one.count, n).max(axis=1)) for one in sides]),
+        ratio=np.stack([counted_ratios(one.which, one.ratio, len(SIZES)) for one in sides]),
+        total=n,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Denser:
+    """Where one side is denser than expected: at centre `row`, up to its run in `column`, the `SIZES[which]`-th of the side.
+
+    `count` is the evidence of the scan statistic in nats, `ratio` the log ratio of distances to the k-th run of each side.
+    """
+
+    row: NDArray[np.int64]
+    which: NDArray[np.int64]
+    column: NDArray[np.int64]
+    count: NDArray[np.float64]
+    ratio: NDArray[np.floating]
+
+    def spread(self, values: NDArray[Any], n: int) -> NDArray[Any]:
+        """Values by centre and size (n, sizes), 0 elsewhere."""
+        found = np.zeros((n, len(SIZES)), values.dtype)
+        found[self.row, self.which] = values
+        return found
+
+
+def _denser(reach: Reach, is_a: Labels, lengths: NDArray[np.integer]) -> list[_Denser]:
+    """Of both sides.
 
     What is rare is met in proportion to the length of runs, what every run does in proportion to their number: of a
     side's two shares the larger is expected, so that longer runs alone are no finding.
     """
-    n = len(reach.runs)
     of_runs, of_texts = is_a.mean(), (lengths * is_a).sum() / max(1, lengths.sum())
-    shares = (max(of_runs, of_texts), max(1.0 - of_runs, 1.0 - of_texts))
-    found = Evidence(score=np.zeros((2, n)), column=np.zeros((2, n), np.int64))
-    if n:
-        label = np.append(is_a, False)[reach.runs]
-        met = [_Met.of(of_side & reach.counts) for of_side in (label, ~label)]
-        farthest = np.where(reach.runs >= 0, reach.log_far, -np.inf).max(axis=1)
-        for side, share in enumerate(shares):
-            found.score[side], found.column[side] = _of_side(reach, met[side], met[1 - side], farthest, share)
-    return found
+    shares = [min(max(share), 1 - 1e-9) for share in ((of_runs, of_texts), (1.0 - of_runs, 1.0 - of_texts))]
+    label = np.append(is_a, False)[reach.runs]
+    met = [_Met.of(of_side & reach.counts) for of_side in (label, ~label)]
+    farthest = np.where(reach.runs >= 0, reach.log_far, -np.inf).max(axis=1, initial=-np.inf)
+    return [_of_side(reach, met[side], met[1 - side], farthest, shares[side]) for side in SIDES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,11 +213,7 @@ class _Met:
         return np.asarray(self.columns[self.starts[row] + k - 1], np.int64)
 
 
-def _of_side(
-    reach: Reach, mine: _Met, others: _Met, farthest: NDArray[np.floating], share: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The score of each centre for one side (n,), and the column that it is reached at."""
-    n = len(reach.runs)
+def _of_side(reach: Reach, mine: _Met, others: _Met, farthest: NDArray[np.floating], share: float) -> _Denser:
     row, which = np.nonzero(np.diff(mine.starts)[:, None] >= SIZES)
     k = SIZES[which]
     at = mine.nth(row, k)
@@ -187,14 +223,13 @@ def _of_side(
     has_kth = np.diff(others.starts)[row] >= k
     theirs = farthest[row]
     theirs[has_kth] = reach.log_far[row[has_kth], others.nth(row[has_kth], k[has_kth])]
-    ratio = DIMENSION / 2 * (theirs - reach.log_far[row, at]) + np.log((1.0 - share) / share)
-    value = np.zeros((n, len(SIZES)))
-    value[row, which] = np.sqrt(_count_evidence(share)[which, n_others] * volume_evidence(which, ratio))
-    column = np.zeros((n, len(SIZES)), np.int64)
-    column[row, which] = at
-    best = value.argmax(axis=1)
-    rows = np.arange(n)
-    return value[rows, best], column[rows, best]
+    return _Denser(
+        row=row,
+        which=which,
+        column=at,
+        count=_count_evidence(share)[which, n_others],
+        ratio=theirs - reach.log_far[row, at],
+    )
 
 
 def _count_evidence(share: float) -> NDArray[np.float64]:
@@ -203,24 +238,6 @@ def _count_evidence(share: float) -> NDArray[np.float64]:
     both = k + others
     found = k * np.log(k / both / share) + others * np.log(np.maximum(others, 1) / both / (1.0 - share))
     return np.asarray(np.maximum(found, 0.0), np.float64)
-
-
-def volume_evidence(which: NDArray[np.int64], ratio: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Nats that the k-th run of each side lies so much farther out is not chance; interpolated."""
-    at = np.clip((ratio - GRID_START) / GRID_STEP, 0.0, GRID_POINTS - 1.001)
-    below = at.astype(np.int64)
-    table = _surprises()
-    low = table[which, below]
-    return np.asarray(low + (at - below) * (table[which, below + 1] - low), np.float64)
-
-
-@cache
-def _surprises() -> NDArray[np.float64]:
-    """(sizes, points of the grid): -log of the tail of the F distribution."""
-    from scipy import stats
-
-    grid = np.exp(GRID_START + GRID_STEP * np.arange(GRID_POINTS))
-    return np.stack([-stats.f.logsf(grid, 2 * k, 2 * k) for k in SIZES])
 
 
 def reading_list(reach: Reach, found: Evidence, side: int, speakers: Speakers, of_side: Labels, most: int) -> list[int]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compare.evidence import SIDES, Evidence, Labels, Reach, Speakers, evidence, reading_list
+from components.compare.chance import Chance, chance_from
+from components.compare.evidence import SIDES, Evidence, Labels, Reach, Speakers, evidence, reading_list, sampled
 from components.neighbors.cores import on_all_cores
 
 ROUNDS = 200
+CHANCE_ROUNDS = 16  # to measure surprise by: all centres of a round count, so few are enough
 SIGNIFICANT = 0.01  # family-wise; a 5 % test calls one of twenty harmless comparisons a finding
 
 
@@ -49,9 +53,18 @@ class Null:
         return float(highest[-1 - allowed]) if 0 <= allowed < len(highest) else float("inf")
 
 
-def lists_of(reach: Reach, speakers: Speakers, is_a: Labels, most: int) -> Lists:
+def chance_of(reach: Reach, speakers: Speakers, is_a: Labels, *, seed: int = 0) -> Chance:
+    """What permuted labels show at the centres. Other permutations than those that p-values are made of."""
+    random = np.random.default_rng((seed, 1))
+    free, lengths = np.zeros(len(is_a), np.int64), speakers.lengths
+    labels = [permuted(is_a, free, random) for _ in range(CHANCE_ROUNDS)]
+    found = list(on_all_cores(lambda one: sampled(reach, one, lengths), labels))
+    return chance_from(reduce(add, found))
+
+
+def lists_of(reach: Reach, speakers: Speakers, is_a: Labels, chance: Chance, most: int) -> Lists:
     """What to read of A and of B."""
-    found = evidence(reach, is_a, speakers.lengths)
+    found = evidence(reach, is_a, speakers.lengths, chance)
     centres = [reading_list(reach, found, side, speakers, is_a == (side == 0), most) for side in SIDES]
     return Lists(found=found, centres=centres, scores=[found.score[side][centres[side]] for side in SIDES])
 
@@ -61,6 +74,7 @@ def null_of(
     speakers: Speakers,
     is_a: Labels,
     strata: NDArray[np.integer],
+    chance: Chance,
     *,
     most: int,
     rounds: int = ROUNDS,
@@ -72,7 +86,7 @@ def null_of(
     scores = np.zeros((rounds, len(SIDES), most))
 
     def one(round_no: int) -> None:
-        lists = lists_of(reach, speakers, labels[round_no], most)
+        lists = lists_of(reach, speakers, labels[round_no], chance, most)
         for side in SIDES:
             scores[round_no, side, : len(lists.scores[side])] = lists.scores[side]
 

@@ -83,6 +83,12 @@ class Comparison:
         return {**asdict(self), "significant": self.is_significant, "summary": list(summary(self))}
 
 
+def is_of_its_side(one: Reading, n_a: int, n_b: int) -> bool:
+    """Do more of the side's runs show it, as the list says? The run in whose words it is counts here, and not in the score."""
+    more = one.runs_a * n_b - one.runs_b * n_a
+    return more > 0 if one.side == "a" else more < 0
+
+
 def from_dict(raw: Mapping[str, Any]) -> Comparison:
     """The comparison that `as_dict` made this of, or its JSON."""
     known = {one.name: raw[one.name] for one in fields(Comparison)}
@@ -126,14 +132,16 @@ def _wilson(x: int, n: int, z: float) -> tuple[float, float, float]:
 def summary(found: Comparison) -> Iterator[str]:
     """What was found, in sentences: the verdict, what it would take, and what else could explain it."""
     a, b = found.a, found.b
-    yield f"{a.runs:,} runs with {_named(a)} (a) against {b.runs:,} runs with {_named(b)} (b), snapshot {found.snapshot}."
+    yield f"{_named(a)} (a) against {_named(b)} (b), snapshot {found.snapshot}."
     yield _verdict(found)
     yield _power(found)
     yield from found.cautions
 
 
 def _named(chosen: SetSize) -> str:
-    return ", ".join(chosen.filters) or "none of these filters"
+    if not chosen.filters:
+        return f"all {chosen.runs:,} other runs" if chosen.runs > 1 else "the only other run"
+    return f"{chosen.runs:,} {'runs' if chosen.runs > 1 else 'run'} with {', '.join(chosen.filters)}"
 
 
 def _verdict(found: Comparison) -> str:
@@ -165,10 +173,30 @@ def _power(found: Comparison) -> str:
     if None in needed:
         return "With so few runs no finding can be significant: the list says what to read, and proves nothing."
     return (
-        f"At this size a behaviour is significant from about {needed[0]} like runs of a and none of b, or {needed[1]} of b and "
-        "none of a. Only part of the runs that do the same say it alike, so take two to four times as many. What fewer runs do "
-        "may be in the list, or missing."
+        f"At this size a behaviour is significant from about {needed[0]} runs of a and none of b, or {needed[1]} of b and none of "
+        "a, if what they say is alike and unlike all else. Only part of the runs that do the same say it alike, so take two to "
+        "four times as many. What fewer runs do may be in the list, or missing."
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideList:
+    """What to read of one set, the clearest first, and a heading for it."""
+
+    side: str
+    heading: str
+    items: Sequence[Reading]
+
+
+def by_side(found: Comparison) -> list[SideList]:
+    """The reading list of each set that has one. Who asks about one set has to read half as far as in both lists as one."""
+    lists = []
+    for side, chosen in (("a", found.a), ("b", found.b)):
+        items = [one for one in found.reading if one.side == side]
+        if items:
+            name = ", ".join(chosen.filters) or "all other runs"
+            lists.append(SideList(side=side, heading=f"More frequent in {side} ({name}):", items=items))
+    return lists
 
 
 def counts_in_words(one: Reading, found: Comparison) -> str:
@@ -182,15 +210,17 @@ def counts_in_words(one: Reading, found: Comparison) -> str:
 def lines(found: Comparison, limit: int = 10) -> Iterator[str]:
     """For a terminal: the summary, the list to read, the topics. Texts are cut; control characters are the caller's."""
     yield from summary(found)
-    for n, one in enumerate(found.reading[:limit], 1):
-        low, high = (100 * end for end in one.interval)
-        mark = "*" if one.p <= SIGNIFICANT else " "
-        yield (
-            f"{n:>3}{mark} p {one.p:.3f}  q {one.q:.2f}  {counts_in_words(one, found)}; a minus b {low:+.0f} to {high:+.0f} points"
-        )
-        yield f"      {one.id}  {excerpt(one.text)}"
-    if len(found.reading) > limit:
-        yield f"     … and {len(found.reading) - limit:,} more; `--limit` or `--json` shows them."
+    for part in by_side(found):
+        yield part.heading
+        for n, one in enumerate(part.items[:limit], 1):
+            low, high = (100 * end for end in one.interval)
+            mark = "*" if one.p <= SIGNIFICANT else " "
+            yield (
+                f"{n:>3}{mark} p {one.p:.3f}  q {one.q:.2f}  {counts_in_words(one, found)}; a minus b {low:+.0f} to {high:+.0f} points"
+            )
+            yield f"      {one.id}  {excerpt(one.text)}"
+        if len(part.items) > limit:
+            yield f"     … and {len(part.items) - limit:,} more; `--limit` or `--json` shows them."
     if found.reading:
         yield f"* significant. Intervals are optimistic: the items were chosen for their difference. q <= {CHANCE_Q} is worth reading."
     topics = differing_topics(found)

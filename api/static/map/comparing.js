@@ -111,7 +111,8 @@ function endComparison(store) {
 export function Comparison({ store, show }) {
   const compared = store.compared.value;
   if (!compared) return html`<div class="empty"><h2>No comparison</h2><p>${store.comparing.value || "Choose two sets of runs on the left."}</p></div>`;
-  const { reading } = compared, at = reading.findIndex((one) => one.id === store.id.value);
+  const reading = ["a", "b"].flatMap((side) => compared.reading.filter((one) => one.side === side)); // each side's, best first
+  const at = reading.findIndex((one) => one.id === store.id.value);
   const open = async (/** @type {number} */ i) => {
     const one = reading[i];
     if (!one) return;
