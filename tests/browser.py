@@ -109,7 +109,7 @@ class Browser:
         try:
             return self.run(f"return {script}")
         except AssertionError as error:
-            if "context was destroyed" in str(error):
+            if "context was destroyed" in str(error) or "properties of null" in str(error):  # it is not there yet
                 return None
             raise
 

@@ -193,6 +193,8 @@ def test_a_link_shows_a_colleague_the_same(browser: Browser, address: str) -> No
     assert browser.run(f"return {place}") == before
     open_map(browser, address, "#at=a,b&f.type=error&area=1,2&id=nobody&panel=nothing&time=9~1&new=-3")
     assert n_shown(browser) == 13, "what is damaged in an address is left out"
+    browser.wait_for("performance.getEntriesByType('resource').some((one) => one.name.includes('id=nobody'))")
+    browser.complaints()  # the record is a 404
 
 
 def test_points_are_selected_by_drawing_and_by_clicks(browser: Browser, address: str) -> None:

@@ -274,7 +274,7 @@ def test_failed_runs_are_compared_with_passed_ones(browser: Browser, address: st
     browser.press_role("button", "Compare", within=".comparing")
     browser.wait_for("document.querySelector('.verdict h3')", within_s=90)
     assert browser.run("return window.runatlas.store.colour.value") == "difference"
-    assert browser.run("return new Set(window.runatlas.store.difference.value).size") > 3
+    browser.wait_for("new Set(window.runatlas.store.difference.value).size > 3")
     first = browser.text_of("#reader .hits button")
     assert "more in" in first
     browser.press_role("button", "Next to read")
