@@ -439,8 +439,8 @@ def test_ten_thousand_runs_of_one_record_are_compared(tmp_path: Path) -> None:
     runs = 10_000
     vectors = vectors_of(runs)
     vectors[:400:2] = vectors[0]  # what 200 runs of set a say
-    digests = np.unique(graphs.digests_of(vectors))
-    node = np.searchsorted(digests, graphs.digests_of(vectors))
+    digests = np.unique(digests_of(vectors))
+    node = np.searchsorted(digests, digests_of(vectors))
     first = np.unique(node, return_index=True)[1]
     where = graphs.NodeVectors(vectors=RowVectors(parts=[vectors], dim=24), rows=first)
     graph = graphs.build(digests, where)
@@ -645,7 +645,7 @@ def test_the_map_page_colours_by_the_difference_and_lists_it(client: Client, tmp
         assert evil in browser.text_of("#reader .hits .text")
         assert browser.run("return document.querySelectorAll('#reader img').length") == 0
         assert browser.run("return window.runatlas.store.colour.value") == "difference"
-        assert browser.run("return new Set(window.runatlas.store.difference.value).size") > 5
+        browser.wait_for("new Set(window.runatlas.store.difference.value).size > 5")
         browser.press_role("button", "Next to read")
         browser.press_role("button", "Open the record")
         browser.wait_for("document.querySelector('#reader pre')")
