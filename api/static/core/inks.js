@@ -1,4 +1,4 @@
-// Colours of the map's points that can be told apart on a light and on a dark ground.
+// Colours of the map's points that differ clearly on a light and on a dark ground.
 
 import { mix } from "./palette.js";
 
