@@ -20,7 +20,7 @@ from components.compare.material import texts_of
 from components.compare.permute import chance_of, lists_of, null_of
 from components.compare.stored import whole_graph
 from components.search.lists import open_vectors
-from components.search.vectors import RowVectors
+from components.search.vectors import RowVectors, digests_of
 from components.snapshot.read import Snapshot, open_snapshot
 
 ITEMS = 20
@@ -35,7 +35,7 @@ def measure_cost(n: int, runs: int = 400) -> None:
     centres = draw.normal(size=(n // 40 + 1, 384))
     vectors = centres[draw.integers(0, len(centres), n)] + draw.normal(size=(n, 384))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    digests = graphs.digests_of(vectors)
+    digests = digests_of(vectors)
     order = np.argsort(digests)
     where = graphs.NodeVectors(vectors=RowVectors(parts=[vectors], dim=384), rows=order)
     run, tasks = draw.integers(0, runs, n), np.arange(runs)

@@ -439,8 +439,8 @@ def test_ten_thousand_runs_of_one_record_are_compared(tmp_path: Path) -> None:
     runs = 10_000
     vectors = vectors_of(runs)
     vectors[:400:2] = vectors[0]  # what 200 runs of set a say
-    digests = np.unique(graphs.digests_of(vectors))
-    node = np.searchsorted(digests, graphs.digests_of(vectors))
+    digests = np.unique(digests_of(vectors))
+    node = np.searchsorted(digests, digests_of(vectors))
     first = np.unique(node, return_index=True)[1]
     where = graphs.NodeVectors(vectors=RowVectors(parts=[vectors], dim=24), rows=first)
     graph = graphs.build(digests, where)
