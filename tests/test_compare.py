@@ -435,6 +435,7 @@ def test_a_text_said_a_thousand_times_is_evidence_of_one_run(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="a text beside the one that 200 runs say is listed before it")
 def test_ten_thousand_runs_of_one_record_are_compared(tmp_path: Path) -> None:
     runs = 10_000
     vectors = vectors_of(runs)
