@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import (
@@ -171,13 +172,22 @@ _kinds = {413: "body-too-large", 416: "range-not-satisfiable"}
 
 def _http_problem(error: StarletteHTTPException, request: Request) -> Problem:
     phrase = _kinds.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    allowed = Headers(headers=dict(error.headers or {})).get("allow", "see GET /docs")
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request) or Headers(headers=headers).get("allow", "")
+    allowed = headers.get("Allow") or "see GET /docs"
     details = {
         404: f"Nothing found at {path_of(request)}. GET / lists the datasets, GET /docs all calls.",
         405: f"{request.method} is not supported here; allowed: {allowed}.",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, phrase, detail, headers=error.headers or {})
+    return Problem(error.status_code, phrase, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of the path; the router itself names those of the first one alone."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", None) or ()}))
 
 
 class PlainErrors:
