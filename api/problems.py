@@ -167,6 +167,7 @@ def path_of(request: Request) -> str:
     return str(request.scope["path"])
 
 
+_methods = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _kinds = {413: "body-too-large", 416: "range-not-satisfiable"}
 
 
@@ -186,8 +187,11 @@ def _http_problem(error: StarletteHTTPException, request: Request) -> Problem:
 
 def _allowed(request: Request) -> str:
     """The methods of all routes of the path; the router itself names those of the first one alone."""
-    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", None) or ()}))
+    asked = [(method, {**request.scope, "method": method}) for method in _methods]
+    matches = {
+        method for method, scope in asked for route in request.app.routes if route.matches(scope)[0] is Match.FULL
+    }
+    return ", ".join(sorted(matches))
 
 
 class PlainErrors:
