@@ -281,6 +281,7 @@ def test_an_unknown_record_and_an_unknown_dataset_are_explained(window: Browser,
     window.wait_for("document.querySelector('#reader')?.innerText.includes('This record is gone')")
     window.open(f"{address}/map/nobody")
     window.wait_for("document.querySelector('#message').innerText.includes('There is no dataset “nobody”')")
+    assert window.picture()[200, 700].min() > 200, "the message is dark: it needs a light ground"
     window.press("#message a")
     window.wait_for("document.querySelector('.cards')")
     window.complaints()  # the record and the dataset are 404s
