@@ -94,9 +94,12 @@ def _extras(given: list[str]) -> dict[str, list[str]]:
     for at, one in enumerate(given):
         name, is_pair, value = one.partition("=")
         if not is_pair or not name:
-            message = "is no NAME=VALUE"
+            message = f"{one[:100]!r} is no NAME=VALUE"
             raise Problem(
-                422, "invalid-request", f"extra.{at} {message}.", errors=[{"field": f"extra.{at}", "message": message}]
+                422,
+                "invalid-request",
+                f"extra.{at}: {message}; for instance extra=team=search.",
+                errors=[{"field": f"extra.{at}", "message": message}],
             )
         found.setdefault(name, []).append(value)
     return found

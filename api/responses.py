@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from fastapi import HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.background import BackgroundTask
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+PARQUET: Final = "application/vnd.apache.parquet"
+ABANDONED_S: Final = 86_400  # age of a file that nobody is still sending
 static_folder = Path(__file__).parent / "static"
 
 
@@ -54,3 +62,29 @@ def revalidated(request: Request, file: Path, tag: str) -> Response:
     if request.headers.get("if-none-match") == tag and file.suffix != ".json":
         return Response(status_code=304, headers=headers)
     return FileResponse(file, headers=headers)
+
+
+def attachment(name: str) -> dict[str, str]:
+    """The header that makes a browser save a response under this name (RFC 6266)."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
+    return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"}
+
+
+def parquet_file(write: Callable[[Path], object], folder: Path, headers: Mapping[str, str]) -> FileResponse:
+    """A Parquet file, which can't be streamed: `write(path)` makes it in `folder`, and it is deleted once it is sent.
+
+    What a process that was killed left there is deleted too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".export-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                left.unlink()
+    target = folder / f".export-{uuid.uuid4().hex}"
+    try:
+        write(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    done = BackgroundTask(target.unlink, missing_ok=True)
+    return FileResponse(target, media_type=PARQUET, headers=headers, background=done)

@@ -78,19 +78,11 @@ def address(client: httpx.Client) -> str:
     return f"{str(client.base_url).rstrip('/')}/map/default"
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with a_browser(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
-
-
 @pytest.fixture
-def browser(window: Browser) -> Iterator[Browser]:
-    """The window. After each test: no console warnings, and nothing of a log that became markup."""
-    window.complaints()
-    yield window
-    assert window.run("return document.querySelectorAll('#page img, #tip img').length") == 0
-    assert window.complaints() == []
+def browser(browser: Browser) -> Iterator[Browser]:
+    """As everywhere; and after each test, nothing of a log has become markup."""
+    yield browser
+    assert browser.run("return document.querySelectorAll('#page img, #tip img').length") == 0
 
 
 def open_map(browser: Browser, address: str, place: str = "") -> None:

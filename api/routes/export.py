@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
-from starlette.background import BackgroundTask
 
 from api.dependencies import Dependencies, Deps
 from api.filters import FilterParameters
 from api.inputs import DatasetName
 from api.problems import Problem
-from api.responses import content
+from api.responses import attachment, content, parquet_file
 from api.selection import Chosen, chosen_ids
 from components import record_export
 from components.contracts import NO_TOPIC
@@ -29,7 +28,6 @@ MEDIA = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
     "ids": "text/plain; charset=utf-8",
-    "parquet": "application/vnd.apache.parquet",
 }
 
 
@@ -57,10 +55,10 @@ def export(deps: Deps, dataset: DatasetName, body: Export) -> Response:
     if body.ids is not None:
         _expect_known(deps, dataset, number, ids)
     name = f"{dataset}.{'txt' if body.format == 'ids' else body.format}"
-    headers = {"Content-Disposition": f'attachment; filename="{_plain(name)}"', "Cache-Control": "no-store"}
+    headers = {**attachment(name), "Cache-Control": "no-store"}
     batches = _batches(deps, dataset, number, ids)
     if body.format == "parquet":
-        return _parquet(deps, batches, headers)
+        return parquet_file(partial(record_export.write_parquet, batches), deps.settings.cache / "exports", headers)
     return StreamingResponse(record_export.blocks(batches, body.format), media_type=MEDIA[body.format], headers=headers)
 
 
@@ -78,7 +76,7 @@ def export_html(deps: Deps, dataset: DatasetName, filters: FilterParameters) -> 
     snapshot, number = open_snapshot(deps.state.output(dataset)), deps.state.dataset_id(dataset)
     chosen = deps.state.with_store(lambda store: select(store, number, snapshot, filters))
     headers = {
-        "Content-Disposition": f'attachment; filename="{_plain(dataset)}.html"',
+        **attachment(f"{dataset}.html"),
         "Cache-Control": "no-store",
         "Content-Security-Policy": "sandbox",  # it is meant for the disk, and no page of this server
     }
@@ -104,20 +102,3 @@ def _batches(deps: Dependencies, dataset: str, number: int, ids: Sequence[str]) 
         return [int(data.topic[row]) if row >= 0 else NO_TOPIC for row in rows]
 
     return deps.state.with_store(lambda store: record_export.export_rows(store, number, ids, topics_of))
-
-
-def _parquet(deps: Dependencies, batches: Iterator[list[dict[str, Any]]], headers: dict[str, str]) -> Response:
-    folder = deps.settings.cache / "exports"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f".export-{uuid.uuid4().hex}"
-    try:
-        record_export.write_parquet(batches, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    done = BackgroundTask(target.unlink, missing_ok=True)
-    return FileResponse(target, media_type=MEDIA["parquet"], headers=headers, background=done)
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from api.cors import csrf_header
@@ -22,7 +20,7 @@ from api.inputs import MAX_NUMBER
 from api.login import csrf_token_of
 from api.multipart import receive_upload
 from api.problems import Problem
-from api.responses import Json
+from api.responses import Json, attachment, parquet_file
 from api.survey_runs import start_survey
 from components import surveys
 from components.dataset_settings import effective_settings
@@ -195,12 +193,14 @@ def export_table(
         "Cache-Control": "no-store",
     }
     if file == "parquet":
-        return _parquet(deps, chosen, headers | _attachment(f"{stem}.parquet"))
+        return parquet_file(
+            partial(export.write_parquet, chosen), deps.settings.uploads, headers | attachment(f"{stem}.parquet")
+        )
     blocks = _opened(export.csv_blocks(chosen))
     headers["X-Runatlas-Guarded-Cells"] = str(export.count_guarded(chosen))
     charset = chosen.table.encoding.charset
     return StreamingResponse(
-        blocks, media_type=f"text/csv; charset={charset}", headers=headers | _attachment(f"{stem}.csv")
+        blocks, media_type=f"text/csv; charset={charset}", headers=headers | attachment(f"{stem}.csv")
     )
 
 
@@ -255,19 +255,3 @@ def _opened(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield from blocks
 
     return all_blocks()
-
-
-def _parquet(deps: Dependencies, chosen: export.Download, headers: dict[str, str]) -> Response:
-    target = deps.settings.uploads / f".export-{uuid.uuid4().hex}"
-    try:
-        export.write_parquet(chosen, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    done = BackgroundTask(target.unlink, missing_ok=True)
-    return FileResponse(target, media_type="application/vnd.apache.parquet", headers=headers, background=done)
-
-
-def _attachment(name: str) -> dict[str, str]:
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
-    return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"}
