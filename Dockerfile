@@ -1,5 +1,7 @@
 # One image for all services: Prefect worker, HTTP API, command line. See compose.yaml and docs/operations.md.
+# For NVIDIA GPUs: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128, or compose.cuda.yaml beside compose.yaml.
 FROM python:3.11-slim-bookworm
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -13,7 +15,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir components flows api && touch components/__init__.py flows/__init__.py api/__init__.py \
-    && pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu ".[postgres]" asyncpg \
+    && pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" ".[postgres]" asyncpg \
     && pip uninstall --yes runatlas && rm -r components flows api
 
 COPY . .

@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 
+from api.json_logs import set_up_logging
 from api.serving import server_config
 from api.up.environment import bypass_proxy
 from components.errors import BadSetting
@@ -25,6 +26,7 @@ def main() -> None:
     disable_telemetry()
     try:
         settings = load_settings()
+        set_up_logging(settings.log_format)
         sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
         with private_umask(settings):
             config = server_config(settings, log_level="info" if sockets is None else "warning")

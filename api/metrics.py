@@ -86,17 +86,19 @@ def of_datasets(datasets: dict[str, DatasetStatus]) -> Iterator[Metric]:
 
 
 def of_embedding(store: Store) -> Iterable[Metric]:
-    """Tokens and batches of each dataset."""
+    """Texts, tokens and batches of each dataset. Records beyond the texts had a vector already: hits of the cache."""
+    texts = CounterMetricFamily("embedded_texts", "Texts embedded; equal ones are embedded once.", labels=["dataset"])
     tokens = CounterMetricFamily("tokens", "Tokens embedded, as the model counts them.", labels=["dataset"])
     batches = HistogramMetricFamily("seconds_per_batch", "Embedded batches, and their duration.", labels=["dataset"])
     tallies, within = store.vectors.tallies(), store.vectors.batch_seconds()
     for name, number in store.datasets.ids().items():
         if tally := tallies.get(number):
+            texts.add_metric([name], tally.texts)
             tokens.add_metric([name], tally.tokens)
             counts = within.get(number, dict.fromkeys(BATCH_SECONDS, 0))
             buckets = [(str(bound), float(n)) for bound, n in counts.items()]
             batches.add_metric([name], [*buckets, ("+Inf", tally.batches)], sum_value=tally.seconds)
-    return [tokens, batches]
+    return [texts, tokens, batches]
 
 
 def of_runs(store: Store) -> Iterable[Metric]:

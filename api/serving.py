@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from api.app import create_app
+from api.json_logs import JsonLines
 from components.settings import Settings
 
 shutdown_within_s = 3  # for requests in progress
@@ -29,6 +30,8 @@ def server_config(settings: Settings, *, log_level: str) -> uvicorn.Config:
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["filters"] = {"without_query": {"()": WithoutQuery}}
     log_config["handlers"]["access"]["filters"] = ["without_query"]
+    if settings.log_format == "json":
+        log_config["formatters"] = {name: {"()": JsonLines} for name in log_config["formatters"]}
     return uvicorn.Config(
         create_app(settings),
         host=settings.api.host,

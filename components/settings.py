@@ -300,6 +300,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, repr=False)  # None: SQLite in `home`
     model: str = "all-MiniLM-L6-v2"
     api_token: str | None = Field(None, repr=False)
+    log_format: Literal["text", "json"] = "text"  # of lines on stderr; json: one object a line
     private_files: bool = True  # home, database, output and logs are for this user alone; false: as the umask says
     load: LoadSettings = LoadSettings()
     embed: EmbedSettings = EmbedSettings()

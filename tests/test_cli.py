@@ -280,3 +280,36 @@ def test_ctrl_c_stops_an_index_cleanly_and_the_next_one_resumes(
     assert "Traceback" not in errors
     assert report(shell("index", "--json"))["rows"] == 3_000
     assert report(shell("verify", "--json"))["ok"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments", [["search", "a"], ["show", "nobody"], ["configure", "nonsense=1"]], ids=lambda one: one[0]
+)
+def test_with_json_logs_every_line_on_stderr_is_an_object(shell: Shell, arguments: list[str]) -> None:
+    plain, json = shell(*arguments), shell("--log-format", "json", *arguments)
+    assert (json.returncode, json.stdout) == (plain.returncode, plain.stdout)
+    found = [orjson.loads(line) for line in json.stderr.splitlines()]
+    assert [set(line) for line in found] == [{"time", "level", "logger", "message"}] * len(found)
+    assert [f"runatlas: {line['message']}" for line in found] == plain.stderr.splitlines()
+    assert found[-1]["level"] == "ERROR"
+
+
+def test_progress_is_logged_as_json(tmp_path: Path, environment: dict[str, str]) -> None:
+    script = (
+        "import time\nfrom api.cli.progress import progress\nimport api.cli.progress as module\n"
+        "module.line_every_s = 0.05\nfrom api.json_logs import set_up_logging\nset_up_logging('json')\n"
+        "import logging; logging.getLogger('api').warning('a name with %s', '\\udcff')\n"
+        "with module.ProgressLines(__import__('sys').stderr, 0.05) as lines:\n    lines('embed', 1, 4)\n    time.sleep(0.3)\n"
+    )
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *others = [orjson.loads(line) for line in done.stderr.splitlines()]
+    assert (first["level"], first["logger"], first["message"]) == ("WARNING", "api", "a name with ?")
+    assert others
+    assert all(line["message"].startswith("embed: 1 of 4 (25%)") for line in others)

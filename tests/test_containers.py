@@ -67,6 +67,20 @@ def test_every_command_of_a_container_is_there(name):
             assert (root / arguments[arguments.index("--base-job-template") + 1]).exists()
 
 
+def test_the_cuda_variant_changes_the_image_of_all_services_and_gives_a_gpu_to_the_one_that_embeds():
+    variant = yaml.safe_load((root / "compose.cuda.yaml").read_text())["services"]
+    assert set(variant) == set(ours)
+    index = "TORCH_INDEX"
+    assert re.search(rf"^ARG {index}=.*/cpu$", dockerfile, re.MULTILINE)
+    assert f'--extra-index-url "${index}"' in dockerfile
+    for service in variant.values():
+        assert service["image"] != "runatlas", "the image without CUDA keeps its name"
+        assert re.fullmatch(r"https://download\.pytorch\.org/whl/cu\d+", service["build"]["args"][index])
+    ((name, given),) = [(name, one["deploy"]) for name, one in variant.items() if "deploy" in one]
+    assert name == "worker"
+    assert given["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
 def test_who_depends_on_another_service_names_one_that_can_become_so():
     for service in services.values():
         for other, dependency in service.get("depends_on", {}).items():

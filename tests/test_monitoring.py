@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -43,19 +46,26 @@ def names(expression: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Name -> labels of every sample of /metrics, of a dataset with an index."""
+def exposition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What /metrics says of a dataset with an index: three records with one text."""
     root = tmp_path_factory.mktemp("monitoring")
     settings = settings_at(root / "home")
-    (root / "a.jsonl").write_text('{"text": "hi", "type": "user", "timestamp": "2026-01-01"}\n')
+    line = '{"text": "hi", "type": "user", "timestamp": "2026-01-0%d"}\n'
+    (root / "a.jsonl").write_text("".join(line % day for day in (1, 2, 3)))
     with Pipeline(settings) as pipeline:
         pipeline.load([root / "a.jsonl"])
         pipeline.index()
     app = create_app(settings)
-    text = ask(app, "/metrics").body.decode()
+    yield ask(app, "/metrics").body.decode()
     app.state.dependencies.state.close()
-    return {one.name: set(one.labels) for family in text_string_to_metric_families(text) for one in family.samples} | {
-        family.name: set() for family in text_string_to_metric_families(text) if not family.samples
+
+
+@pytest.fixture(scope="module")
+def samples(exposition: str) -> dict[str, set[str]]:
+    """Name -> labels of every sample of /metrics."""
+    families = list(text_string_to_metric_families(exposition))
+    return {one.name: set(one.labels) for family in families for one in family.samples} | {
+        family.name: set() for family in families if not family.samples
     }
 
 
@@ -79,3 +89,70 @@ def test_every_kind_of_metric_is_on_the_dashboard(samples: dict[str, set[str]]) 
         "runatlas_run_seconds",
         "runatlas_survey_stage_seconds",
     }
+
+
+def test_equal_texts_show_as_texts_that_were_not_embedded(exposition: str) -> None:
+    assert 'embedded_texts_total{dataset="default"} 1.0' in exposition
+    assert 'processed_records_total{dataset="default"} 3.0' in exposition
+
+
+needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool, of the package prometheus")
+
+
+def promtool(*arguments: str | Path, given: str = "") -> str:
+    """What the real tool prints; it must find no fault."""
+    done = subprocess.run(["promtool", *map(str, arguments)], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@needs_promtool
+def test_promtool_finds_no_fault_in_the_metrics(exposition: str) -> None:
+    assert promtool("check", "metrics", given=exposition) == ""
+
+
+@needs_promtool
+def test_promtool_accepts_the_alerts() -> None:
+    assert "SUCCESS: 7 rules found" in promtool("check", "rules", folder / "alerts.yaml")
+
+
+minutes = "0x3000"  # a sample a minute, all 0
+series_of_alerts = {
+    "RunatlasDown": {'up{job="runatlas"}': minutes},
+    "RunatlasLoadsFail": {'runatlas_runs_total{kind="load",state="failed",dataset="a"}': "0+1x3000"},
+    "RunatlasIndexFails": {'runatlas_runs_total{kind="index",state="failed",dataset="a"}': "0+1x3000"},
+    "RunatlasNotIndexed": {
+        'runatlas_unindexed{dataset="a"}': "5x3000",
+        'runatlas_last_success_timestamp_seconds{kind="index",dataset="a"}': minutes,
+    },
+    "RunatlasRecordsNotEmbedded": {'runatlas_failed{dataset="a"}': "2x3000"},
+    "RunatlasMapDrifts": {'runatlas_drift{dataset="a"}': "0.3x3000"},
+    "RunatlasEmbeddingIsSlow": {
+        'seconds_per_batch_bucket{dataset="a",le="60.0"}': minutes,
+        'seconds_per_batch_bucket{dataset="a",le="300.0"}': "0+2x3000",
+        'seconds_per_batch_bucket{dataset="a",le="+Inf"}': "0+2x3000",
+    },
+}
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", series_of_alerts)
+def test_an_alert_fires_for_what_it_names_and_not_for_others(alert: str, tmp_path: Path) -> None:
+    given = [{"series": series, "values": values} for series, values in series_of_alerts[alert].items()]
+    rules = yaml.safe_load((folder / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]
+    labels = {"dataset": "a"} if alert != "RunatlasDown" else {"job": "runatlas"}
+
+    def fires(rule: dict[str, Any]) -> dict[str, Any]:
+        own = {**labels, **rule["labels"]}
+        if kind := {"RunatlasLoadsFail": "load", "RunatlasIndexFails": "index"}.get(rule["alert"]):
+            own |= {"kind": kind, "state": "failed"}
+        template = {name: text.replace("{{ $labels.dataset }}", "a") for name, text in rule["annotations"].items()}
+        template = {name: text.replace("{{ $value }}", "2") for name, text in template.items()}
+        expected = [{"exp_labels": own, "exp_annotations": template}] if rule["alert"] == alert else []
+        return {"eval_time": "2d", "alertname": rule["alert"], "exp_alerts": expected}
+
+    tested = {"interval": "1m", "input_series": given, "alert_rule_test": [fires(rule) for rule in rules]}
+    (tmp_path / "test.yaml").write_text(
+        yaml.safe_dump({"rule_files": [str(folder / "alerts.yaml")], "tests": [tested]}), "utf-8"
+    )
+    promtool("test", "rules", tmp_path / "test.yaml")

@@ -166,9 +166,9 @@ class TestVectors:
         held, (dataset_id, _) = fence(store), register(store)
         model_id = store.vectors.model_id("test model", 2)
         for n in range(3):
-            took = Tally(dataset_id=dataset_id, tokens=2**31, seconds=0.5)
+            took = Tally(dataset_id=dataset_id, texts=1, tokens=2**31, seconds=0.5)
             store.vectors.put(held, model_id, [bytes([n]) * 32], np.array([[1.0, 0.0]], np.float32), took)
-        summed = Tally(dataset_id=dataset_id, tokens=3 * 2**31, seconds=1.5, batches=3)
+        summed = Tally(dataset_id=dataset_id, texts=3, tokens=3 * 2**31, seconds=1.5, batches=3)
         assert store.vectors.tallies() == {dataset_id: summed}
 
 

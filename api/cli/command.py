@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import orjson
 import typer
 
+from api.json_logs import is_json, message_line, set_up_logging
 from components.errors import BadSetting, Cancelled, RunAtlasError
 from components.private import private_umask
 from components.settings import Settings, disable_telemetry, load_settings
@@ -33,10 +33,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        settings = _settings_if_valid()
+        set_up_logging(settings.log_format if settings else "text")
         disable_telemetry()
         try:
-            with private_umask(_settings_if_valid()):
+            with private_umask(settings):
                 command(*args, **kwargs)
         except BadSetting as error:
             _fail(str(error), 2)
@@ -63,7 +64,7 @@ def _stopped(command: str) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"runatlas: {message}", err=True)
+    typer.echo(message_line(message, "ERROR") if is_json() else f"runatlas: {message}", err=True)
     raise typer.Exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from typing import Annotated
@@ -22,6 +23,7 @@ from api.cli.snapshots import export, publish, verify
 from api.cli.surveys import drop, survey
 from api.cli.tags import tag, tags, untag
 from api.cli.topics import merge_topics, rename_topic, topics
+from api.json_logs import LOG_FORMAT_VARIABLE, LogFormat
 from api.up.environment import bypass_proxy
 
 commands: tuple[Callable[..., None], ...] = (  # in the order of `runatlas --help`
@@ -77,11 +79,15 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    log_format: Annotated[
+        LogFormat | None, typer.Option("--log-format", help="Lines on stderr as text, or as JSON, one object a line.")
+    ] = None,
 ) -> None:
-    pass
+    if log_format:
+        os.environ[LOG_FORMAT_VARIABLE] = log_format
 
 
 if __name__ == "__main__":

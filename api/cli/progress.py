@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TextIO
 
+from api.json_logs import is_json, message_line
+
 line_every_s = 5.0
 
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     """The callback that steps report to. `quiet` turns bars off; lines are logs and stay on."""
-    if not sys.stderr.isatty():
+    if is_json() or not sys.stderr.isatty():
         with ProgressLines(sys.stderr) as lines:
             yield lines
     elif quiet:
@@ -53,7 +55,7 @@ class ProgressLines:
             if self._latest is not None:
                 began, before = self._began[self._latest[0]]
                 line = progress_line(*self._latest, seconds=time.monotonic() - began, before=before)
-                self._out.write(f"{line}\n")
+                self._out.write(f"{message_line(line)}\n")
                 self._out.flush()
 
 

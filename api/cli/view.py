@@ -6,6 +6,7 @@ import httpx
 import typer
 import uvicorn
 
+from api.json_logs import message_line
 from api.serving import server_config
 from api.up.browser import open_page
 from api.up.home import running_instance
@@ -31,7 +32,7 @@ def _serve(settings: Settings, page: str) -> None:
     with listen(settings.api.host, settings.api.port) as listener:
         url = f"{url_of(settings.api.host, listener.getsockname()[1])}/{page}"
         typer.echo(url)
-        typer.echo("Serving the map. Press Ctrl-C to stop.", err=True)
+        typer.echo(message_line("Serving the map. Press Ctrl-C to stop."), err=True)
         open_page(url)
         uvicorn.Server(server_config(settings, log_level="warning")).run(sockets=[listener])
 

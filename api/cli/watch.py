@@ -9,6 +9,7 @@ from threading import Event
 import typer
 
 from api.cli.report import load_lines
+from api.json_logs import message_line
 from components.pipeline import Pipeline
 from components.settings import Settings
 from flows.runs import watched_sources
@@ -28,7 +29,7 @@ def watch_and_load(settings: Settings) -> None:
     with Pipeline(settings) as pipeline:
         datasets = [name for name, sources in watched_sources(settings, pipeline.store).items() if sources]
         names = ", ".join(datasets) or "no sources yet (`runatlas load PATH` adds some)"
-        typer.echo(f"Watching {names}. Press Ctrl-C to stop.", err=True)
+        typer.echo(message_line(f"Watching {names}. Press Ctrl-C to stop."), err=True)
         for dataset in datasets:  # changes since the last load
             load(dataset)
         watch(settings, load, Event(), sources=lambda: watched_sources(settings, pipeline.store))

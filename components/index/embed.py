@@ -92,7 +92,8 @@ def _embed_group(target: Target, texts: Sequence[Text], *, is_last_try: bool) ->
         first = _embed_group(target, texts[:middle], is_last_try=is_last_try)
         return first + _embed_group(target, texts[middle:], is_last_try=is_last_try)
     digests = [one.digest for one in texts]
-    tally = Tally(dataset_id=target.dataset_id, tokens=embedded.n_tokens, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    tally = Tally(dataset_id=target.dataset_id, texts=len(texts), tokens=embedded.n_tokens, seconds=seconds)
     retry_while_busy(lambda: target.store.vectors.put(target.fence, target.model_id, digests, vectors, tally))
     return EmbedOutcome(embedded=len(texts), n_tokens=embedded.n_tokens, n_shortened=embedded.n_shortened)
 

@@ -311,6 +311,7 @@ class Tally(SQLModel, table=True):
 
     __tablename__ = "tally"
     dataset_id: int = Field(foreign_key="dataset.id", primary_key=True)
+    texts: int = Field(default=0, sa_column=_big(nullable=False, server_default="0"))
     tokens: int = Field(default=0, sa_column=_big(nullable=False))
     batches: int = Field(default=0, sa_column=_big(nullable=False))
     seconds: float = 0.0

@@ -25,9 +25,10 @@ f16 = np.dtype("<f2")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What batches of a dataset took: tokens as its model counts them, and seconds of embedding."""
+    """What batches of a dataset took: texts, tokens as its model counts them, and seconds of embedding."""
 
     dataset_id: int
+    texts: int
     tokens: int
     seconds: float
     batches: int = 1
@@ -86,7 +87,7 @@ class VectorStore:
             return self.db.insert_new(connection, vector_t, rows)
 
     def _add(self, connection: Connection, tally: Tally) -> None:
-        more = {"tokens": tally.tokens, "batches": tally.batches, "seconds": tally.seconds}
+        more = {"texts": tally.texts, "tokens": tally.tokens, "batches": tally.batches, "seconds": tally.seconds}
         insert = self.db.insert(tally_t).values(dataset_id=tally.dataset_id, **more)
         sums = {name: tally_t.c[name] + n for name, n in more.items()}
         connection.execute(insert.on_conflict_do_update(index_elements=["dataset_id"], set_=sums))

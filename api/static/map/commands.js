@@ -1,7 +1,7 @@
 // The command palette: everything that the page does, by name.
 
 import { css } from "../core/palette.js";
-import { html, useLayoutEffect, useRef, useSignal } from "../vendor/preact/preact.js";
+import { effect, html, useLayoutEffect, useRef, useSignal } from "../vendor/preact/preact.js";
 import { dotOf, nameOf, offeredColours, titleOf } from "./colouring.js";
 import { openId } from "./records.js";
 import { atlasAddress, copyLink, fileAddress, pictureAddress } from "./share.js";
@@ -16,13 +16,14 @@ const most = 12;
 /** @param {Props} props */
 export function Commands({ store, isOpen, stage, focusSearch }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null)), text = useSignal(""), at = useSignal(0);
-  useLayoutEffect(() => {
+  useLayoutEffect(() => effect(() => {  // at once, and not with the next drawing: the next key may be pressed before that
     if (!isOpen.value) return void dialog.current?.close();
     text.value = "";
     at.value = 0;
     dialog.current?.showModal();
-  }, [isOpen.value]);
-  const found = isOpen.value ? fitting(text.value, commandsOf(store, stage, focusSearch), store) : [];
+  }), []);
+  const find = () => fitting(text.value, commandsOf(store, stage, focusSearch), store);
+  const found = isOpen.value ? find() : [];
   const run = (/** @type {Command | undefined} */ command) => {
     isOpen.value = false;
     command?.run();
@@ -30,7 +31,7 @@ export function Commands({ store, isOpen, stage, focusSearch }) {
   const keys = (/** @type {KeyboardEvent} */ event) => {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (by) at.value = (at.value + by + found.length) % Math.max(1, found.length);
-    else if (event.key === "Enter") run(found[at.value]);
+    else if (event.key === "Enter") run(find()[at.value]);
     else return;
     event.preventDefault();
   };
