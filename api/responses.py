@@ -67,7 +67,8 @@ def revalidated(request: Request, file: Path, tag: str) -> Response:
 def attachment(name: str) -> dict[str, str]:
     """The header that makes a browser save a response under this name (RFC 6266)."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
-    return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"}
+    exact = "" if plain == name else f"; filename*=UTF-8''{quote(name)}"
+    return {"Content-Disposition": f'attachment; filename="{plain}"{exact}'}
 
 
 def parquet_file(write: Callable[[Path], object], folder: Path, headers: Mapping[str, str]) -> FileResponse:

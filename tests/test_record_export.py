@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from api_world import settings_at, write_run
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
 from httpx import Client
 from served import served
 
 from api.app import create_app
+from api.responses import ABANDONED_S, attachment, parquet_file
 from components.pipeline import Pipeline
 
 formula = '=HYPERLINK("http://evil.example","x")'
@@ -110,3 +115,31 @@ def test_the_maps_search_takes_filters_and_both_ways(client: Client) -> None:
     assert len(errors) == 3
     assert set(rows(q="step", by="both", type="error")) == set(errors)
     assert set(rows(q="step", by="meaning", run="b.jsonl")) <= {12}
+
+
+def test_a_file_for_a_download_goes_with_it_and_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    for name, age_s in ((".export-left", 2 * ABANDONED_S), (".export-being-sent", 60)):
+        (folder / name).write_text(name)
+        then = time.time() - age_s
+        os.utime(folder / name, (then, then))
+    app = FastAPI()
+
+    @app.get("/{name}")
+    def file(name: str) -> FileResponse:
+        def write(path: Path) -> None:
+            path.write_text(name)
+            if name == "damaged":
+                raise ValueError(name)
+
+        return parquet_file(write, folder, attachment(f'"{name}" ä.parquet'))
+
+    with served(app) as client:
+        answer = client.get("/whole")
+        assert client.get("/damaged").status_code == 500
+    assert answer.text == "whole"
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename=\"_whole_ _.parquet\"; filename*=UTF-8''%22whole%22%20%C3%A4.parquet"
+    )
+    assert [one.name for one in folder.iterdir()] == [".export-being-sent"]
