@@ -15,7 +15,7 @@ test:
 	$(PYTHON) -m pytest
 
 slow:  # what takes more than a few seconds, a browser, or real logs beside the checkout
-	$(PYTHON) -m pytest -m 'slow or browser or corpus or campaign'
+	$(PYTHON) -m pytest -n 3 -m 'slow or browser or corpus or campaign'
 
 bench:
 	$(PYTHON) -m benchmarks

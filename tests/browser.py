@@ -100,7 +100,7 @@ class Browser:
         body = f"(list) => new Promise((done) => {{ (function () {{ {script} }}).apply(null, [...list, done]) }})"
         return self.do(lambda page: page.evaluate(body, list(arguments)))
 
-    def wait_for(self, script: str, *, within_s: float = 30.0) -> Any:
+    def wait_for(self, script: str, *, within_s: float = 90.0) -> Any:
         """The first truthy value of an expression."""
         return waited(lambda: self._now(script), what=script, within_s=within_s)
 
@@ -226,7 +226,7 @@ class Browser:
 
     def _watched(self, context: BrowserContext) -> Page:
         page = context.pages[0]
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         context.on("request", lambda request: self.requests.append(request.url))
         page.on("download", self._save)
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
@@ -242,7 +242,9 @@ class Browser:
 
     def _save(self, download: Download) -> None:
         self.downloads.mkdir(exist_ok=True)
-        download.save_as(self.downloads / download.suggested_filename)
+        arriving = self.downloads / f".{download.suggested_filename}"
+        download.save_as(arriving)
+        arriving.replace(self.downloads / download.suggested_filename)  # who sees it sees it whole
 
 
 def _answer(page: Page, act: Callable[[Page], Any], answer: Future[Any]) -> None:

@@ -53,7 +53,7 @@ def test_lists_find_the_ten_nearest_papers_of_a_whole_year(tmp_path: Path, monke
     every, kept = np.unique(exact.at(np.arange(len(found))).astype(np.float64), axis=0, return_index=True)
     assert len(every) > 2_000
     hits = 0
-    asked = kept[:: len(kept) // 100][:100]
+    asked = kept[:: len(kept) // 50][:50]
     for row in asked:
         direction = exact.at(np.array([row])).astype(np.float32)[0]
         direction /= np.linalg.norm(direction)

@@ -489,4 +489,4 @@ def test_short_lives_lose_double_and_move_nothing() -> None:
 
 @pytest.mark.slow
 def test_long_lives_lose_double_and_move_nothing() -> None:
-    lived(20, 40)
+    lived(10, 40)
