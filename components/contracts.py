@@ -566,6 +566,15 @@ class IndexReport:
     topics: TopicReport | None = None  # None before the first snapshot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One invariant, whether it holds, and if not, what was found instead."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
 class Progress(Protocol):
     """Receives the progress of a step; `done` and `total` in records. Must be cheap and must not raise."""
 

@@ -34,8 +34,8 @@ from components.store.index_requests import IndexRequest
 
 if TYPE_CHECKING:  # commands that only read the store do not wait for pyarrow
     from components.compare.report import Comparison
+    from components.contracts import Check
     from components.search.search import Hit, Mode
-    from components.snapshot.verify import Check
 
 
 class Pipeline(SelectionOperations):

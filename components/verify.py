@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from components.contracts import Check
 from components.errors import NotFound
 from components.search.lists import check_lists, search_cache
 from components.snapshot.read import open_snapshot
-from components.snapshot.verify import Check, no_snapshot, verify_dataset
+from components.snapshot.verify import no_snapshot, verify_dataset
 from components.store import Store
 
 

@@ -24,8 +24,6 @@ from components.sources.records import RecordMaker, zone_named
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
-from components.survey.run import SurveyJob, SurveyReport
-from components.survey.run import run_survey as make_terrain
 from components.topics.chat import open_chat
 from components.topics.clusters import USUAL, Density
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarr
     from components.index.cluster import Cluster
     from components.search.search import Hit
     from components.sources.files import FileSource
+    from components.survey.run import SurveyReport
 
 
 def open_store(settings: Settings) -> Store:
@@ -194,6 +193,8 @@ def run_survey(
     should_stop: Callable[[], bool] | None = None,
 ) -> SurveyReport:
     """Make the terrain of an uploaded dataset. Raises `LeaseHeld` while another run makes it."""
+    from components.survey import run as surveying
+
     embedder = open_embedder(settings, dataset)
     # of an upload only the hills are named by a language model, not the topics that they are made of
     without_model = settings.model_copy(update={"topics": settings.topics.model_copy(update={"model": ""})})
@@ -204,7 +205,7 @@ def run_survey(
             without_model, store, dataset, requested, run_step=run_step, progress=progress, embedder=embedder
         )
 
-    job = SurveyJob(
+    job = surveying.SurveyJob(
         store=store,
         embedder=embedder,
         settings=settings,
@@ -215,7 +216,7 @@ def run_survey(
         progress=progress,
         should_stop=should_stop,
     )
-    return make_terrain(job, run_step)
+    return surveying.run_survey(job, run_step)
 
 
 def _owner() -> str:

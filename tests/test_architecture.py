@@ -61,6 +61,7 @@ late_imports = {
         "components.publish.run": "publishing: pyarrow",
         "components.search": "searching: polars, pyarrow",
         "components.compare": "comparing: the same",
+        "components.survey": "surveys",
         "components.projector.umap_projector": "the projector",
         "components.embedders.model_uri": "the embedders",
     },
@@ -302,6 +303,7 @@ import sys, os
 before = set(os.listdir("."))
 import components.pipeline, api.cli.main
 heavy = {"torch", "umap", "numba", "sentence_transformers", "onnxruntime", "prefect", "fastapi", "polars"} & set(sys.modules)
+heavy |= {"sqlalchemy.dialects.postgresql", "pyarrow.compute", "filelock"} & set(sys.modules)
 assert not heavy, heavy
 assert set(os.listdir(".")) == before
 """

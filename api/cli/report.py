@@ -13,8 +13,8 @@ from components.sources.read_totals import spelled
 
 if TYPE_CHECKING:
     from api.cli.doctor import Finding
+    from components.contracts import Check
     from components.dataset_sources import ListedSource, RemovedSources
-    from components.snapshot.verify import Check
 
 map_changes: Final = {"fit": "Map created", "refit": "Map rebuilt", "transform": "Map updated"}
 

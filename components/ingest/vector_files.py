@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-from filelock import FileLock, Timeout
 
 from components.atomic import atomic_write, disk_errors, make_folder
 from components.errors import BadSetting, StoreBusy
@@ -99,6 +98,8 @@ def write_vector_files(store: Store, which: VectorSet, folder: Path) -> list[Yea
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """The folder for this ingest alone."""
+    from filelock import FileLock, Timeout  # which other commands need not wait for
+
     lock = FileLock(folder / ".lock", timeout=10)
     try:
         with lock:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from components.atomic import disk_errors
 from components.cached_folder import atomic_folder, is_intact
-from components.contracts import Vectors
+from components.contracts import Check, Vectors
 from components.neighbors.cores import on_all_cores, products_on_one_core
 from components.neighbors.knn import centroids_of, closest_of, list_offsets
 from components.search.vectors import (
@@ -40,7 +40,6 @@ from components.search.vectors import (
 )
 from components.snapshot.parts import Part
 from components.snapshot.read import Snapshot
-from components.snapshot.verify import Check
 
 LISTS_FROM = 131_072  # rows; below, comparing all of them is as quick
 ROWS_A_LIST = 500  # about, when the lists are made
@@ -119,7 +118,7 @@ class ListedVectors:
         best: Best | None,  # noqa: ARG002
     ) -> list[Rows]:
         """The accepted rows that have each of these vectors; equal ones are in one list, or in the next by rounding."""
-        found = [self._equal(self._closest(vector)[:2], vector.astype(f16)) for vector in wanted]
+        found = [self._equal(self._closest_two(vector), vector.astype(f16)) for vector in wanted]
         return [rows if accepted is None else rows[accepted[rows]] for rows in found]
 
     def rows_of(self, one: int) -> Rows:
@@ -133,6 +132,13 @@ class ListedVectors:
     def _closest(self, direction: NDArray[np.float32]) -> Rows:
         """All lists, the closest first."""
         return np.argsort(-np.vecdot(self.centroids, direction), kind="stable")
+
+    def _closest_two(self, direction: NDArray[np.float32]) -> Rows:
+        """The first two of `_closest`, without sorting the others."""
+        scores = np.vecdot(self.centroids, direction)
+        first = int(np.argmax(scores))
+        scores[first] = -np.inf
+        return np.array([first, int(np.argmax(scores))][: len(scores)], np.int64)
 
     def _best_of(self, rows: Rows, scores: NDArray[np.float32], n: int) -> Best:
         order = np.argsort(rows, kind="stable")  # equal scores by row, whatever the lists
@@ -156,12 +162,13 @@ class ListedVectors:
         return np.concatenate(rows), np.vecdot(floats(np.concatenate(vectors)), direction)
 
     def _equal(self, lists: Rows, vector: NDArray[np.float16]) -> Rows:
-        """The rows of these lists that have this vector, ascending."""
-        rows = [np.empty(0, np.int64)]
+        """The rows of these lists that have this vector, ascending; its bits are compared, numpy's floats of 16 are slow."""
+        rows, wanted = [np.empty(0, np.int64)], vector.view(np.uint16)
         for first, part in self._numbered():
+            vectors = part.vectors.view(np.uint16)
             for places in part.slices_of(lists):
-                some = np.flatnonzero(part.vectors[places, 0] == vector[0]) + places.start  # few differ further on
-                is_equal = (part.vectors[some] == vector).all(axis=1)
+                some = np.flatnonzero(vectors[places, 0] == wanted[0]) + places.start  # few differ further on
+                is_equal = (vectors[some] == wanted).all(axis=1)
                 rows.append(part.order[some[is_equal]].astype(np.int64) + first)
         return np.sort(np.concatenate(rows))
 

@@ -13,7 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.contracts import NO_TOPIC, NO_TOPIC_LABEL, TOPIC_LEVEL, UNIT_TOLERANCE, in_batches, with_occurrence
+from components.contracts import (
+    NO_TOPIC,
+    NO_TOPIC_LABEL,
+    TOPIC_LEVEL,
+    UNIT_TOLERANCE,
+    Check,
+    in_batches,
+    with_occurrence,
+)
 from components.errors import NotFound, RunAtlasError
 from components.snapshot.manifest import MANIFEST, TOPICS, labels_schema
 from components.snapshot.parts import (
@@ -39,15 +47,6 @@ POSITIONED: Final = ("id", "projection_x", "projection_y")
 
 damaged = (OSError, ValueError, KeyError, TypeError, pa.ArrowException, RunAtlasError)
 no_snapshot = (NotFound, OSError, ValueError, KeyError, TypeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One invariant, whether it holds, and if not, what was found instead."""
-
-    name: str
-    ok: bool
-    detail: str = ""
 
 
 def _checked(name: str, find_problem: Callable[[], str]) -> Check:

@@ -6,11 +6,12 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, Select, bindparam, delete, func, insert, select, update
 
 from components.contracts import Positions, Vectors, in_batches
 from components.errors import NotFound
@@ -237,15 +238,10 @@ class Layouts:
 
     def on_map(self, dataset_id: int, seqs: Sequence[int], dim: int) -> PlacedVectors:
         """Positions and vectors of these records in the published map, as far as they are on it; in one query."""
-        layout = select(layout_t.c.id).where(layout_t.c.dataset_id == dataset_id, layout_t.c.status == "current")
-        query = select(position_t.c.seq, position_t.c.x, position_t.c.y, vector_t.c.data).join(
-            vector_t, vector_t.c.id == position_t.c.vector_id
-        )
         found: list[Any] = []
         with self.db.read() as connection:
             for chunk in in_batches(sorted(seqs), in_clause):
-                mine = (position_t.c.layout_id == layout.scalar_subquery()) & position_t.c.seq.in_(chunk)
-                found += connection.execute(query.where(mine).order_by(position_t.c.seq)).all()
+                found += connection.execute(_on_map(), {"dataset_id": dataset_id, "seqs": list(chunk)}).all()
         return PlacedVectors(
             seqs=np.array([seq for seq, *_ in found], np.int64),
             positions=np.array([(x, y) for _, x, y, _ in found], np.float32).reshape(-1, 2),
@@ -307,6 +303,23 @@ class Layouts:
             mine.where(layout_t.c.status == "current", layout_t.c.id != layout_id).values(status="retired")
         )
         connection.execute(mine.where(layout_t.c.id == layout_id).values(status="current"))
+
+
+@cache
+def _on_map() -> Select[Any]:
+    """Made once: that takes as long as to run it."""
+    current = select(layout_t.c.id).where(
+        layout_t.c.dataset_id == bindparam("dataset_id"), layout_t.c.status == "current"
+    )
+    return (
+        select(position_t.c.seq, position_t.c.x, position_t.c.y, vector_t.c.data)
+        .join(vector_t, vector_t.c.id == position_t.c.vector_id)
+        .where(
+            position_t.c.layout_id == current.scalar_subquery(),
+            position_t.c.seq.in_(bindparam("seqs", expanding=True)),
+        )
+        .order_by(position_t.c.seq)
+    )
 
 
 def _select_positions() -> Select[Any]:

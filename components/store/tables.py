@@ -116,7 +116,9 @@ class RecordRow(SQLModel, table=True):
         UniqueConstraint("dataset_id", "id"),
         Index(None, "dataset_id", "state", "batch", "seq"),
         Index(None, "source_id", "generation"),
-        Index(None, "filename", postgresql_using="hash"),  # a filename may be too long for the other kind
+        Index(
+            None, "filename", info={"postgresql_using": "hash"}
+        ),  # a name may be too long for the other kind; see env.py
         Index(None, "dataset_id", "key", "version", unique=True, sqlite_where=has_key),  # see env.py
     )
     seq: int | None = Field(default=None, sa_column=_big(primary_key=True, autoincrement=True))

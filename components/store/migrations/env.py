@@ -27,6 +27,8 @@ for table in SQLModel.metadata.tables.values():
     for index in table.indexes:  # not where the tables are defined: each start on SQLite would load the other dialect
         if "sqlite_where" in index.dialect_kwargs:
             index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
+        if "postgresql_using" in index.info:
+            index.dialect_kwargs["postgresql_using"] = index.info["postgresql_using"]
 
 context.configure(
     connection=context.config.attributes["connection"],
