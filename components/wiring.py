@@ -24,6 +24,8 @@ from components.sources.records import RecordMaker, zone_named
 from components.store import Store, lease_name
 from components.store.index_requests import IndexRequest
 from components.store.lease import Fence, Heartbeat
+from components.survey.run import SurveyJob, SurveyReport
+from components.survey.run import run_survey as make_terrain
 from components.topics.chat import open_chat
 from components.topics.clusters import USUAL, Density
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:  # a command that only asks the store shall not wait for pyarr
     from components.index.cluster import Cluster
     from components.search.search import Hit
     from components.sources.files import FileSource
-    from components.survey.run import SurveyReport
 
 
 def open_store(settings: Settings) -> Store:
@@ -193,8 +194,6 @@ def run_survey(
     should_stop: Callable[[], bool] | None = None,
 ) -> SurveyReport:
     """Make the terrain of an uploaded dataset. Raises `LeaseHeld` while another run makes it."""
-    from components.survey import run as surveying
-
     embedder = open_embedder(settings, dataset)
     # of an upload only the hills are named by a language model, not the topics that they are made of
     without_model = settings.model_copy(update={"topics": settings.topics.model_copy(update={"model": ""})})
@@ -205,7 +204,7 @@ def run_survey(
             without_model, store, dataset, requested, run_step=run_step, progress=progress, embedder=embedder
         )
 
-    job = surveying.SurveyJob(
+    job = SurveyJob(
         store=store,
         embedder=embedder,
         settings=settings,
@@ -216,7 +215,7 @@ def run_survey(
         progress=progress,
         should_stop=should_stop,
     )
-    return surveying.run_survey(job, run_step)
+    return make_terrain(job, run_step)
 
 
 def _owner() -> str:

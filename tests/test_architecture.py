@@ -61,7 +61,6 @@ late_imports = {
         "components.publish.run": "publishing: pyarrow",
         "components.search": "searching: polars, pyarrow",
         "components.compare": "comparing: the same",
-        "components.survey": "surveys",
         "components.projector.umap_projector": "the projector",
         "components.embedders.model_uri": "the embedders",
     },
