@@ -2,4 +2,4 @@
 
 import gc
 
-gc.set_threshold(50_000, 20, 20)
+gc.set_threshold(200_000, 20, 20)
