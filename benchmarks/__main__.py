@@ -39,6 +39,7 @@ benchmarks: dict[str, tuple[list[str], list[str]]] = {
     "lists": (["--rows", "200000", "--rounds", "20"], []),
     "topics": ([], []),
     "survey": (["--rows", "2000", "--calls", "300"], []),
+    "frames": (["--seconds", "2"], []),
     "compare": (
         ["--runs", "120", "--trials", "4", "--power-trials", "2", "--halves", "100", "--length-trials", "4"],
         ["--runs", "1200", "--half", "held-out", "--large", "1000000"],
