@@ -17,6 +17,7 @@ from api.limits import BodyLimit
 from api.mcp_server import HttpEndpoint
 from api.openapi import describe
 from api.problems import install_problems
+from api.public_path import PublicPath
 from api.responses import StaticAssets, static_folder
 from api.routes import (
     compare,
@@ -63,10 +64,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.api.max_body_bytes, own_limit=("/api/upload",))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Cors, origins=settings.survey.cors_origins)
+    if settings.api.public_path:
+        app.add_middleware(PublicPath, path=settings.api.public_path)
     data = (datasets, dataset_runs, receive, search, topics, tags, export, compare)
     for routes in (*data, survey, terrain, runs, facets, map_routes, pages):
         app.include_router(routes.router)
-    describe(app, is_locked=settings.api_token is not None)
+    describe(app, is_locked=settings.api_token is not None, public_url=settings.api.public_url)
     app.router.routes.append(Route("/mcp", mcp, methods=["POST"], include_in_schema=False))
     app.mount("/static", StaticAssets(directory=static_folder))
     return app

@@ -16,7 +16,7 @@ from components.errors import BadSetting
 from components.settings import Settings
 
 open_paths = frozenset({"/health"})  # need no token
-login_style = "/static/page.css"  # the login page uses it
+login_files = frozenset({"/static/page.css", "/static/icon.svg"})  # the login page uses them
 
 
 def require_token_beyond_loopback(settings: Settings) -> None:
@@ -40,7 +40,7 @@ class Guard:
         self._app = app
         self._token = settings.api_token or None  # an empty one protects nothing
         self._bound_to = settings.api.host
-        self._allowed = settings.api.allowed_hosts
+        self._allowed = settings.api.hosts
         self._origins = settings.survey.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class Guard:
             return None
         if has_cookie(headers, token) and (is_safe or has_csrf_token(headers, token)):
             return None
-        if path == login_style:
+        if path in login_files:
             return None
         if is_safe and "text/html" in headers.get("accept", ""):
             return login_page(scope)

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 _frame = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/static/icon.svg">
-<link rel="stylesheet" href="/static/page.css">{head}</head><body><main class="sheet {kind}">{body}</main></body></html>"""
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="{root}static/icon.svg">
+<link rel="stylesheet" href="{root}static/page.css">{head}</head><body><main class="sheet {kind}">{body}</main></body></html>"""
 
 
-def html_page(title: str, body: str, *, head: str = "", kind: str = "") -> Response:
-    """A page of our own. `body` and `head` are HTML; `kind` is a class of its main element."""
-    text = _frame.format(title=escape(title), head=head, body=body, kind=kind)
+def html_page(title: str, body: str, *, root: str, head: str = "", kind: str = "") -> Response:
+    """A page of our own. `body` and `head` are HTML; `kind` is a class of its main element.
+
+    `root` is the relative address of the start page: a proxy may serve all of it below any path.
+    """
+    text = _frame.format(title=escape(title), root=root, head=head, body=body, kind=kind)
     return with_policy(HTMLResponse(text, headers={"Cache-Control": "no-store"}))
 
 
@@ -31,10 +34,8 @@ def datasets_page(datasets: Mapping[str, DatasetStatus]) -> Response:
     cards = "".join(_card(name, status) for name, status in sorted(datasets.items()))
     empty = "<p>No dataset yet. Create the first map: <code>runatlas load FOLDER &amp;&amp; runatlas index</code></p>"
     content = f'<div class="cards">{cards}</div>' if cards else empty
-    links = (
-        '<a href="/terrain">Survey of a table</a> · <a href="/docs">HTTP API</a> · <a href="/health">Health check</a>'
-    )
-    return html_page("runatlas", f"<h1>runatlas</h1><p>Your datasets. {links}</p>{content}")
+    links = '<a href="terrain">Survey of a table</a> · <a href="docs">HTTP API</a> · <a href="health">Health check</a>'
+    return html_page("runatlas", f"<h1>runatlas</h1><p>Your datasets. {links}</p>{content}", root="./")
 
 
 def _card(name: str, status: DatasetStatus) -> str:
@@ -45,9 +46,9 @@ def _card(name: str, status: DatasetStatus) -> str:
     if status.failed:
         numbers.append(f"{status.failed:,} failed")
     numbers.append(f"snapshot {status.snapshot}" if status.snapshot else "no map yet")
-    picture = f'<img src="/map/{at}.png" alt="map of {shown}" loading="lazy">' if status.snapshot else ""
-    links = f'<a href="/map/{at}">Map</a><a href="/atlas/{at}/">Embedding Atlas</a><a href="/map/{at}.png">Picture</a>'
+    picture = f'<img src="map/{at}.png" alt="map of {shown}" loading="lazy">' if status.snapshot else ""
+    links = f'<a href="map/{at}">Map</a><a href="atlas/{at}/">Embedding Atlas</a><a href="map/{at}.png">Picture</a>'
     return (
-        f'<article class="card"><a class="picture" href="/map/{at}">{picture}</a><div class="facts"><h2>{shown}</h2>'
+        f'<article class="card"><a class="picture" href="map/{at}">{picture}</a><div class="facts"><h2>{shown}</h2>'
         f'<span class="quiet">{" · ".join(numbers)}</span><div class="links">{links}</div></div></article>'
     )

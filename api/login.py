@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope
 
+from api.public_path import root_of
 from api.security_headers import page_policy, security_headers
 
 cookie_name = "runatlas"
@@ -21,9 +22,9 @@ max_form_bytes = 8_192
 challenge = {"WWW-Authenticate": 'Bearer realm="runatlas"'}
 
 _login_page = """<!doctype html><html lang="en"><meta charset="utf-8"><title>runatlas</title>
-<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/static/page.css">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="{root}static/icon.svg"><link rel="stylesheet" href="{root}static/page.css">
 <main class="sheet narrow"><h1>runatlas</h1><p>Enter the token of this server (RUNATLAS_API_TOKEN).</p>
-{message}<form method="post" action="/login"><input type="hidden" name="next" value="{next}">
+{message}<form method="post" action="{root}login"><input type="hidden" name="next" value="{next}">
 <input type="password" name="token" aria-label="token" autocomplete="current-password" autofocus>
 <button>Sign in</button></form></main></html>"""
 
@@ -61,7 +62,8 @@ def has_cookie(headers: Headers, token: str) -> bool:
 def login_page(scope: Scope) -> Response:
     """The login form (401) that leads back to the requested address, without a `token` in its query."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    return _form(_address(scope["path"], [(name, value) for name, value in query if name != "token"]))
+    wanted = _address(scope["path"], [(name, value) for name, value in query if name != "token"])
+    return _form(wanted, root=root_of(scope["path"]))
 
 
 async def log_in(receive: Receive, token: str) -> Response:
@@ -70,8 +72,8 @@ async def log_in(receive: Receive, token: str) -> Response:
     wanted = form.get("next", "/")
     target = wanted if is_local_address(wanted) else "/"
     if not equal_in_constant_time(form.get("token", ""), token):
-        return _form(target, "<p>The token is wrong.</p>")
-    response = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
+        return _form(target, "<p>The token is wrong.</p>", root="./")
+    response = RedirectResponse(f".{target}", 303, headers={"Cache-Control": "no-store"})
     response.set_cookie(cookie_name, cookie_of(token), httponly=True, samesite="lax", path="/")
     return response
 
@@ -85,10 +87,10 @@ def is_local_address(address: str) -> bool:
     return address.startswith("/") and address[1:2] not in {"/", "\\"} and address.isprintable()
 
 
-def _form(next: str, message: str = "") -> Response:
+def _form(next: str, message: str = "", *, root: str) -> Response:
     """The token goes by POST: addresses are written to logs and kept in browser histories."""
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": page_policy, **security_headers, **challenge}
-    return HTMLResponse(_login_page.format(next=escape(next), message=message), 401, headers=headers)
+    return HTMLResponse(_login_page.format(next=escape(next), message=message, root=root), 401, headers=headers)
 
 
 def _address(path: str, query: Sequence[tuple[str, str]]) -> str:

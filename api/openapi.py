@@ -56,7 +56,7 @@ problem_schema: dict[str, Any] = {
 }
 
 
-def describe(app: FastAPI, *, is_locked: bool) -> None:
+def describe(app: FastAPI, *, is_locked: bool, public_url: str | None = None) -> None:
     """Makes `app` declare its security scheme, which `is_locked` makes mandatory, and the problem documents of each call."""
 
     def openapi() -> dict[str, Any]:
@@ -67,6 +67,7 @@ def describe(app: FastAPI, *, is_locked: bool) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                servers=[{"url": public_url}] if public_url else None,
             )
             app.openapi_schema = described(schema, is_locked=is_locked)
         return app.openapi_schema

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -200,7 +200,40 @@ class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8_000, ge=0, le=65_535)
     allowed_hosts: tuple[str, ...] = ()  # host names of a proxy or tunnel in front; `*.NAME` for all names below one
+    public_url: str | None = None  # under which a proxy serves it, with the path if there is one; its host is allowed
     max_body_bytes: int = Field(1 << 20, ge=1_024)  # of a request
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        try:
+            parts = urlsplit(url)
+            is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_usable = False
+        if (
+            not is_usable
+            or parts.query
+            or parts.fragment
+            or parts.username
+            or not url.isprintable()
+            or "//" in parts.path
+        ):
+            raise ValueError("write it as https://logs.example.com or https://example.com/logs, without query or login")
+        return url.rstrip("/")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that requests may name, of `allowed_hosts` and `public_url`."""
+        public = urlsplit(self.public_url or "").hostname
+        return (*self.allowed_hosts, public) if public else self.allowed_hosts
+
+    @property
+    def public_path(self) -> str:
+        """The path of `public_url`, without a slash at its end; "" for the root."""
+        return unquote(urlsplit(self.public_url or "").path)
 
     @property
     def address(self) -> str:

@@ -43,7 +43,7 @@ def atlas_without_slash(dataset: str, request: Request) -> Response:
     """A redirect: the page's own links are relative to the folder."""
     raw_query = request.scope["query_string"].decode("latin-1")  # `request.url` fails on one that is not UTF-8
     query = f"?{quote(raw_query, safe='=&%+;,:@/?')}" if raw_query else ""
-    return RedirectResponse(f"/atlas/{quote(dataset)}/{query}", 307)
+    return RedirectResponse(f"./{quote(dataset)}/{query}", 307)
 
 
 @router.api_route("/atlas/{dataset}/{path:path}", methods=["GET", "HEAD"])
@@ -71,7 +71,7 @@ def _atlas_page(deps: Dependencies, dataset: str, snapshot: Snapshot) -> Respons
         )
         return problem_response(Problem(503, "atlas-failed", detail), f"/atlas/{dataset}/")
     text = f"<h1>{escape(dataset)}</h1><p>Preparing {snapshot.manifest.rows:,} records for Embedding Atlas …</p>"
-    return html_page(dataset, text, head='<meta http-equiv="refresh" content="1">', kind="narrow")
+    return html_page(dataset, text, root="../../", head='<meta http-equiv="refresh" content="1">', kind="narrow")
 
 
 def _atlas_file(path: str) -> Response:
