@@ -10,7 +10,6 @@ frames: the limit. Needs Chromium and Playwright, of the extra `test`.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.health import call, free_ports, process, until
+from benchmarks.health import api_process
 from benchmarks.measure import print_figure
 from benchmarks.survey import write_table
 from components.pipeline import Pipeline
@@ -61,16 +60,7 @@ def frames_of(page: Page, address: str, *, ms: float, rounds: int) -> dict[str, 
 
 def measure(home: Path, dataset: str, more: dict[str, Any], *, ms: float, rounds: int) -> None:
     """Print the frames a second of this survey's page."""
-    port, nobody = free_ports(2)
-    kept = {name: one for name, one in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
-    environment = kept | {
-        "RUNATLAS_HOME": str(home),
-        "RUNATLAS_API__PORT": str(port),
-        "RUNATLAS_PREFECT__PORT": str(nobody),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    with process(["-m", "api"], home.parent, environment) as api, sync_playwright() as playwright:
-        until(lambda: call(port, "GET", "/health"), api)
+    with api_process(home) as (port, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=software)
         page = browser.new_page(viewport=size)  # type: ignore[arg-type]
         found = frames_of(page, f"http://127.0.0.1:{port}/terrain/{dataset}", ms=ms, rounds=rounds)

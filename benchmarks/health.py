@@ -116,6 +116,22 @@ def free_ports(n: int) -> list[int]:
     return ports
 
 
+@contextmanager
+def api_process(home: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The port and the process of an API on this home, without a Prefect server, once it answers."""
+    port, nobody = free_ports(2)
+    kept = {name: one for name, one in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
+    environment = kept | {
+        "RUNATLAS_HOME": str(home),
+        "RUNATLAS_API__PORT": str(port),
+        "RUNATLAS_PREFECT__PORT": str(nobody),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    with process(["-m", "api"], home.parent, environment) as api:
+        until(lambda: call(port, "GET", "/health"), api)
+        yield port, api
+
+
 def measure(folder: Path, runs: int) -> None:
     prefect, api, bare = free_ports(3)
     write_logs(folder / "logs", runs)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.health import call, free_ports, process, until
+from benchmarks.health import api_process
 from benchmarks.measure import fresh, print_figure
 from components.embedders.model_uri import default_model, open_embedder
 from components.pipeline import Pipeline
@@ -113,19 +113,10 @@ class Caller:
         return {"p50": p50, "p99": p99, "cpu_ms": round(1e3 * self.cpu_s / len(self.ms), 2)}
 
 
-def measure_adjust(folder: Path, home: Path, surveyed: dict[str, Any], calls: int) -> None:
+def measure_adjust(home: Path, surveyed: dict[str, Any], calls: int) -> None:
     """Print what a change of weights takes over HTTP, beside a call that does nothing, in turns."""
-    port, nobody = free_ports(2)
-    kept = {name: one for name, one in os.environ.items() if not name.startswith(("PREFECT_", "RUNATLAS_"))}
-    environment = kept | {
-        "RUNATLAS_HOME": str(home),
-        "RUNATLAS_API__PORT": str(port),
-        "RUNATLAS_PREFECT__PORT": str(nobody),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
     rng = random.Random("weights")
-    with process(["-m", "api"], folder, environment) as api:
-        until(lambda: call(port, "GET", "/health"), api)
+    with api_process(home) as (port, api):
         warming, adjusting, idle = (Caller(port, api.pid) for _ in range(3))
         for at in range(WARM_UP + calls):
             weights = {str(rng.randrange(surveyed["hills"])): round(rng.random(), 3)}
@@ -161,7 +152,7 @@ def main() -> None:
         if not asked.csv:
             write_table(file, asked.rows)
         surveyed = fresh("benchmarks.survey", ["--only", "survey", "--csv", file, "--home", home])
-        measure_adjust(folder, home, surveyed.output, asked.calls)
+        measure_adjust(home, surveyed.output, asked.calls)
         embedded = fresh("benchmarks.survey", ["--only", "embed", "--csv", file, "--home", home])
         sizes = {**surveyed.output, **embedded.output, "load": round(os.getloadavg()[0], 1)}
         del sizes["dataset"]
