@@ -106,6 +106,7 @@ def test_a_star_takes_every_known_dataset_and_adds_the_reports_up(home, tmp_path
     assert (len(rows_of(home, "one")), len(rows_of(home, "two"))) == (10, 25)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_datasets_are_indexed_side_by_side(home, tmp_path):
     from flows.index import index
@@ -356,6 +357,7 @@ def test_a_load_without_anything_new_does_not_restart_a_cancelled_index(cancelle
     assert threshold_events(prefect_api, cancelled.name, 2) == [12, 13]
 
 
+@pytest.mark.slow
 def test_neither_other_indexes_nor_the_schedule_nor_the_trigger_restart_a_cancelled_one(cancelled, home, prefect_api):
     from flows.index import index
 
@@ -372,6 +374,7 @@ def test_neither_other_indexes_nor_the_schedule_nor_the_trigger_restart_a_cancel
     assert len(rows_of(home, cancelled.name)) == 12
 
 
+@pytest.mark.slow
 def test_requests_are_withdrawn_when_a_user_cancels_the_index(cancelled, home):
     from flows.index import index
 
@@ -518,6 +521,7 @@ def test_a_start_corrects_a_schedule_and_leaves_it_paused(deployed, poll):
     assert schedule["parameters"] == {"dataset": "*"}
 
 
+@pytest.mark.slow
 def test_a_start_registers_what_the_server_has_lost(deployed, poll):
     poll.set_parameters()
     assert deployed(300)
