@@ -30,6 +30,7 @@ from components.errors import (
     TransientError,
 )
 from components.redact import public_text
+from components.settings import reason_of
 from components.surveys import NotCompleted
 
 media_type = "application/problem+json"
@@ -159,7 +160,7 @@ def _message(item: Mapping[str, Any]) -> str:
         return "the body is not valid JSON"
     if item["loc"] == ("body",) and isinstance(item.get("input"), bytes):  # not read, since it is said to be a form
         return "it was not sent as JSON; add the header Content-Type: application/json"
-    return str(item["msg"])
+    return reason_of(str(item["msg"]))
 
 
 def path_of(request: Request) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 
 from components.errors import BadSetting
-from components.settings import DatasetSettings, Settings, TextSettings
+from components.settings import DatasetSettings, Settings, TextSettings, reason_of
 from components.store import Store
 from components.store.tables import RecordState
 
@@ -143,5 +143,5 @@ def _validated(dataset: str, flat: Flat) -> None:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise BadSetting(
-            f"Setting {name!r} of dataset {dataset!r} can't be used: {first['msg']} (got {first.get('input')!r})."
+            f"Setting {name!r} of dataset {dataset!r} can't be used: {reason_of(first['msg'])} (got {first.get('input')!r})."
         ) from error

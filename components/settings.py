@@ -414,6 +414,15 @@ def disable_telemetry() -> None:
         os.environ.setdefault(name, "1")
 
 
+def reason_of(message: str) -> str:
+    """Why a value is refused, without the class of the error that pydantic puts before the text of a validator.
+
+    >>> reason_of("Value error, an extra needs a key"), reason_of("Input should be 'text' or 'json'")
+    ('an extra needs a key', "Input should be 'text' or 'json'")
+    """
+    return message.removeprefix("Value error, ")
+
+
 def load_settings(**overrides: object) -> Settings:
     """Settings as they stand now. Raises `BadSetting` naming the setting, its value and where it came from."""
     _refuse_misspelt(os.environ)
@@ -426,7 +435,7 @@ def load_settings(**overrides: object) -> Settings:
             raise BadSetting(_unknown_setting(name)) from error
         got = "a value that is not shown" if SECRET_SETTINGS & set(first["loc"]) else repr(first.get("input"))
         raise BadSetting(
-            f"Setting {name!r} can't be used: {first['msg']} (got {got}). "
+            f"Setting {name!r} can't be used: {reason_of(first['msg'])} (got {got}). "
             f"It comes from {_told_file()} or from RUNATLAS_{name.upper().replace('.', '__')}{original_name(name)}."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

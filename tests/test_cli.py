@@ -313,3 +313,22 @@ def test_progress_is_logged_as_json(tmp_path: Path, environment: dict[str, str])
     assert (first["level"], first["logger"], first["message"]) == ("WARNING", "api", "a name with ?")
     assert others
     assert all(line["message"].startswith("embed: 1 of 4 (25%)") for line in others)
+
+
+def test_what_is_not_called_is_left_out_and_a_slip_is_answered_from_all(shell: Shell) -> None:
+    root = str(Path(__file__).parents[1])
+    for words, kept in (
+        ("status", 1),
+        ("--log-format json status", 1),
+        ("--log-format=json topics", 1),
+        ("-h", 27),
+        ("statsu", 27),
+    ):
+        code = (
+            "from api.cli import main as m\n"
+            f"m._leave_out_other_commands({words.split()})\n"
+            "print(len(m.app.registered_commands) + len(m.app.registered_groups))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+        assert int(done.stdout) == kept, words
+    assert "Did you mean 'status'" in shell("statsu").stderr

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import BadSetting
 from components.ingest.years import Years
-from components.settings import DEFAULT_DATASET, CorpusSettings
+from components.settings import DEFAULT_DATASET, CorpusSettings, reason_of
 
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -64,7 +64,7 @@ class IngestConfig(BaseModel):
                 near = get_close_matches(name, config_names(), 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(config_names())}."
                 raise BadSetting(f"Unknown option {name!r} of an ingest{where}; {hint}") from error
-            reason = first["msg"].removeprefix("Value error, ")
+            reason = reason_of(first["msg"])
             raise BadSetting(
                 f"Option {name!r} of the ingest{where} can't be used: {reason} (got {first.get('input')!r})."
             ) from error
